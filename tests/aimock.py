@@ -1,6 +1,6 @@
-"""A Realtime server that we did not write: aimock, from npm, scripted and started on a free port.
+"""Starts aimock, a third-party Realtime server from npm, with a script and on a free port.
 
-Not here: any test. It keeps to the GA protocol roughly; where it does not, the tests say so.
+It follows the GA protocol roughly; the tests say where it does not.
 """
 
 from __future__ import annotations

@@ -164,8 +164,8 @@ def cut(lost: str, *names: str) -> tuple[Seen, Seen]:
 
 
 def silent(seconds: int, text: str, *names: str) -> tuple[Seen, Seen]:
-    """No more of the reply came: it is not asked for again, and the next question is sent on a new
-    connection."""
+    """The rest of the reply does not arrive: it is not requested again, and the next question is
+    sent on a new connection."""
     kept = "one incomplete | Half incomplete" if text else "one failed"
     err = (f"rtchat: timed out: no response for {seconds} s", hint(*names))
     out = f"{text}\n" if text else ""

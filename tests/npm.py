@@ -1,7 +1,4 @@
-"""Programs from npm, fetched when a test needs them.
-
-Not here: any of them (`aimock`).
-"""
+"""Installs programs from npm when a test needs them."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ def installed(folder: Path, *packages: str) -> Path:
     """Install packages into a folder; where they are. Skips the tests if that cannot be done."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip(f"npm is not installed, which brings {packages[0]}")
+        pytest.skip(f"{packages[0]} needs npm, which is not installed")
     command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
     try:
         subprocess.run(
@@ -30,9 +27,9 @@ def installed(folder: Path, *packages: str) -> Path:
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"npm did not bring {packages[0]} within {PATIENCE} s")
+        pytest.skip(f"npm did not install {packages[0]} within {PATIENCE} s")
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"npm cannot bring {packages[0]}: {error.stderr.strip()[-300:]}")
+        pytest.skip(f"npm cannot install {packages[0]}: {error.stderr.strip()[-300:]}")
     return folder / "node_modules"
 
 

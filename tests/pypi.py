@@ -1,7 +1,4 @@
-"""Python programs from PyPI, each installed into an environment of its own when a test needs it.
-
-Not here: any of them (`clients`, `test_litellm`, `test_speech_to_speech`).
-"""
+"""Installs Python programs from PyPI, each in its own environment, when a test needs them."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ def installed(folder: Path, *packages: str, without_dependencies: str = "") -> P
     test if that cannot be done. `without_dependencies`: one more package, of which nothing else is
     installed."""
     if find_spec("uv") is None:
-        pytest.skip(f"uv is not installed, which installs {packages[0]}")
+        pytest.skip(f"{packages[0]} needs uv, which is not installed")
     environment = folder / "venv"
     python = environment / "bin" / "python"
     _run(packages[0], "venv", "--python", sys.executable, str(environment))
@@ -42,6 +39,6 @@ def _run(package: str, *arguments: str) -> None:
             timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        pytest.skip(f"uv did not bring {package} within {PATIENCE} s")
+        pytest.skip(f"uv did not install {package} within {PATIENCE} s")
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"uv cannot bring {package}: {error.stderr.strip()[-300:]}")
+        pytest.skip(f"uv cannot install {package}: {error.stderr.strip()[-300:]}")

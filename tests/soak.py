@@ -1,9 +1,8 @@
-"""Conversations over a bad network, as long as one likes: `python tests/soak.py --seconds 1800`.
+"""Conversations over a bad network for any time: `python tests/soak.py --seconds 1800`.
 
-A proxy between the program and two servers cuts, stalls and spoils connections at random. In the
-end every question was answered once, or is marked; none is lost, doubled or out of order, neither
-on stdout nor on disk nor as the server saw it; and the program has not grown. Not here: any single
-fault (`test_faults`).
+A proxy between the program and two servers interrupts, stalls and corrupts connections at random.
+At the end, every question was answered once or is marked; none is lost, repeated or out of order on
+stdout, on disk or on the server; and the program's memory has not grown.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The program, as it is installed, against a server that we did not write (`aimock`).
+"""The installed program with a third-party server (`aimock`).
 
-Every test is a process with an environment made from nothing. Not here: our own server.
+Every test runs a process with a new environment.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Server:
             done(id=id),
         )
 
-    def told(self, number: int) -> list[str]:
+    def messages_of(self, number: int) -> list[str]:
         """The texts of the items of a connection, with the initial of the role."""
         events = (each for each in self.received[number] if "item" in each)
         items = (event["item"] for event in events)
@@ -144,13 +144,13 @@ def test_a_new_session_continues_the_conversation() -> None:
             "response.create",
         ]
         assert second[0]["session"] == {"type": "realtime", **settings}
-        assert server.told(1) == ["u: One?", "a: Fine.", "u: Two?"]
+        assert server.messages_of(1) == ["u: One?", "a: Fine.", "u: Two?"]
         assert len(first) == 6
 
     asyncio.run(run())
 
 
-def test_a_loop_does_not_notice() -> None:
+def test_a_loop_does_not_notice_a_new_session() -> None:
     async def run() -> None:
         server = Server((END,))
         async with connected(server) as rt:
@@ -168,7 +168,7 @@ def test_a_loop_does_not_notice() -> None:
             await rt.response.create()
             assert (await types_of_a_reply(rt))[2:] == REPLY
         assert server.received[0][2] == server.received[1][2]  # the same request
-        assert server.told(1) == ["u: One?", "u: Two?"]
+        assert server.messages_of(1) == ["u: One?", "u: Two?"]
 
     asyncio.run(run())
 
@@ -184,7 +184,7 @@ def test_an_interrupted_response_is_reported_and_its_text_is_kept() -> None:
             await rt.conversation.item.create(message("Two?"))
             await rt.response.create()
             assert (await types_of_a_reply(rt))[2:] == REPLY
-        assert server.told(1) == ["u: One?", "a: So far", "u: Two?"]
+        assert server.messages_of(1) == ["u: One?", "a: So far", "u: Two?"]
         assert [event["type"] for event in server.received[1]].count("response.create") == 1
 
     asyncio.run(run())
@@ -198,7 +198,7 @@ def test_an_interrupted_text() -> None:
                 await whole(rt, "One?")
             assert (caught.value.text, caught.value.reason) == ("So far", "connection_lost")
             assert await whole(rt, "Two?") == "Fine."
-        assert server.told(1) == ["u: One?", "a: So far", "u: Two?"]
+        assert server.messages_of(1) == ["u: One?", "a: So far", "u: Two?"]
 
     asyncio.run(run())
 
@@ -225,7 +225,7 @@ def test_sending_restores_the_connection() -> None:
             await rt.conversation.item.create(message("Two?"))
             await rt.response.create()
             assert (await types_of_a_reply(rt))[2:] == REPLY
-        assert server.told(1) == ["u: One?", "u: Two?"]
+        assert server.messages_of(1) == ["u: One?", "u: Two?"]
 
     asyncio.run(run())
 
@@ -237,7 +237,7 @@ def test_broken_connections_are_restored_again_and_again() -> None:
             assert await whole(rt, "One?") == "Fine."
             server._replies = [(END,)]
             assert await whole(rt, "Two?") == "Fine."
-        assert server.told(2) == ["u: One?", "a: Fine.", "u: Two?"]
+        assert server.messages_of(2) == ["u: One?", "a: Fine.", "u: Two?"]
 
     asyncio.run(run())
 
@@ -251,7 +251,7 @@ def test_a_new_session_is_lost_before_it_has_received_everything(kind: str) -> N
             await whole(rt, "Two?")
             server.breaks = [kind, kind]
             assert await whole(rt, "Three?") == "Fine."
-        assert server.told(-1) == ["u: One?", "a: Fine.", "u: Two?", "a: Fine.", "u: Three?"]
+        assert server.messages_of(-1) == ["u: One?", "a: Fine.", "u: Two?", "a: Fine.", "u: Three?"]
         assert len(server.received) == 3
 
     asyncio.run(run())
@@ -332,7 +332,7 @@ def test_a_cancelled_wait_is_continued_by_the_next() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await question
             assert await whole(rt, "Two?") == "Fine."
-        assert server.told(-1)[-1] == "u: Two?"
+        assert server.messages_of(-1)[-1] == "u: Two?"
 
     asyncio.run(run())
 

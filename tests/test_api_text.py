@@ -1,4 +1,4 @@
-"""`Connection.text`: questions and their replies, whatever else happens on the connection."""
+"""`Connection.text`: questions and their replies."""
 
 from __future__ import annotations
 
@@ -378,7 +378,7 @@ def test_a_server_that_goes_away(end: Close | Mishap) -> None:
     asyncio.run(run())
 
 
-def test_everybody_notices_that_the_server_goes_away() -> None:
+def test_every_reader_notices_that_the_server_goes_away() -> None:
     async def run() -> None:
         async with scripted((begun(), said("So f"), Close(1011))) as (rt, _):
             questions = (whole(rt, f"{n}?") for n in range(3))
@@ -461,7 +461,7 @@ def test_a_question_in_a_callback() -> None:
     assert with_echo(talk) == ["outer", "inner"]
 
 
-def test_a_loop_beside_a_text_sees_every_event() -> None:
+def test_a_loop_during_a_text_yields_every_event() -> None:
     async def talk(rt: rtchat.Connection) -> tuple[str, str]:
         async def read() -> str:
             text = ""
@@ -480,7 +480,7 @@ def test_a_loop_beside_a_text_sees_every_event() -> None:
     assert with_echo(talk) == ("one two three four",) * 2
 
 
-def test_loops_in_several_coroutines_see_every_event() -> None:
+def test_loops_in_several_coroutines_yield_every_event() -> None:
     async def talk(rt: rtchat.Connection) -> list[list[str]]:
         async def read() -> list[str]:
             types: list[str] = []

@@ -1,7 +1,8 @@
-"""Clients that others made hold conversations with `rtchat serve`.
+"""Conversations of third-party clients with `rtchat serve`.
 
-Each asks a question, has a tool called, stops an answer, speaks, and interrupts an answer by voice.
-`clients` has a program for each of them, which prints what it saw; all see the same.
+Each client asks a question, has a tool called, stops an answer, speaks, and interrupts an answer by
+voice. `clients` contains a program for each of them, which prints what it received; the results are
+the same.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ SEEN: list[Seen] = [
     {"text": "Four."},
 ]
 TRANSCRIBED: list[Seen] = [*SEEN, {"transcribed": "Bye."}]
-"""What those see that also transcribe, without a conversation."""
+"""What the clients receive that also transcribe without a conversation."""
 PATIENCE = 60
 """Seconds after which a client has failed."""
 
@@ -121,7 +122,7 @@ def test_the_agents_sdk_for_python(program: Program) -> None:
 
 
 def test_the_beta_part_of_the_openai_package(program: Program) -> None:
-    """Of the newest release, whose other part is in `test_openai_client`, and of an old one."""
+    """In the newest release and in an old one; `test_openai_client` tests the current part."""
     old = pypi.installed(program.home, "openai[realtime]==1.109.1")
     for python in (sys.executable, old):
         hold(program, python, PROGRAMS / "openai_beta.py")
@@ -154,7 +155,7 @@ def test_semantic_kernel(program: Program) -> None:
 
 
 def script(program: Program, name: str) -> Path:
-    """A program beside its packages, where Node looks for them."""
+    """A copy of a program next to its packages, where Node looks for them."""
     copy = program.home / name
     copy.write_bytes((PROGRAMS / name).read_bytes())
     return copy

@@ -77,7 +77,7 @@ def test_it_is_ready_once_the_server_has_accepted_the_settings() -> None:
     assert (connection.is_ready, connection.seconds) == (True, 2.0)
 
 
-def test_a_server_need_not_say_that_there_is_a_session() -> None:
+def test_a_server_may_omit_session_created() -> None:
     connection = Setup().connection
     connection.handle(ev.Started())
     connection.handle(ev.ConnectionOpened())
@@ -86,7 +86,7 @@ def test_a_server_need_not_say_that_there_is_a_session() -> None:
     assert connection.handle(UPDATED)[-1] == sg.SessionReady("m", 0.0)
 
 
-def test_a_server_need_not_confirm_the_settings() -> None:
+def test_a_server_may_omit_session_updated() -> None:
     setup = Setup()
     connection = setup.until_created()
     connection.configure()
@@ -112,7 +112,7 @@ def test_settings_that_change_before_the_first_answer_are_waited_for_as_well() -
     assert connection.handle(UPDATED) == []
 
 
-def test_the_session_is_what_the_server_says_last() -> None:
+def test_the_session_is_the_last_one_reported() -> None:
     connection = Setup().connection
     connection.handle(ev.Started())
     connection.handle(ev.ConnectionOpened("wss://a.example"))

@@ -511,7 +511,7 @@ def test_an_error_instead_of_a_session_is_final_and_shown_once() -> None:
     assert effects[-1] == Stop(ExitCode.LINK)
 
 
-def test_an_error_before_a_session_that_is_made_all_the_same_is_shown() -> None:
+def test_an_error_that_does_not_prevent_the_session_is_shown() -> None:
     play = Playbook(Conversation("m", OPTIONS)).skip(Started(), ConnectionOpened(), CREATED)
     play.skip(ServerProblem("Voice x is unknown.", code="voice_fallback"))
     (
@@ -584,7 +584,7 @@ def test_a_refused_response_ends_the_turn() -> None:
     play << [ClearTimer(Timer.STALL), over(Status.FAILED, problem=problem)]
 
 
-def test_a_server_that_replies_by_itself_refuses_the_request_and_is_answered_for() -> None:
+def test_a_request_refused_by_a_server_that_replies_by_itself_is_answered() -> None:
     play = asked().skip(ServerProblem("Busy.", code=BUSY, event_id="rtchat_3"))
     play >> ReplyStarted("r1")
     play >> delta("Hi") << Show(TextArrived("Hi"))

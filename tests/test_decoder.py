@@ -42,5 +42,5 @@ def test_events_with_the_same_id_or_none_are_different_events() -> None:
     assert texts(*[delta(GA, "ha", event_id="e")] * 3) == ["ha", "ha", "ha"]
 
 
-def test_without_a_type_there_is_nothing_to_decode() -> None:
+def test_an_event_without_a_type_is_unknown() -> None:
     assert [type(event) for event in Decoder().decode({})] == [Unknown]

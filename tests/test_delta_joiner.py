@@ -1,4 +1,4 @@
-"""Deltas that are pieces of a text, and deltas that repeat it."""
+"""Deltas that are pieces of a text, and deltas that repeat the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that deviate from OpenAI's order, names and ids of events, one way or two at a time."""
+"""Servers that deviate from OpenAI's order, names and ids of events, in one or two ways."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rtchat.core.values import Message, Status, ToolCall, ToolOutput
 from tests.chunks import in_chunks
 from tests.deviations import ALL
 from tests.deviations.kinds import SESSION, Deviation
+from tests.deviations.known import BETWEEN, KnownResponse, distinct, known_response
 from tests.deviations.replies import GREETING, UNREQUESTED
 from tests.deviations.run import REPLY_TIMEOUT, Run, Turn
-from tests.deviations.server import Answer, Call, Frame, Habit, Response, Server, Ways
-from tests.deviations.told import BETWEEN, Told, distinct, told
+from tests.deviations.server import Answer, Call, Features, Frame, Response, Server, Transform
 
-WAYS = [Ways(echoes, confirms) for echoes in (True, False) for confirms in (True, False)]
+FEATURES = [Features(echoes, confirms) for echoes in (True, False) for confirms in (True, False)]
 FEW_SECONDS = 6.0
 """How much longer than the wait for a silent server a turn may take, in seconds."""
 
@@ -54,7 +54,7 @@ class Scenario:
         return self.name
 
     def run(self, connect: Callable[[], Server]) -> Run:
-        """Do it."""
+        """Run the scenario."""
         texts = [f"question {number}" for number in range(1, len(self.script) + 1)]
         said: list[ev.Event] = [ev.UserSaid(text) for text in texts]
         if self.speaks:
@@ -75,7 +75,7 @@ class Scenario:
             listens=self.listens,
         )
 
-    def habits(self) -> list[Habit]:
+    def transforms(self) -> list[Transform]:
         """A reply that is cancelled pauses in the middle."""
         return [pausing] if self.cancels else []
 
@@ -125,17 +125,17 @@ SCENARIOS = (
 )
 
 
-def run(scenario: Scenario, ways: Ways, deviations: Iterable[Deviation]) -> Run:
+def run(scenario: Scenario, features: Features, deviations: Iterable[Deviation]) -> Run:
     """Run a scenario against servers with these deviations."""
     numbers, connections = count(1), count()
     ordered = sorted(deviations, key=lambda each: each.order)
 
     def connect() -> Server:
-        habits = [*(each.make() for each in ordered), *scenario.habits()]
+        transforms = [*(each.make() for each in ordered), *scenario.transforms()]
         return Server(
             scenario.script,
-            habits,
-            ways,
+            transforms,
+            features,
             numbers,
             speaks=scenario.speaks,
             listens=scenario.listens and next(connections) == 0,
@@ -160,7 +160,7 @@ def _turn_of(frame: Frame) -> int | None:
 
 
 def check(run: Run, scenario: Scenario) -> None:
-    """Assert that the run shows, says and keeps what the server told it, once."""
+    """Assert that the run shows, prints and saves what the server sent, once."""
     assert run.exit is not None, f"nothing ends after {run.now:.0f} s"
     frames = received(run, scenario)
     if not any(frame.type in SESSION for frame in frames):
@@ -173,7 +173,7 @@ def check(run: Run, scenario: Scenario) -> None:
     assert len(run.turns) == len(scenario.script), "a question is missing or asked twice"
     for number, turn in enumerate(run.turns, 1):
         own = [each for each in responses if each.turn == number]
-        parts = [(each, told(each, frames)) for each in own]
+        parts = [(each, known_response(each, frames)) for each in own]
         is_cancelled = bool(scenario.cancels) and number == 1
         silences += not is_cancelled and (not parts or parts[-1][1].is_silent)
         check_turn(run, number, turn, parts, is_cancelled=is_cancelled)
@@ -192,7 +192,7 @@ def check(run: Run, scenario: Scenario) -> None:
     wrong = [each for server in run.servers for each in server.wrong]
     assert not wrong, f"the server complains: {wrong}"
     for response in responses:
-        if response.turn is None and told(response, frames).status is not None:
+        if response.turn is None and known_response(response, frames).status is not None:
             assert any(GREETING in text for text in run.notices), "the greeting is not shown"
 
 
@@ -200,7 +200,7 @@ def check_turn(
     run: Run,
     number: int,
     turn: Turn,
-    parts: Sequence[tuple[Response, Told]],
+    parts: Sequence[tuple[Response, KnownResponse]],
     *,
     is_cancelled: bool,
 ) -> None:
@@ -230,11 +230,13 @@ def check_turn(
         assert over.problem.exit is ExitCode.LINK, f"the problem is {over.problem}"
 
 
-def expected_status(parts: Sequence[tuple[Response, Told]], *, is_cancelled: bool) -> Status:
+def expected_status(
+    parts: Sequence[tuple[Response, KnownResponse]], *, is_cancelled: bool
+) -> Status:
     """The status of a turn with these responses."""
     if is_cancelled:
         return Status.CANCELLED
-    last = parts[-1][1] if parts else Told()
+    last = parts[-1][1] if parts else KnownResponse()
     if last.error:
         return Status.FAILED
     if last.status is not None:
@@ -243,45 +245,45 @@ def expected_status(parts: Sequence[tuple[Response, Told]], *, is_cancelled: boo
 
 
 def check_loosely(run: Run) -> None:
-    """Assert what holds even if it cannot be told what a server means."""
+    """Assert what holds even if it is not clear what a server means."""
     assert run.exit is not None, f"nothing ends after {run.now:.0f} s"
     for turn in run.turns:
         assert len({call_id for call_id, _ in turn.runs}) == len(turn.runs), "a tool runs twice"
         assert turn.over is not None
 
 
-def is_ambiguous(scenario: Scenario, ways: Ways, deviations: Sequence[Deviation]) -> bool:
-    """Whether something hides what is needed to tell what a server means."""
+def is_ambiguous(scenario: Scenario, features: Features, deviations: Sequence[Deviation]) -> bool:
+    """Whether something that is needed to know what a server means is missing."""
     hidden = scenario.hides.union(*(each.hides for each in deviations))
-    if not ways.echoes:
+    if not features.echoes:
         hidden |= {"marks"}
     return bool(hidden & scenario.needs.union(*(each.needs for each in deviations)))
 
 
-def try_out(scenario: Scenario, ways: Ways, *deviations: Deviation) -> list[str]:
+def try_out(scenario: Scenario, features: Features, *deviations: Deviation) -> list[str]:
     """What is wrong with a run: at most one line."""
     try:
-        made = run(scenario, ways, deviations)
-        if is_ambiguous(scenario, ways, deviations):
+        made = run(scenario, features, deviations)
+        if is_ambiguous(scenario, features, deviations):
             check_loosely(made)
         else:
             check(made, scenario)
     except AssertionError as error:
         names = " + ".join(map(str, deviations)) or "no deviation"
-        return [f"{scenario}, {ways}, {names}: {error}".split("\n", maxsplit=1)[0]]
+        return [f"{scenario}, {features}, {names}: {error}".split("\n", maxsplit=1)[0]]
     return []
 
 
 @cache
 def correct_frames(scenario: Scenario) -> list[tuple[str, list[Frame]]]:
-    """What a correct server says at each stage."""
+    """The frames of a correct server at each stage."""
     said: list[tuple[str, list[Frame]]] = []
 
     def remember(_: Server, stage: str, frames: list[Frame]) -> list[Frame]:
         said.append((stage, [frame.copy() for frame in frames]))
         return frames
 
-    run(scenario, Ways(), [Deviation("", lambda: remember)])
+    run(scenario, Features(), [Deviation("", lambda: remember)])
     return said
 
 
@@ -292,10 +294,13 @@ def applicable(scenario: Scenario) -> frozenset[Deviation]:
 
 
 def _changes(deviation: Deviation, scenario: Scenario) -> bool:
-    server = Server(scenario.script, (), Ways(), count(1), speaks=scenario.speaks)
-    habit = deviation.make()
+    server = Server(scenario.script, (), Features(), count(1), speaks=scenario.speaks)
+    transform = deviation.make()
     return any(
-        [(frame.data, frame.is_binary) for frame in habit(server, stage, [*map(Frame.copy, said)])]
+        [
+            (frame.data, frame.is_binary)
+            for frame in transform(server, stage, [*map(Frame.copy, said)])
+        ]
         != [(frame.data, frame.is_binary) for frame in said]
         for stage, said in correct_frames(scenario)
     )
@@ -305,17 +310,17 @@ SEED = int(os.environ.get("RTCHAT_TEST_SEED", "13"))
 
 
 def test_a_correct_server() -> None:
-    failed = [line for s in SCENARIOS for ways in WAYS for line in try_out(s, ways)]
+    failed = [line for s in SCENARIOS for features in FEATURES for line in try_out(s, features)]
     assert failed == []
 
 
-@in_chunks(len(WAYS))
+@in_chunks(len(FEATURES))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_one_deviation(scenario: Scenario, chunk: int) -> None:
     failed = []
     for number, deviation in enumerate(ALL):
         if deviation in applicable(scenario):
-            failed += try_out(scenario, WAYS[(number + chunk) % len(WAYS)], deviation)
+            failed += try_out(scenario, FEATURES[(number + chunk) % len(FEATURES)], deviation)
     assert failed == []
 
 
@@ -331,5 +336,5 @@ def test_two_deviations(chunk: int) -> None:
             rng = random.Random(f"{SEED} {number}")
             fitting = [s for s in SCENARIOS if applicable(s).issuperset(pair)]
             for scenario in rng.sample(fitting, min(1, len(fitting))):
-                failed += try_out(scenario, rng.choice(WAYS), *rng.sample(pair, 2))
+                failed += try_out(scenario, rng.choice(FEATURES), *rng.sample(pair, 2))
     assert failed == [], f"with RTCHAT_TEST_SEED={SEED}"

@@ -1,9 +1,5 @@
-"""Every fault of a network and of a server, as a script meets it: stdout, stderr, the exit code,
-and what is kept.
-
-Not here: what each failure means by itself (`test_transport`), names, proxies and foreign
-certificates (`test_network`), and longer stories (`test_mishaps`).
-"""
+"""Every fault of a network or a server, as a script sees it: stdout, stderr, the exit code and the
+saved conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pings: a server that is busy is not one that is gone."""
+"""Pings: a busy server is not lost."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ async def watched(socket: Socket, seconds: float) -> None:
     [Socket(0.1), Socket(SILENCE - 1), Socket(1e9, frames_every=30)],
     ids=["answers", "answers late", "sends frames only"],
 )
-def test_a_server_that_sends_anything_is_there(socket: Socket) -> None:
+def test_a_server_that_sends_anything_is_kept(socket: Socket) -> None:
     run_fast(lambda: watched(socket, 600))
     assert socket.aborted_at is None
     assert socket.pings > 1
 
 
-def test_a_server_that_sends_nothing_is_gone() -> None:
+def test_a_server_that_sends_nothing_is_lost() -> None:
     socket = Socket(1e9)
     run_fast(lambda: watched(socket, 600))
     assert (socket.pings, socket.aborted_at) == (1, PING_INTERVAL + SILENCE)

@@ -1,4 +1,4 @@
-"""The hint for a key that a server refuses names the key that was sent."""
+"""The hint for a refused key names the key that was sent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_key_among_the_headers_or_in_the_url() -> None:
     )
 
 
-def test_without_a_key_it_says_how_to_give_one() -> None:
+def test_without_a_key_the_hint_says_how_to_set_one() -> None:
     found = hint({"profile": "litellm"}, {})
     assert "LITELLM_API_KEY" in found
     assert "`rtchat keys set litellm`" in found

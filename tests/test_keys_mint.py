@@ -19,7 +19,7 @@ from openai.types.realtime import ClientSecretCreateResponse
 from openai.types.realtime.client_secret_create_params import ClientSecretCreateParams
 from pydantic import TypeAdapter
 
-from rtchat.client.endpoint import below, endpoint
+from rtchat.client.endpoint import endpoint, http_endpoint
 from rtchat.core.text import compact_json
 from rtchat.core.values import Dialect, JsonObject, Options
 from rtchat.server.script import EchoEngine
@@ -113,8 +113,8 @@ def test_our_server_reads_the_request(dialect: Dialect, endpoint: SecretEndpoint
 )
 def test_the_address_is_below_that_of_the_realtime_api(url: str, expected: str) -> None:
     where = endpoint("m", url=url, api_key=KEY)
-    assert below(where, "/x").url == expected
-    assert below(where, "/x").headers == where.headers
+    assert http_endpoint(where, "/x").url == expected
+    assert http_endpoint(where, "/x").headers == where.headers
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The program talks to LiteLLM's proxy, which passes everything on to `rtchat serve`.
+"""The program with LiteLLM's proxy, which forwards everything to `rtchat serve`.
 
 So the proxy is the program's server and the server's client. It is started once.
 """

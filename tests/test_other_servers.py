@@ -1,7 +1,7 @@
-"""The program with servers that deviate from OpenAI's order of events, as their users report it.
+"""The program with servers that deviate from OpenAI's events, as their users have reported.
 
-Each test plays one kind of server, and asserts what a user of `once`, `talk` and `transcribe` sees
-and what the server received. Keepalive is in `test_keep_alive`, refused keys in `test_key_hints`.
+Each test simulates one kind of server, and asserts what a user of `once`, `talk` and `transcribe`
+sees and what the server receives.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ Play: TypeAlias = Callable[[Session], Awaitable[None]]
 
 
 class OtherServer:
-    """Plays the same part on every connection."""
+    """Behaves the same on every connection."""
 
     def __init__(self, play: Play) -> None:
         self._play = play
@@ -158,7 +158,7 @@ def notes(ran: Ran) -> list[str]:
 
 @pytest.mark.full
 def test_an_error_that_names_no_command_ends_the_reply(program: Program) -> None:
-    """f01: LocalAI, vLLM, speaches."""
+    """As LocalAI, vLLM and speaches do."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -173,7 +173,7 @@ def test_an_error_that_names_no_command_ends_the_reply(program: Program) -> None
 
 
 def test_a_silent_server_is_asked_once(program: Program) -> None:
-    """f01: a server that is only slow."""
+    """The server is only slow, so asking again would cost a second response."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -186,7 +186,7 @@ def test_a_silent_server_is_asked_once(program: Program) -> None:
 
 
 def test_the_server_is_busy_with_the_reply_that_it_is_about_to_announce(program: Program) -> None:
-    """f15: a server that answers tool outputs by itself."""
+    """The server answers tool outputs by itself."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -214,7 +214,7 @@ def test_the_server_is_busy_with_the_reply_that_it_is_about_to_announce(program:
     ],
 )
 def test_a_refusal_is_final(program: Program, error: Json, close: int | None) -> None:
-    """f19: LiteLLM and LocalAI."""
+    """As by LiteLLM and LocalAI."""
 
     async def play(s: Session) -> None:
         await s.error(**error)
@@ -245,7 +245,7 @@ def test_a_refusal_is_final(program: Program, error: Json, close: int | None) ->
 def test_an_http_error_is_one_line(
     program: Program, status: str, body: bytes, kind: str, shown: str
 ) -> None:
-    """f22: Azure, FastAPI, nginx."""
+    """The formats of Azure, FastAPI and nginx."""
     response = http(status, body, f"Content-Type: {kind}")
     with background(lambda: tcp(response)) as port:
         ran = program.run("once", "--url", f"ws://{port.address}/v1/realtime", "Hi")
@@ -255,7 +255,7 @@ def test_an_http_error_is_one_line(
 
 
 def test_a_redirect_is_shown_without_its_query(program: Program) -> None:
-    """f22: the query of Azure's URLs may have a key."""
+    """The query of a URL of Azure may contain a key."""
     key = "ffffffffaaaaaaaabbbbbbbbcccccccc"
     target = f"Location: wss://a.example/v1/realtime?deployment=x&api-key={key}"
     with background(lambda: tcp(http("302 Found", b"", target))) as port:
@@ -267,7 +267,7 @@ def test_a_redirect_is_shown_without_its_query(program: Program) -> None:
 
 @pytest.mark.parametrize("header", ["Extensions: permessage-deflate", "Protocol: realtime"])
 def test_an_extension_or_subprotocol_that_was_not_requested(program: Program, header: str) -> None:
-    """f22: the error says so, instead of that the server is no WebSocket server."""
+    """The error says so; it does not say that the server has no WebSocket."""
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -292,7 +292,7 @@ def test_an_extension_or_subprotocol_that_was_not_requested(program: Program, he
 
 
 def test_a_greeting_is_not_the_answer(program: Program) -> None:
-    """f02: a server that speaks first."""
+    """The server speaks first."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -309,8 +309,8 @@ def test_a_greeting_is_not_the_answer(program: Program) -> None:
 
 
 @pytest.mark.parametrize("output", [(), ("--json",)])
-def test_both_spellings_of_every_event(program: Program, output: tuple[str, ...]) -> None:
-    """f07: servers that send the GA and the beta name."""
+def test_every_event_under_both_names(program: Program, output: tuple[str, ...]) -> None:
+    """The server sends each event under its GA name and its beta name."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -330,7 +330,7 @@ def test_both_spellings_of_every_event(program: Program, output: tuple[str, ...]
 
 
 def test_deltas_that_repeat_the_text_so_far(program: Program) -> None:
-    """f25: vllm-omni."""
+    """As vllm-omni sends them."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -348,7 +348,7 @@ def test_deltas_that_repeat_the_text_so_far(program: Program) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("missing", ["session.created", "session.updated"])
 def test_a_session_that_is_not_announced_or_confirmed(program: Program, missing: str) -> None:
-    """f09: xAI and Hugging Face speech-to-speech."""
+    """As by xAI and Hugging Face speech-to-speech."""
 
     async def play(s: Session) -> None:
         for name in ("session.created", "session.updated"):
@@ -364,7 +364,7 @@ def test_a_session_that_is_not_announced_or_confirmed(program: Program, missing:
 
 
 def test_json_in_binary_frames(program: Program) -> None:
-    """f10: a proxy that relays bytes."""
+    """As from a proxy that relays bytes."""
 
     async def play(s: Session) -> None:
         s.is_binary = True
@@ -377,7 +377,7 @@ def test_json_in_binary_frames(program: Program) -> None:
 
 
 def test_a_warning_is_shown_and_a_late_cancel_is_not(program: Program) -> None:
-    """f25: Voice Live's warnings; the error for a cancel that came too late."""
+    """The warnings of Azure's Voice Live, and the error for a cancel that came too late."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -401,7 +401,7 @@ def test_a_warning_is_shown_and_a_late_cancel_is_not(program: Program) -> None:
     ],
 )
 def test_the_next_question_after_ctrl_c(program: Program, end: str) -> None:
-    """f12: xAI sends nothing more of the reply, others only `response.cancelled`, or an error."""
+    """xAI sends nothing more of the reply; others send only `response.cancelled`, or an error."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -446,7 +446,7 @@ _CALL = {
 
 
 def tools(program: Program) -> tuple[str, ...]:
-    """Options for a tool that says which city it was called with."""
+    """Options for a tool that returns the city of its arguments."""
     file = program.home / "tools.py"
     file.write_text(
         'def weather(city: str = "nowhere") -> str:\n'
@@ -479,7 +479,7 @@ async def _object(s: Session) -> None:
 
 @pytest.mark.parametrize("call", [_only_done, _empty_item, _object])
 def test_a_call_is_made_once_with_its_arguments(program: Program, call: Play) -> None:
-    """f03, f05: the arguments are only in one event, or they are an object."""
+    """The arguments are in only one event, or they are an object."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -495,8 +495,8 @@ def test_a_call_is_made_once_with_its_arguments(program: Program, call: Play) ->
     assert (output["call_id"], output["output"]) == ("call_1", "21 degrees in Oslo")
 
 
-def test_a_call_that_was_cut_is_answered(program: Program) -> None:
-    """f14: servers that refuse every later question until each call has an output."""
+def test_a_call_of_an_incomplete_reply_is_answered(program: Program) -> None:
+    """The server refuses every later question until each call has an output."""
 
     async def play(s: Session) -> None:
         cut = _CALL | {"status": "incomplete", "arguments": '{"ci'}
@@ -538,7 +538,7 @@ def mcp_tools(approval: str = "never") -> tuple[str, str]:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_turn_of_mcp_calls(program: Program, waits: bool) -> None:
-    """f11: the server goes on by itself, or waits for another `response.create`."""
+    """The server continues by itself, or waits for another `response.create`."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -568,7 +568,7 @@ def test_a_turn_of_mcp_calls(program: Program, waits: bool) -> None:
 
 
 def test_failures_of_mcp_servers_are_shown(program: Program) -> None:
-    """f11: a list and a call that failed, each once."""
+    """A failed listing and a failed call, each shown once."""
 
     async def play(s: Session) -> None:
         failed = _MCP_CALL | {"output": None, "error": {"type": "x", "message": "HTTP 500"}}
@@ -593,7 +593,7 @@ def test_failures_of_mcp_servers_are_shown(program: Program) -> None:
 
 
 def test_an_approval_has_an_id(program: Program) -> None:
-    """f26: servers that require the `id` of an approval."""
+    """Some servers require the `id` of an approval."""
 
     async def play(s: Session) -> None:
         request = {key: _MCP_CALL[key] for key in ("server_label", "name", "arguments")}
@@ -626,8 +626,8 @@ def test_an_approval_has_an_id(program: Program) -> None:
         ],
     ],
 )
-def test_the_words_of_the_user(program: Program, heard: list[Json]) -> None:
-    """f06: under another item id (LocalAI), or in several events (xAI)."""
+def test_the_transcript_of_the_user(program: Program, heard: list[Json]) -> None:
+    """They arrive under another item id (LocalAI) or in several events (xAI)."""
 
     async def play(s: Session) -> None:
         await s.open()
@@ -652,11 +652,11 @@ def test_the_words_of_the_user(program: Program, heard: list[Json]) -> None:
         ("item_A", True, True),
     ],
 )
-def test_transcribe_ends_when_the_words_are_complete(
+def test_transcribe_ends_when_the_transcript_is_complete(
     program: Program, item_id: str, clears: bool, refuses: bool
 ) -> None:
-    """f13: a server without `input_audio_buffer.clear`, with other item ids, or that refuses the
-    last commit without a code."""
+    """The server does not know `input_audio_buffer.clear`, uses other item ids, or refuses the
+    last commit without an error code."""
 
     async def play(s: Session) -> None:
         await s.open()

@@ -1,4 +1,4 @@
-"""Replies that were not requested, from servers that say whose they are and from others."""
+"""Tells replies from unrequested responses, with servers that echo marks and with others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Session:
         return self.did
 
     def shows(self, *events: ev.Event) -> list[fx.Update]:
-        """Text, notices and results that these events show."""
+        """The text, notices and results that are shown after these events."""
         return [
             update
             for update in shown(self.handle(*events))
@@ -66,7 +66,7 @@ def called(response_id: str) -> ev.ReplyEnded:
 
 
 def greeting(response_id: str = "g") -> list[ev.Event]:
-    """The server says something by itself."""
+    """A response that was not requested."""
     return [ev.ReplyStarted(response_id), delta("Welcome.", response_id), ended(response_id)]
 
 
@@ -78,7 +78,7 @@ def texts(updates: list[fx.Update]) -> list[str]:
     return [update.text for update in updates if isinstance(update, fx.TextArrived)]
 
 
-def test_a_server_that_echoes_the_mark_says_whose_reply_it_is() -> None:
+def test_a_server_may_echo_the_mark_of_the_request() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
     assert ownership.judge("rtchat_3") is True
@@ -86,7 +86,7 @@ def test_a_server_that_echoes_the_mark_says_whose_reply_it_is() -> None:
     assert ownership.judge("") is False
 
 
-def test_a_server_that_confirms_questions_does_so_before_it_replies() -> None:
+def test_a_server_may_confirm_questions_before_it_replies() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
     assert ownership.judge("") is None
@@ -100,11 +100,11 @@ def test_a_server_that_confirms_questions_does_so_before_it_replies() -> None:
     assert ownership.judge("") is True
 
 
-def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
+def test_later_responses_of_a_server_that_confirms_nothing_are_not_held() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
     ownership.hold(ev.ReplyStarted("r"))
-    ownership.own()
+    ownership.accept()
     assert ownership.judge("") is True
     ownership.requested("rtchat_5", Question(2, "and?").item)
     assert ownership.judge("") is True
@@ -113,7 +113,7 @@ def test_a_server_that_confirms_nothing_is_believed_after_a_while() -> None:
     assert ownership.judge("") is None
 
 
-def test_the_confirmation_of_another_message_says_nothing() -> None:
+def test_the_confirmation_of_another_message_is_ignored() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
     ownership.confirmed(Message("user", (Part("text", "an earlier question"),)))
@@ -136,7 +136,7 @@ def test_a_response_waits_for_a_second_at_most() -> None:
 
 
 @pytest.mark.parametrize("greets", ["g", ""])
-def test_what_comes_of_a_greeting_later_is_shown_with_it(greets: str) -> None:
+def test_later_events_of_a_greeting_are_shown_with_it(greets: str) -> None:
     session = Session()
     assert session.shows(ev.ReplyStarted(greets), delta("Wel", greets), CONFIRMED) == []
     assert session.shows(delta("come.", greets)) == []
@@ -161,7 +161,7 @@ def test_the_second_response_is_the_reply_if_there_are_two() -> None:
     assert texts(session.shows(delta("Hello.", "r"), OWNER)) == ["Hello."]
 
 
-def test_a_response_with_the_mark_of_another_request_is_another_s() -> None:
+def test_a_response_with_another_mark_is_not_the_reply() -> None:
     session = Session()
     assert session.shows(ev.ReplyStarted("x", mark="theirs"), delta("Not yours.", "x")) == []
     mark = session.request
@@ -169,7 +169,7 @@ def test_a_response_with_the_mark_of_another_request_is_another_s() -> None:
 
 
 @pytest.mark.parametrize("mark", ["", "theirs"])
-def test_a_request_that_another_response_keeps_from_being_created_is_made_again(mark: str) -> None:
+def test_a_request_refused_during_another_response_is_repeated(mark: str) -> None:
     session = Session()
     session.handle(ev.ReplyStarted("x", mark=mark))
     busy = ev.ServerProblem("Busy.", code=BUSY, event_id=session.request)
@@ -267,7 +267,7 @@ def test_a_late_announcement_of_a_response_that_is_over_is_ignored() -> None:
     assert texts(session.shows(delta("So.", "r2"))) == ["So."]
 
 
-def test_a_request_refused_because_of_a_response_that_is_now_over_is_made_again() -> None:
+def test_a_request_refused_because_of_a_response_that_is_over_is_repeated() -> None:
     session = Session()
     session.handle(ev.ReplyStarted("x", mark="theirs"), ended("x"))
     busy = ev.ServerProblem("Busy.", code=BUSY, event_id=session.request)

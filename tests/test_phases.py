@@ -1,4 +1,4 @@
-"""The phases of messages: what a model says on its way to the answer, and the answer."""
+"""The phases of messages: commentary and the final answer."""
 
 from __future__ import annotations
 

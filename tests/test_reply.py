@@ -211,7 +211,7 @@ def test_each_event_may_give_the_item_another_id() -> None:
     assert reply.text == "Hello!"
 
 
-def test_items_with_the_same_output_index_are_told_apart_by_the_ids_that_were_announced() -> None:
+def test_announced_ids_distinguish_items_with_the_same_output_index() -> None:
     reply = Reply("r")
     for item in "ab":
         reply.announce(_message(item))

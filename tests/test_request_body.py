@@ -1,4 +1,4 @@
-"""The body of a POST request, taken out of what `websockets` reads."""
+"""Separating the body of a POST request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAD = b"POST /x HTTP/1.1\r\nHost: a\r\n"
 
 
 def received(*pieces: bytes) -> tuple[bytes, bytes | HTTPStatus | None]:
-    """What is passed on of these pieces, and the body; None while it is incomplete."""
+    """The data that is passed on of these pieces, and the body; None while it is incomplete."""
 
     async def main() -> tuple[bytes, bytes | HTTPStatus | None]:
         body = RequestBody()

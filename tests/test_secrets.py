@@ -1,8 +1,6 @@
-"""A key is shown nowhere, wherever the server quotes it, however it is spelt and however it got
-there.
+"""A key is never shown, wherever and in any form the server quotes it.
 
-Over real sockets, and for what a user sees by the program itself. Not here: what a proxy is told
-(`test_proxies`), and where keys are kept (`test_keys`).
+The tests use real sockets and, for what a user sees, the program itself.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def texts(copy: SessionCopy) -> list[str]:
 USER, REPLY = message("user", "Hi", id="u"), message("assistant", "Hello.", id="a")
 
 
-def test_nothing_happened() -> None:
+def test_an_unused_session() -> None:
     copy = SessionCopy()
     assert copy.lost() is False
     assert restored(copy) == []
@@ -109,7 +109,7 @@ def test_items_keep_their_order() -> None:
     assert texts(copy) == ["zero", "one", "two", "three", "last"]
 
 
-def test_the_servers_ids_are_learned_and_its_contents_are_not() -> None:
+def test_items_get_the_ids_of_the_server_but_not_its_contents() -> None:
     copy = SessionCopy()
     audio = {"type": "input_audio", "audio": "AAE="}
     copy.sent(create({"type": "message", "role": "user", "content": [audio]}))
@@ -212,7 +212,7 @@ def test_a_request_is_repeated_until_something_arrives() -> None:
     assert texts(copy) == ["So"]
 
 
-def test_an_interrupted_reply_that_this_side_asked_for_by_itself() -> None:
+def test_an_interrupted_reply_whose_request_is_not_repeated() -> None:
     copy = SessionCopy()
     copy.sent(request("1"), repeats=False)
     copy.sent(request("2"))
@@ -223,7 +223,7 @@ def test_an_interrupted_reply_that_this_side_asked_for_by_itself() -> None:
     assert copy.restore()[-1] == request("2")
 
 
-def test_a_reply_that_the_server_began_by_itself() -> None:
+def test_an_unrequested_reply() -> None:
     copy = SessionCopy()
     copy.sent(request("1"))
     received(copy, created("r", metadata={"rtchat_request": "unknown"}))
@@ -262,7 +262,7 @@ def test_output_only_at_the_end() -> None:
     assert texts(copy) == ["Hello."]
 
 
-def test_responses_outside_of_the_conversation_are_left_out() -> None:
+def test_responses_outside_the_conversation_are_left_out() -> None:
     copy = SessionCopy()
     copy.sent(request("1", conversation="none"))
     received(copy, created(conversation_id=None), output(REPLY), done(output=[REPLY]))
@@ -282,7 +282,7 @@ def test_an_item_with_much_audio_is_sent_in_pieces() -> None:
     assert len(first["content"][0]["audio"]) + len(second["content"][0]["audio"]) == 8_000_000
 
 
-def test_other_events_are_nothing_to_copy() -> None:
+def test_other_events_are_not_copied() -> None:
     copy = SessionCopy()
     copy.sent({"type": "input_audio_buffer.append", "audio": ""})
     assert restored(copy) == []

@@ -29,7 +29,7 @@ def test_a_repeated_segment_is_ignored() -> None:
     assert [speakers.add(nameless), speakers.add(nameless)] == [" No", " No"]
 
 
-def test_segments_may_be_only_kept() -> None:
+def test_segments_may_be_kept_without_being_shown() -> None:
     speakers = Speakers(is_shown=False)
     assert speakers.add(segment(0, "When?")) == ""
     text, segments = speakers.take("u1")

@@ -1,4 +1,4 @@
-"""Which response an event belongs to, from servers that vary the ids of a response."""
+"""Which response an event belongs to, with servers that change the ids of a response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls put together from events of which servers leave out different ones."""
+"""Assembling calls from incomplete events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("pieces", PIECES)
-def test_a_call_is_whole_whatever_each_event_says_of_it(pieces: list[ToolCall]) -> None:
+def test_a_call_is_complete_wherever_its_fields_are(pieces: list[ToolCall]) -> None:
     for order in permutations(pieces):
         calls = StreamedCalls()
         for piece in order:

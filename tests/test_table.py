@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from typer.testing import CliRunner
 
+from rtchat.app import transcribe, translate
 from rtchat.cli import command_line
 from rtchat.cli.configure import describe
 from rtchat.config.file import template
@@ -49,6 +50,11 @@ def test_a_new_row_is_an_option_of_its_commands() -> None:
     assert "--taste sweet|sour|salty The taste of replies." in shown
     assert "[env var: RTCHAT_TASTE; default: sweet]" in shown
     assert "--taste" not in _run("talk", "--help")
+
+
+def test_commands_for_audio_show_their_own_default_model() -> None:
+    assert f"The model. [default: {transcribe.MODEL}]" in " ".join(_run("transcribe", "-h").split())
+    assert f"The model. [default: {translate.MODEL}]" in " ".join(_run("translate", "-h").split())
 
 
 def test_a_new_row_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""In tmux, which draws anew what is on the screen when a window changes its size.
+"""The program in tmux, which redraws the screen when a window changes its size.
 
-Skipped where there is no tmux. Not here: sizes that stay as they are (`test_scrollback`).
+Skipped if tmux is not installed.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_a_reply_names_the_model_that_answered() -> None:
     assert names == ["m", "m", "m-2026 (asked for m)"]
 
 
-def test_commentary_is_told_from_the_answer() -> None:
+def test_commentary_is_marked() -> None:
     said = [
         Message("user", (Part("text", "Weather?"),)),
         Message("assistant", (Part("text", "Let me look."),), phase="commentary"),

@@ -1,4 +1,4 @@
-"""What the transcription of speech costs: read from its events, shown, counted and saved."""
+"""The usage of transcription: read from events, shown, counted and saved."""
 
 from __future__ import annotations
 

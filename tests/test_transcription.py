@@ -258,7 +258,7 @@ def test_the_text_names_the_speakers() -> None:
     assert play.ending(InputEnded(), AudioCleared())[0].text == "A: When?\nB: Noon."
 
 
-def test_segments_are_only_kept_if_the_model_is_not_for_speakers() -> None:
+def test_segments_are_not_shown_if_the_model_does_not_distinguish_speakers() -> None:
     play = Driver()
     assert play.text(*TURN, segment(0, "A", "When?")) == ""
     assert play.text(transcript("When?")) == "When?\n"

@@ -1,4 +1,4 @@
-"""The program translates and tells speakers apart: files and pipes against a scripted server."""
+"""`translate`, and `transcribe` with speakers: the program with a scripted server."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_the_server_may_refuse_the_language(tmp_path: Path) -> None:
         (["--to", "es", "--local"], "--local"),
     ],
 )
-def test_what_cannot_work_is_refused(tmp_path: Path, arguments: list[str], says: str) -> None:
+def test_invalid_usage_is_refused(tmp_path: Path, arguments: list[str], says: str) -> None:
     write_wav(tmp_path / "q.wav", tone(440, 1.0))
     environ = {"OPENAI_API_KEY": "sk-x"}
     ran = Program(tmp_path).run("translate", "q.wav", *arguments, environ=environ)
@@ -317,7 +317,7 @@ def test_speech_is_translated_live(
 
 
 def shown(make: Callable[[BytesIO, StringIO], TranslationView], *updates: Update) -> str:
-    """What two streams that are one terminal show: stderr is in brackets."""
+    """What a terminal shows that is both stdout and stderr; stderr is in brackets."""
     log: list[str] = []
 
     class Out(BytesIO):

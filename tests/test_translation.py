@@ -1,4 +1,4 @@
-"""A translation session: speech in, its translation out as text and speech."""
+"""A translation session."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def ms(count: int, sample: int = 1) -> bytes:
 
 
 def said(text: str, elapsed_ms: int | None = None, held: str = "") -> Delta:
-    """The next text of the translation."""
+    """The next piece of the translation."""
     return Delta(Channel.TRANSCRIPT, text, elapsed_ms=elapsed_ms, held=held)
 
 
 def heard(text: str, elapsed_ms: int | None = None) -> Delta:
-    """The next text in the source language."""
+    """The next piece of the original text."""
     return Delta(Channel.INPUT_TRANSCRIPT, text, elapsed_ms=elapsed_ms)
 
 
 def spoken(audio: bytes) -> Delta:
-    """The next audio of the translation."""
+    """The next piece of the audio of the translation."""
     return Delta(Channel.AUDIO, b64encode(audio).decode())
 
 

@@ -723,7 +723,7 @@ def test_null_for_an_option_of_the_session_is_absent_from_a_response(name: str) 
 
 
 @pytest.mark.parametrize(("words", "transcript"), [("", None), ("Noon?", "Noon?")])
-def test_a_spoken_item_says_that_it_has_no_transcript(words: str, transcript: str | None) -> None:
+def test_a_spoken_item_has_a_transcript_or_null(words: str, transcript: str | None) -> None:
     spoken = Message("user", (Part("audio", words),), "i1", "completed")
     added = encode_event(events.ItemAdded(spoken), "e1")
     assert added is not None

@@ -1,7 +1,7 @@
 """A connection for programs: events, callbacks, client events as methods, replies as text.
 
-Nothing runs in the background: whoever waits for an event, a loop or a `text`, receives the next
-one and passes it to everybody else (`receive`). So several coroutines can use a connection at once.
+There are no background tasks. A loop or a `text` that waits for an event receives the next one and
+passes it to all others (`receive`), so several coroutines can use a connection at once.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from rtchat.wire.resources import (
 )
 
 MAX_UNREAD = 10_000
-"""Frames that may wait for a program that does not read. Beyond that, pings are not read either, so
-that the connection is lost."""
+"""The maximum number of frames that wait for a program that does not read. Beyond that, pings are
+not read either, so the connection is lost."""
 FIRST_EVENT_WAIT = 3.0
-"""Seconds that `text` waits for the first event, which shows the dialect of the server."""
+"""Seconds that `text` waits for the first event, which reveals the dialect of the server."""
 
 
 class _Loop:
@@ -47,7 +47,7 @@ class _Loop:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.queue: deque[Received] = deque()
-        """What others have received in the meantime."""
+        """What other loops and texts have received for this loop."""
 
     @property
     def is_ready(self) -> bool:
@@ -69,8 +69,8 @@ class _Loop:
             raise StopAsyncIteration from None
 
 
-class _First:
-    """Waits for the first event."""
+class _FirstEvent:
+    """A reader that waits for the first event."""
 
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
@@ -81,22 +81,22 @@ class _First:
 
 
 class Connection:
-    """One connection, which only one event loop may use.
+    """One connection. All coroutines that use it must run in one asyncio event loop.
 
     `async for event in connection` yields every event as a dict. The loop ends when the connection
-    is closed normally (1000, 1001 or no code); otherwise it raises `ConnectError`. An `error` event
-    is passed to the `error` listeners as a `RealtimeError` and then yielded; without such a
-    listener, the loop raises it instead. A frame that is not a JSON object with a type is handled
-    like an `error` event. In both cases the connection stays usable: iterate again to continue.
-    Several loops may run at once; each yields every event that is received while it runs.
+    is closed normally (1000, 1001 or no code); if it is lost, the loop raises `ConnectError`. An
+    `error` event is passed to the callbacks for `error` as a `RealtimeError` and then yielded;
+    without such a callback, the loop raises the `RealtimeError`. A frame that is not a JSON object
+    with a type is handled like an `error` event. The connection stays usable: iterate again to
+    continue. Several loops may run at once; each yields every event that is received while it runs.
 
     Events of older servers have the names of the current API, and an event that a server sends
     under both names is yielded once.
 
     With `reconnect=True`, a lost connection is restored: the new session receives the settings and
-    the conversation, and a requested response of which nothing has arrived is requested again. The
-    loop raises `ConnectError` if a response was interrupted; iterate again to continue. It does
-    not end before the connection is closed from this side, or cannot be restored.
+    the conversation, and a response of which nothing has arrived is requested again. If a response
+    was interrupted, the loop raises `ConnectError`; iterate again to continue. The loop ends only
+    when `close` is called, and raises `ConnectError` if the connection cannot be restored.
     """
 
     def __init__(self, stream: EventStream, url: str, timeout: float) -> None:
@@ -109,9 +109,9 @@ class Connection:
         self._timeout = timeout
         self._listeners = Listeners()
         self._loops: WeakSet[_Loop] = WeakSet()
-        """The loops that are running; one that ends is collected at once."""
+        """The running loops; a loop that has ended is garbage-collected at once."""
         self._single = _Loop(self)
-        """For `anext(connection)`."""
+        """The loop for `anext(connection)`."""
 
     @property
     def socket(self) -> Socket:
@@ -119,15 +119,19 @@ class Connection:
         return self._stream.link.socket
 
     async def send(self, event: Mapping[str, object]) -> None:
-        """Send a client event as it is. Raises ConnectError if the connection is lost; with
-        `reconnect=True`, waits until it is restored."""
+        """Send a client event unchanged. With `reconnect=True`, waits while a lost connection is
+        restored.
+
+        Raises:
+            ConnectError: the connection is lost.
+        """
         await self._stream.send(event)
 
     async def _send_ga(self, event: JsonObject) -> None:
         await self._stream.send(to_dialect(event, self._stream.dialect))
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection. A server has 2 seconds to answer."""
+        """Close the connection. The server has 2 seconds to confirm it."""
         await self._stream.close(code, reason)
 
     # ----------------------------------------------------------------------------------- callbacks
@@ -138,11 +142,11 @@ class Connection:
     def on(self, type: str) -> Callable[[F], F]: ...
 
     def on(self, type: str, callback: F | None = None) -> F | Callable[[F], F]:
-        """Call `callback` for each event of a type before the loop yields it; `event` means all.
+        """Call `callback` for each event of a type before a loop yields it; "event" means all.
 
-        The callback gets the event, or a `RealtimeError` for type `error`. It may be a coroutine
-        function. Callbacks run only while a loop or a `text` waits for events, which raises their
-        exceptions. Without `callback`, returns a decorator.
+        The callback receives the event, or for type "error" a `RealtimeError`. It may be a
+        coroutine function. Callbacks run only while a loop or a `text` waits for events, and it
+        raises their exceptions. Without `callback`, returns a decorator.
         """
         return self._add(type, callback, is_once=False)
 
@@ -163,7 +167,7 @@ class Connection:
         return add if callback is None else add(callback)
 
     def off(self, type: str, callback: Listener) -> None:
-        """Remove a callback; one that is not registered is ignored."""
+        """Remove a callback. Does nothing if it is not registered."""
         self._listeners.remove(type, callback)
 
     # ----------------------------------------------------------------------------------- receiving
@@ -178,8 +182,8 @@ class Connection:
         return await self._single.__anext__()
 
     def checked(self, received: Received, loop: _Loop) -> Event:
-        """The event that a loop yields. Raises an error instead, which ends the loop: the next one
-        yields the rest."""
+        """Return an event for a loop to yield, or raise an error, which ends the loop. The next
+        loop yields the events that are left."""
         if not isinstance(received, RtchatError):
             return cast("Event", received)
         if loop is not self._single:
@@ -188,8 +192,8 @@ class Connection:
         raise received
 
     async def receive(self, reader: Reader, seconds: float | None = None) -> Received | None:
-        """Receive the next event, and pass it to everybody but `reader`, for whom it is returned.
-        None if the reader may be ready without it, or nothing has arrived for some seconds."""
+        """Receive the next event, pass it to all other readers, and return it for `reader`. None if
+        the reader may be ready without it, or if nothing has arrived for `seconds`."""
         event = await self._stream.receive(reader, seconds)
         received = event
         if isinstance(event, Mapping) and event["type"] == "error":
@@ -198,7 +202,7 @@ class Connection:
             for loop in tuple(self._loops):
                 if loop is not reader:
                     loop.queue.append(received)
-        with suppress(ConnectError):  # noticed by whoever receives next
+        with suppress(ConnectError):  # the next call of `receive` raises it
             await self._stream.flush()
         if isinstance(event, Mapping):
             for result in self._listeners.call(event):
@@ -208,12 +212,12 @@ class Connection:
     # ---------------------------------------------------------------------------------------- text
 
     async def text(self, question: str) -> AsyncGenerator[str, None]:
-        """Ask a question and yield the text of the reply while it arrives: `async for piece in
-        rt.text("…")`. Questions are asked one after another.
+        """Ask a question, and yield the text of the reply in pieces as it arrives: `async for piece
+        in rt.text("…")`. Questions are asked one after another.
 
-        A loop that is left early stops the reply; `contextlib.aclosing` does so at once. Events of
-        the reply are also passed to callbacks and to loops that are running. If the reply calls a
-        function of the session, use the events to answer it.
+        Leaving the loop early stops the reply; with `contextlib.aclosing`, at once. Callbacks and
+        running loops also receive the events of the reply. If the reply calls a function of the
+        session, answer the call by means of the events.
 
         Raises:
             ReplyError: the reply failed or is not complete.
@@ -222,7 +226,7 @@ class Connection:
                 and there is no callback for `error` and no loop that raises it.
         """
         if not self._stream.has_received:
-            await self.receive(_First(self._stream), FIRST_EVENT_WAIT)
+            await self.receive(_FirstEvent(self._stream), FIRST_EVENT_WAIT)
         texts = self._stream.texts = self._stream.texts or TextReplies(self._timeout)
         reply = texts.ask(question)
         unheard: RealtimeError | None = None
@@ -232,7 +236,7 @@ class Connection:
                 if reply.pieces:
                     yield reply.pieces.popleft()
                     continue
-                with texts.attended() as seconds:
+                with texts.waiting() as seconds:
                     received = await self.receive(reply, seconds)
                 if isinstance(received, RealtimeError) and not self._loops:
                     unheard = received
@@ -268,20 +272,21 @@ def connect(
 ) -> AbstractAsyncContextManager[Connection]:
     """Connect: `async with rtchat.connect("gpt-realtime-2.1") as rt:`.
 
-    Without `api_key`, OPENAI_API_KEY of the environment is sent, but only to OpenAI; an empty key
-    means none. `auth="subprotocol"` sends the key as browsers do, for short-lived client secrets.
-    `beta` asks the server for the dialect before May 2026. `insecure` allows a key over a network
-    unencrypted. `ca_bundle` is a PEM file of the certificate authorities to trust instead of the
-    system's, and `ssl` a context instead of both. `reconnect` restores a lost connection, see
-    `Connection`. Times are in seconds: `open_timeout` for connecting, `timeout` for a server that
-    sends nothing while `text` waits, or does not answer pings.
+    Without `api_key`, the environment variable OPENAI_API_KEY is sent, but only to OpenAI; an empty
+    `api_key` means no key. `headers` are pairs of a name and a value. `auth="subprotocol"` sends
+    the key as browsers do, for short-lived client secrets. `beta` requests the API from before May
+    2026. `insecure` allows a key to be sent unencrypted to another machine. `ca_bundle` is a PEM
+    file of the certificate authorities to trust instead of the system's; `ssl` is a TLS context to
+    use instead. `reconnect` restores a lost connection (see `Connection`). Times are in seconds:
+    `open_timeout` is the maximum for connecting, and `timeout` the maximum without an event while
+    `text` waits, and for the answer to a ping (at least 20).
 
     Raises:
-        UsageError: the URL, the key or the certificate authorities cannot be used, or the key would
-            be sent over a network unencrypted.
+        UsageError: an argument cannot be used, or the key would be sent unencrypted to another
+            machine.
         ConnectError: on entering the block, if the connection fails.
     """
-    key = _own_key(url) if api_key is None else api_key
+    key = _default_key(url) if api_key is None else api_key
     where = endpoint(
         model, url=url, api_key=key, headers=headers, auth=auth, beta=beta, insecure=insecure
     )
@@ -295,10 +300,10 @@ def connect(
     )
 
 
-def _own_key(url: str) -> str:
+def _default_key(url: str) -> str:
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:  # `endpoint` reports it
+    except ValueError:  # reported by `endpoint`
         return ""
     is_openai = f".{host}".endswith(".openai.com")
     return os.environ.get("OPENAI_API_KEY", "") if is_openai else ""

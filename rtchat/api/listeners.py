@@ -42,8 +42,8 @@ class Listeners:
         return bool(self._entries.get(kind))
 
     def call(self, event: JsonObject) -> Iterator[Awaitable[object]]:
-        """Call the callbacks for an event one after another; what is yielded must be awaited
-        before the next one. Those for errors get a `RealtimeError`."""
+        """Call the callbacks for an event one after another, and yield the awaitables that they
+        return: await each before the next callback. Those for errors receive a `RealtimeError`."""
         kind = str(event["type"])
         argument = RealtimeError(event) if kind == "error" else event
         for name, given in (("event", event), (kind, argument)):

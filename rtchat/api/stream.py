@@ -32,16 +32,15 @@ from rtchat.wire.session_copy import SessionCopy
 
 OpenLink: TypeAlias = Callable[[], AbstractAsyncContextManager[SocketLink]]
 Received: TypeAlias = JsonObject | RtchatError
-"""An event, or an error to raise: that the connection was lost and is being restored, or an `error`
-event that nobody handles."""
+"""An event, or an error to raise: a response was interrupted, or no callback handles an `error`."""
 
 
 class Reader(Protocol):
-    """Waits for something that the next event may bring."""
+    """A loop or a `text` that may wait for the next event."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is there."""
+        """Whether it can continue without another event."""
 
 
 class EndedError(ConnectError):
@@ -49,17 +48,17 @@ class EndedError(ConnectError):
 
 
 class EventStream:
-    """The connection that `open_link` opens, and with `reconnects` those after it."""
+    """The connection that `open_link` opens and, with `reconnects`, those that replace it."""
 
     def __init__(
         self, open_link: OpenLink, where: Endpoint, dialect: Dialect | None, *, reconnects: bool
     ) -> None:
         self.dialect = dialect or Dialect.GA
-        """The dialect that was set, or that of the session that the server reported."""
+        """The dialect that was set, or else that of the session."""
         self.has_received = False
         """Whether anything has arrived."""
         self.texts: TextReplies | None = None
-        """What `Connection.text` has asked; it gets all events."""
+        """The questions of `Connection.text`."""
         self._open_link = open_link
         self._redactor = where.redactor
         self._forced_dialect = dialect
@@ -68,11 +67,11 @@ class EventStream:
         self._reading = asyncio.Lock()
         self._read_count = 0
         self._unread: deque[Received] = deque()
-        """What has arrived but was not returned yet."""
+        """What has arrived but is not returned yet."""
         self._closing = asyncio.Event()
         self._copy = SessionCopy() if reconnects else None
         self._lost: ev.ConnectionLost | None = None
-        """Why the connection has to be restored."""
+        """Why the connection must be restored; None if it need not be."""
         self._attempt = 0
         self._sent = 0
 
@@ -111,14 +110,14 @@ class EventStream:
         self._note_sent(event, is_own=False)
 
     async def flush(self, *, waits: bool = True) -> None:
-        """Send what `text` has to send, unless it would have to wait for a connection."""
+        """Send the events of `text`. Unless it `waits`, only while the connection is open."""
         while self.texts is not None and self.texts.unsent and (waits or self._lost is None):
             if self._lost is not None:
                 await self._recover(self.link)
             else:  # if it is lost, the conversation requests again what is needed
-                await self._try_to_send(self._next_own(self.texts))
+                await self._try_to_send(self._next_of_text(self.texts))
 
-    def _next_own(self, texts: TextReplies) -> JsonObject:
+    def _next_of_text(self, texts: TextReplies) -> JsonObject:
         event_id, command = texts.unsent.popleft()
         event = encode(command, event_id, self.dialect)
         self._note_sent(event, is_own=True)
@@ -137,7 +136,7 @@ class EventStream:
         return True
 
     async def _recover(self, link: SocketLink) -> None:
-        """Replace a connection that was lost, unless somebody else has."""
+        """Replace a lost connection, unless another coroutine has."""
         async with self._reading:
             if self._link is link:
                 await self._drain(link)
@@ -150,8 +149,8 @@ class EventStream:
     # ----------------------------------------------------------------------------------- receiving
 
     async def receive(self, reader: Reader, seconds: float | None) -> Received | None:
-        """The next event. None if the reader may be ready without it, or nothing has arrived for
-        some seconds.
+        """The next event. None if the reader may be ready without it, or if nothing has arrived for
+        `seconds`.
 
         Raises:
             ConnectError: the connection is lost; `EndedError` if it was closed normally.
@@ -159,7 +158,7 @@ class EventStream:
         read = self._read_count
         try:
             async with asyncio.timeout(seconds), self._reading:
-                if reader.is_ready or self._read_count != read:  # by somebody else
+                if reader.is_ready or self._read_count != read:  # by another reader
                     return None
                 self._read_count += 1
                 return await self._next()
@@ -203,7 +202,8 @@ class EventStream:
                 yield redacted if current == kind else {**redacted, "type": current}
 
     def _is_internal(self, data: JsonObject, held: str) -> bool:
-        """Pass an event to the other parts. Returns whether it is of no use to the program."""
+        """Pass an event to `texts` and to the copy of the session. Return whether the program must
+        not see it."""
         event, *notes = decode(data, held)
         if isinstance(event, ev.SessionCreated):
             self.dialect = self._forced_dialect or event.dialect or Dialect.GA
@@ -240,7 +240,7 @@ class EventStream:
         self._lost = lost
         if self.texts is not None:
             while self.texts.unsent:
-                self._next_own(self.texts)
+                self._next_of_text(self.texts)
             self.texts.lost(replace(lost, retry=ev.Retry.ALWAYS))
         if self._copy.lost():
             self._unread.append(ConnectError(lost))
@@ -263,9 +263,9 @@ class EventStream:
                 self._lost = error.lost
         if (texts := self.texts) is not None:
             texts.restored()
-            with suppress(ConnectError):  # noticed by whoever receives next
+            with suppress(ConnectError):  # the next call of `receive` handles it
                 while texts.unsent:
-                    await self.link.send(self._next_own(texts))
+                    await self.link.send(self._next_of_text(texts))
 
     async def _reopen(self, lost: ev.ConnectionLost) -> None:
         if not self._closing.is_set():

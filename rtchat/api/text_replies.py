@@ -1,8 +1,8 @@
 """Questions of `Connection.text`, one after another, by the same rules as on the command line.
 
-`TextReplies` runs a `core.conversation`: it passes on what the server sends, and performs the
-effects that concern the reply. The session belongs to the program: its settings, and the calls in
-it, are left alone.
+`TextReplies` passes events of the server to a `core.conversation`, and performs the effects that
+concern the reply. The session belongs to the program, so its settings are not changed and its calls
+are not answered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rtchat.core.events import Timer
 from rtchat.core.values import Channel, Message, Options
 
 _TIMERS = frozenset({Timer.STALL, Timer.OVERDUE, Timer.OWNER, Timer.LIMIT})
-_OF_REPLIES = (
+_REPLY_EVENTS = (
     ev.ReplyStarted
     | ev.Delta
     | ev.ChannelDone
@@ -35,9 +35,9 @@ _OF_REPLIES = (
     | ev.ItemAdded
 )
 MAX_IDS = 100
-"""How many commands are remembered in case the server refuses them."""
+"""The maximum number of event ids that are kept."""
 Unsent: TypeAlias = tuple[str, fx.Command]
-"""A command to send, and its event id."""
+"""An event id, and the command to send with it."""
 
 
 class TextReply:
@@ -48,7 +48,7 @@ class TextReply:
         self.pieces: deque[str] = deque()
         """The text that was not yielded yet."""
         self.over: fx.ReplyOver | None = None
-        """How the reply ended, if it has."""
+        """How the reply ended; None while it is not over."""
 
     @property
     def is_ready(self) -> bool:
@@ -76,14 +76,14 @@ class TextReplies:
         self._waiting: deque[TextReply] = deque()
         self._current: TextReply | None = None
         self._is_asking = False
-        """Whether the next message to send is the question, rather than an earlier item."""
+        """Whether the next message to send is the question and not an earlier item."""
         self._ids: deque[str] = deque(maxlen=MAX_IDS)
-        """The event ids of the last commands."""
+        """The event ids of the last commands, to recognise their errors."""
         self._inbox: deque[ev.Event] = deque()
         self._timers: dict[Timer, float] = {}
         self._waited = 0.0
-        """Seconds that a caller has waited for replies. Only this time counts for timers: a program
-        that is busy does not read what the server sends."""
+        """Seconds that a caller has waited for replies. Timers count only this time, because a busy
+        program does not read what the server sends."""
         self._waiters = 0
         self._waiting_since = 0.0
         self._handle(ev.Started())
@@ -91,14 +91,14 @@ class TextReplies:
     # ----------------------------------------------------------------------------------- questions
 
     def ask(self, question: str) -> TextReply:
-        """Ask a question, after those before it."""
+        """Ask a question once the earlier ones are answered."""
         reply = TextReply(question)
         self._waiting.append(reply)
         self._ask_next()
         return reply
 
     def stop(self, reply: TextReply) -> None:
-        """Nobody waits for this reply any more."""
+        """The caller no longer waits for this reply."""
         if reply in self._waiting:
             self._waiting.remove(reply)
         elif reply is self._current:
@@ -124,20 +124,20 @@ class TextReplies:
             return not event.event_id or self.is_own(event.event_id)
         if isinstance(event, ev.Delta | ev.ChannelDone):
             return event.channel is not Channel.INPUT_TRANSCRIPT
-        return isinstance(event, _OF_REPLIES)
+        return isinstance(event, _REPLY_EVENTS)
 
     def is_own(self, event_id: str) -> bool:
         """Whether this is the id of an event that was sent for a question."""
         return event_id in self._ids
 
     def lost(self, lost: ev.ConnectionLost) -> None:
-        """The connection was lost, and is being restored unless `retry` is never."""
+        """The connection was lost; it is being restored unless `retry` is `NEVER`."""
         self.unsent.clear()
         self._handle(lost)
 
     def give_up(self, reply: TextReply, lost: ev.ConnectionLost) -> None:
-        """The connection was lost for good. Ends this reply; others are ended by those who wait for
-        them."""
+        """The connection cannot be restored. Ends this reply; the callers that wait for others end
+        those."""
         if reply is self._current:
             self.lost(replace(lost, retry=ev.Retry.NEVER))
 
@@ -148,8 +148,8 @@ class TextReplies:
     # -------------------------------------------------------------------------------------- timers
 
     @contextmanager
-    def attended(self) -> Iterator[float | None]:
-        """While a caller waits. Yields the seconds until a timer is due, or None."""
+    def waiting(self) -> Iterator[float | None]:
+        """A context in which a caller waits. Yields the seconds until a timer is due, or None."""
         if not self._waiters:
             self._waiting_since = asyncio.get_running_loop().time()
         self._waiters += 1
@@ -198,7 +198,7 @@ class TextReplies:
             case fx.ClearTimer(timer):
                 self._timers.pop(timer, None)
             case fx.Connect():
-                # The program's connection is used for all sessions of the conversation.
+                # All sessions of the conversation use the program's connection.
                 self._inbox.extend(
                     (ev.ConnectionOpened(), ev.SessionCreated("", ""), ev.SessionUpdated("", ""))
                 )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from rtchat.app.environment import Environment
-from rtchat.client.endpoint import below, endpoint, tls_context
+from rtchat.client.endpoint import endpoint, http_endpoint, tls_context
 from rtchat.client.failures import ConnectError
 from rtchat.client.http_post import post
 from rtchat.config.settings import Settings
@@ -33,11 +33,11 @@ def mint(
     as_json: bool,
     say: Callable[[str], None],
 ) -> ExitCode:
-    """Print a new client secret that is valid for `seconds`, or the whole response. `say` is told
-    when it expires.
+    """Print a new client secret that is valid for `seconds`, or the whole response. `say` receives
+    a line about its expiry.
 
     Raises:
-        RtchatError: the server has created no secret.
+        RtchatError: the server did not create a secret.
     """
     if settings.local:
         raise UsageError("the built-in model needs no key", hint="choose a server with --profile")
@@ -63,7 +63,7 @@ def _validity(secret: ClientSecret) -> str:
 
 
 async def _request(settings: Settings, environment: Environment, seconds: int) -> JsonObject:
-    """The response of the server. If the dialect is not known, the current one is tried first."""
+    """The response of the server. If the dialect is not set, the current API is tried first."""
     if settings.forced_dialect is not None:
         return await _request_in(settings.forced_dialect, settings, environment, seconds)
     try:
@@ -93,7 +93,7 @@ async def _request_in(
     options = Options(settings.system, None, settings.max_output_tokens, settings.session)
     try:
         body = await post(
-            below(where, secret_endpoint(dialect).value),
+            http_endpoint(where, secret_endpoint(dialect).value),
             write_secret_request(settings.model, options, seconds, dialect),
             timeout=settings.connect_timeout,
             tls=tls_context(settings.ca_bundle, environment.environ if where.is_encrypted else {}),

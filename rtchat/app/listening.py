@@ -1,4 +1,4 @@
-"""What `transcribe` and `translate` share: a session that only has audio input, from a file, a pipe
+"""What `transcribe` and `translate` share: a session whose only input is audio from a file, a pipe
 or the microphone."""
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from rtchat.core.values import Dialect
 
 
 def audio_source(file: str | None, environment: Environment) -> str | None:
-    """The file to read: `-` is stdin, and None the microphone."""
+    """The file to read; `-` means stdin, and None the microphone."""
     if file is None and not environment.stdin_is_terminal:
         file = "-"
     if file == "-" and environment.stdin is None:
-        raise UsageError("there is no audio on stdin", hint="pipe in a WAV file, or name one")
+        raise UsageError(
+            "there is no audio on stdin", hint="pipe a WAV file to rtchat, or name one"
+        )
     return file
 
 
@@ -47,10 +49,10 @@ async def run_session(
     view: View,
     *,
     player: Player | None = None,
-    beside: Source | None = None,
+    background: Source | None = None,
 ) -> ExitCode:
-    """Send the audio and show what comes back. `player` gets the audio of a translation, and
-    `beside` runs at the same time."""
+    """Send the audio, and show what the server returns. `player` receives the audio of a
+    translation, and `background` runs at the same time."""
     gated = ReadyGateView(view)
     is_translation = isinstance(setup, TranslationSetup)
     async with AsyncExitStack() as stack:
@@ -83,7 +85,7 @@ async def run_session(
                 await _read(file, environment, session, gated, post)
 
         async def run(post: Post) -> None:
-            await asyncio.gather(listen(post), *([beside(post)] if beside else ()))
+            await asyncio.gather(listen(post), *([background(post)] if background else ()))
 
         is_live = file in (None, "-")
         stop = CancelPressed() if is_live else LeaveAsked(ExitCode.INTERRUPTED)

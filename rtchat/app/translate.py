@@ -1,5 +1,4 @@
-"""`translate`: speech from a file, a pipe or the microphone in, its translation as text and speech
-out."""
+"""`translate`: translates speech from a file, a pipe or the microphone into text and speech."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ class TranslateOptions:
     plays: bool = False
     """Whether the spoken translation is played."""
     shows_source: bool = False
-    """Whether the words in the source language are shown too."""
+    """Whether the text in the source language is shown, too."""
     as_json: bool = False
 
 
@@ -135,9 +134,9 @@ async def _run(
             speaker = stack.enter_context(_speaker(settings, view))
         players: list[Player] = [each for each in (speaker, recorder) if each is not None]
         player = TeePlayer(*players) if len(players) == 2 else next(iter(players), None)
-        beside: Source | None = None
+        background: Source | None = None
         if recorder is not None:
-            beside = partial(_watch, recorder, view)
+            background = partial(_watch, recorder, view)
         code = await run_session(
             file,
             setup,
@@ -146,7 +145,7 @@ async def _run(
             environment,
             view,
             player=player,
-            beside=beside,
+            background=background,
         )
         while speaker is not None and speaker.playing and code is ExitCode.OK:  # noqa: ASYNC110 - the sound device has no event
             await asyncio.sleep(0.05)

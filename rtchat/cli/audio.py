@@ -1,4 +1,4 @@
-"""`transcribe` and `translate`, and `devices`: the microphones and speakers of the machine."""
+"""`transcribe`, `translate` and `devices`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ def transcribe(
     *,
     file: AudioFile = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per spoken turn.")
+        bool, typer.Option("--json", help="Print one JSON object for each spoken turn.")
     ] = False,
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Print a transcript of a file, of piped audio or, without either, of the microphone."""
+    """Print a transcript of speech.
+
+    The speech is read from a file, from a pipe or, without either, from the microphone.
+    """
     from rtchat.app.transcribe import transcribe
 
     settings = settings_of(options, no_env=no_env)
@@ -47,14 +50,17 @@ def translate(
     show_original: Annotated[
         bool,
         typer.Option(
-            "--show-original", help="Also print what was said, on stderr. This costs extra."
+            "--show-original", help="Also show what was said, on stderr. This costs extra."
         ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Translate speech from a file, from piped audio or, without either, from the microphone."""
+    """Translate speech, and print the translation.
+
+    The speech is read from a file, from a pipe or, without either, from the microphone.
+    """
     from rtchat.app.translate import MODEL, TranslateOptions, translate
 
     settings = settings_of(options, no_env=no_env)
@@ -69,13 +75,16 @@ def translate(
 
 
 def _given_model(settings: Settings) -> str | None:
-    """The model of the option; others are for conversations."""
+    """The model of `--model`. Models from other sources are for conversations."""
     is_given = settings.origins["model"] == type(settings).model.option
     return settings.model if is_given else None
 
 
 def devices() -> int:
-    """List the microphones and speakers for --input-device and --output-device."""
+    """List the microphones and speakers.
+
+    --input-device and --output-device select one by its number or its name.
+    """
     from rtchat.audio.devices import list_devices
 
     for device in list_devices():

@@ -30,7 +30,7 @@ from rtchat.system.folders import make_private
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
 
-keys = typer.Typer(help="Manage stored keys: set, list, remove; mint a client secret.")
+keys = typer.Typer(help="Manage keys: set, list, remove, mint.")
 config = typer.Typer(help="Manage the settings: path, show, edit, profiles, options.")
 
 ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=False)]
@@ -41,7 +41,10 @@ ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=Fa
 
 @keys.command("set")
 def keys_set(profile: ProfileName = "default") -> int:
-    """Store a key for a profile, from a hidden prompt or the first line of a pipe."""
+    """Store a key for a profile.
+
+    The key is read from a hidden prompt or from the first line of a pipe.
+    """
     from rtchat.config.keys import KeyStore
     from rtchat.config.parsers import header_value
 
@@ -73,7 +76,7 @@ def _read_key(profile: str) -> str:
 
 @keys.command("list")
 def keys_list() -> int:
-    """List the stored keys: their last characters, and where they are stored."""
+    """List the stored keys: their last characters and locations."""
     from rtchat.config.keys import KEYRING, KeyStore, last_four
 
     store = KeyStore(data_dir())
@@ -109,13 +112,18 @@ def keys_mint(
     *,
     ttl: Annotated[
         int,
-        typer.Option("--ttl", metavar="SECONDS", help="When the secret expires: 10 to 7200."),
+        typer.Option(
+            "--ttl", metavar="SECONDS", help="How long the secret is valid, in seconds: 10 to 7200."
+        ),
     ] = 600,
     json: Annotated[bool, typer.Option("--json", help="Print the whole response as JSON.")] = False,
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Print a new client secret: a key for a browser or another client, valid for a short time."""
+    """Create a client secret, and print it.
+
+    It is a short-lived key for a browser or another client.
+    """
     from rtchat.app.client_secret import mint
     from rtchat.wire.schema import SECRET_SECONDS
 
@@ -139,7 +147,7 @@ def config_print_path(no_env: NoEnv = False) -> int:
 
 @config.command("show")
 def config_show(*, no_env: NoEnv = False, **options: object) -> int:
-    """Show every setting of a run and where it comes from; keys are not shown."""
+    """Show every setting of a run and its source, without keys."""
     settings = settings_of(options, needs_key=False, no_env=no_env)
     _print_rows((name, *row) for name, row in describe(settings).items())
     return 0
@@ -160,7 +168,7 @@ def describe(settings: Settings) -> dict[str, tuple[str, str]]:
 
 @config.command("profiles")
 def config_profiles(no_env: NoEnv = False) -> int:
-    """List every profile: its server, the first source of its key, and its dialect."""
+    """List every profile with its server, key source and dialect."""
     from rtchat.client.endpoint import shown_url
     from rtchat.config.file import all_profiles, read_config
     from rtchat.config.settings import API_KEY_COMMAND, Settings
@@ -179,7 +187,7 @@ def config_profiles(no_env: NoEnv = False) -> int:
 
 @config.command("options")
 def config_options() -> int:
-    """List the options for --set, /set and the tables [session] and [response]."""
+    """List the options for --set, /set, [session] and [response]."""
     from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 
     _print_rows((key, text) for key, text in SESSION_OPTIONS.items() if key not in AT_THE_START)

@@ -51,8 +51,9 @@ def doctor(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Test each stage of a connection, and explain what to do if one fails. The last stage requests
-    a reply of one word, which costs a few tokens.
+    """Test each stage of a connection, and explain a failure.
+
+    The last stage requests a reply of one word, which costs a few tokens.
     """
     from rtchat.app.doctor import doctor
 

@@ -12,7 +12,7 @@ from rtchat.cli.environment import asking, environment_of, is_terminal, say
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line
 
-app = typer.Typer(help="Manage saved conversations: list, show, search, export, delete.")
+app = typer.Typer(help="Manage the history: list, show, search, export, delete.")
 
 Id = Annotated[int | None, typer.Argument(metavar="[ID]", help="The default is the latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
@@ -23,7 +23,7 @@ def list_(
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show at most N.")] = None,
     json: Json = False,
 ) -> int:
-    """List the conversations with time, turns, model and title, newest first."""
+    """List the conversations, newest first."""
     from rtchat.app.history import listing
 
     return listing(environment_of(), say, limit=limit, json=json)

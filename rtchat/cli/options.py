@@ -30,6 +30,10 @@ Plain = Annotated[
 NoEnv = Annotated[bool, typer.Option("--no-env", help="Ignore the .env of this folder.")]
 
 
+_OWN_MODELS = {"transcribe": "gpt-live-transcribe", "translate": "gpt-realtime-translate"}
+"""The default models of the commands that take the model only from `--model`."""
+
+
 def with_settings(name: str, command: Command, schema: type[Settings] | None = None) -> Command:
     """A command with the options of the settings that it takes."""
     command = inspect.unwrap(command)
@@ -41,7 +45,7 @@ def with_settings(name: str, command: Command, schema: type[Settings] | None = N
     def wrapper(**parameters: object) -> int:
         return command(**parameters)
 
-    options = [_parameter(row) for row in _rows(name, schema) if name in row.commands]
+    options = [_parameter(row, name) for row in _rows(name, schema) if name in row.commands]
     wrapper.__signature__ = inspect.Signature([*own[:-1], *options])  # type: ignore[attr-defined] # what `inspect.signature` reads
     return wrapper
 
@@ -57,7 +61,7 @@ def _rows(command: str, schema: type[Settings] | None) -> list[Setting[Any]]:
     return rows(schema or Settings)
 
 
-def _parameter(row: Setting[Any]) -> inspect.Parameter:
+def _parameter(row: Setting[Any], command: str) -> inspect.Parameter:
     parser = row.parser
 
     def complete(incomplete: str) -> list[str]:
@@ -66,7 +70,7 @@ def _parameter(row: Setting[Any]) -> inspect.Parameter:
     option = typer.Option(
         *filter(None, (row.short, row.option)),
         metavar=None if parser.is_switch else row.metavar,
-        help=option_help(row),
+        help=option_help(row, command),
         rich_help_panel=row.group.title,
         autocompletion=complete if parser.choices and not parser.is_switch else None,
     )
@@ -79,8 +83,11 @@ def _parameter(row: Setting[Any]) -> inspect.Parameter:
     )
 
 
-def option_help(row: Setting[Any]) -> str:
+def option_help(row: Setting[Any], command: str) -> str:
     """The --help text of a setting, without Markdown."""
+    text = row.option_help.replace("`", "")
+    if row.name == "model" and command in _OWN_MODELS:
+        return f"{text}  [default: {_OWN_MODELS[command]}]"
     notes = []
     if row.parser.is_list:
         notes.append("can be repeated")
@@ -88,7 +95,6 @@ def option_help(row: Setting[Any]) -> str:
         notes.append(f"env var: {row.variable.name}")
     if not row.parser.is_switch and row.default:
         notes.append(f"default: {row.show(row.default)}")
-    text = row.option_help.replace("`", "")
     return f"{text}  [{'; '.join(notes)}]" if notes else text
 
 

@@ -12,7 +12,10 @@ from rtchat.cli.options import serve_settings_of
 
 
 def serve(**options: object) -> int:
-    """Run a Realtime server with the built-in model or another engine, and print its URL."""
+    """Run a Realtime server, and print its URL.
+
+    Its engine is the built-in model, unless --engine or --upstream names another.
+    """
     from rtchat.app.serve import serve
 
     return serve(serve_settings_of(options), environment_of(), say)

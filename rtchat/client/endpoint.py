@@ -85,8 +85,8 @@ def endpoint(
     header in `headers` with the same name, or `Authorization`, replaces it. `beta` adds the header
     that servers of the older dialect require; OpenAI's server refuses it. `transcribes` asks for a
     transcription session, whose model is not part of the URL, and `translates` for a translation
-    session, which has a path of its own. In the URL, `{model}` stands for the model and `{session}`
-    for a new unique id. `key_hint` says which key to check if it is refused.
+    session, which has another path. In the URL, `{model}` stands for the model and `{session}`
+    for a new unique id. `key_hint` is the hint if the server refuses the key.
 
     Raises:
         UsageError: the URL is not a WebSocket URL, the key cannot be sent, or it would be sent over
@@ -125,11 +125,11 @@ def endpoint(
 
 
 def realtime_url(base: str) -> str:
-    """The Realtime URL for the base URL of an API, such as `https://host/v1`. Users also write the
-    complete URL there, which is only converted to a WebSocket URL.
+    """The Realtime URL for the base URL of an API, such as `https://host/v1`. If it is already a
+    Realtime URL, it is only converted to a WebSocket URL.
 
     Raises:
-        ValueError: it is not a URL. The message may contain a password.
+        ValueError: the base is not a URL. The message may contain a password.
     """
     parts = urlsplit(base)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
@@ -144,11 +144,11 @@ def is_realtime_path(path: str) -> bool:
     return re.search(r"/realtime(/translations|/session)?/*$", path) is not None
 
 
-def below(endpoint: Endpoint, path: str) -> Endpoint:
-    """The endpoint of an HTTP request at a path below that of the Realtime API."""
+def http_endpoint(endpoint: Endpoint, path: str) -> Endpoint:
+    """The endpoint for an HTTP request to a path below that of the Realtime API."""
     parts = urlsplit(endpoint.url)
     given = filter(None, parts.query.split("&"))
-    query = "&".join(each for each in given if each.partition("=")[0] not in _OF_SESSIONS)
+    query = "&".join(each for each in given if each.partition("=")[0] not in _SESSION_PARAMETERS)
     url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=query))
     return replace(endpoint, url=url)
 
@@ -163,8 +163,8 @@ def _fill_placeholders(url: str, model: str) -> str:
 
 _TRANSCRIPTION_QUERY = "intent=transcription"
 _MODEL_PARAMETERS = frozenset({"model", "deployment", "call_id"})
-_OF_SESSIONS = _MODEL_PARAMETERS | {"intent"}
-"""The parameters that only the URL of a session has."""
+_SESSION_PARAMETERS = _MODEL_PARAMETERS | {"intent"}
+"""The query parameters that only apply to sessions."""
 
 
 def _is_ascii_host(host: str) -> bool:

@@ -52,7 +52,7 @@ _CLOSE_HINTS = {
 
 def explain_close(code: int, reason: str, key_hint: str = CHECK_KEY) -> ConnectionLost:
     """Why a connection was closed (RFC 6455 §7.4; codes 3000 and from 4000 are OpenAI's).
-    `key_hint` is that of the endpoint."""
+    `key_hint` is the hint if the server refuses the key."""
     retry = Retry.NEVER if code in _NO_RETRY else Retry.ALWAYS
     exit_code = ExitCode.REFUSED if code == 3000 else ExitCode.LINK
     hint = _CLOSE_HINTS.get(
@@ -167,7 +167,7 @@ def _explain_status(response: Response, endpoint: Endpoint) -> ConnectionLost:
     message = f"the server responded with HTTP {status}"
     body = bytes(response.body or b"")
     if 300 <= status < 400:
-        # The query may have a key.
+        # The query may contain a key.
         target = (
             _quote(endpoint.redact(_header(response, "Location").partition("?")[0])) or "no URL"
         )

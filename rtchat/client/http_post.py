@@ -1,7 +1,7 @@
-"""An HTTP request to the server of an endpoint, with the same proxy, TLS settings and errors as a
+"""A POST request to the server of an endpoint, with the same proxy, TLS settings and errors as a
 WebSocket connection.
 
-The WebSocket library opens the connection and reads the response; only the request is another.
+The WebSocket library opens the connection and reads the response; only the request is different.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from websockets.protocol import State
 
 from rtchat.client.endpoint import Endpoint
 from rtchat.client.failures import ConnectError, explain, is_proxy_error
-from rtchat.client.transport import USER_AGENT, OpenSocket, route
+from rtchat.client.transport import USER_AGENT, OpenSocket, proxy_and_tls
 from rtchat.core.text import compact_json
 from rtchat.core.values import JsonObject
 
@@ -25,11 +25,11 @@ from rtchat.core.values import JsonObject
 async def post(
     endpoint: Endpoint, data: JsonObject, *, timeout: float, tls: ssl.SSLContext | None = None
 ) -> bytes:
-    """The body of the response to a POST request with a JSON object. `timeout` is in seconds, for
-    everything; `tls` is the result of `endpoint.tls_context`. Redirects are not followed.
+    """The body of the response to a POST request with a JSON object. `timeout` is the total time in
+    seconds; `tls` is the result of `endpoint.tls_context`. Redirects are not followed.
 
     Raises:
-        ConnectError: there is no response, or it has another status than 2xx.
+        ConnectError: there is no response, or its status is not 2xx.
     """
     try:
         await OpenSocket(
@@ -38,8 +38,8 @@ async def post(
             user_agent_header=USER_AGENT,
             open_timeout=timeout,
             compression=None,
-            create_connection=_posting(compact_json(data).encode()),
-            **route(endpoint, tls),
+            create_connection=_post_connection(compact_json(data).encode()),
+            **proxy_and_tls(endpoint, tls),
         )
     except InvalidStatus as error:
         if 200 <= error.response.status_code < 300:
@@ -52,9 +52,9 @@ async def post(
     raise AssertionError("a POST request opened a WebSocket connection")
 
 
-def _posting(body: bytes) -> type[ClientConnection]:
-    """The kind of connection that sends a POST request. Its handshake never succeeds: it raises
-    `InvalidStatus` with the response, whatever that is."""
+def _post_connection(body: bytes) -> type[ClientConnection]:
+    """A class of connections that send a POST request. The handshake always raises
+    `InvalidStatus`, with the response."""
 
     class PostRequest(Request):
         def serialize(self) -> bytes:

@@ -116,8 +116,8 @@ class SocketLink:
             return None
 
     async def keep_alive(self) -> None:
-        """Ping the server. The connection is lost if nothing arrives for too long after a ping: no
-        frame, and no answer to the ping, which a busy server may give late."""
+        """Ping the server. The connection is lost if neither a frame nor the answer arrives in time
+        after a ping. A busy server may answer pings late."""
         with suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(PING_INTERVAL)
@@ -161,8 +161,8 @@ class OpenSocket(open_socket):
         return exc
 
 
-def route(endpoint: Endpoint, tls: ssl.SSLContext | None) -> dict[str, Any]:
-    """The library's arguments for the proxy and TLS. `tls` is the result of
+def proxy_and_tls(endpoint: Endpoint, tls: ssl.SSLContext | None) -> dict[str, Any]:
+    """The arguments of the library for the proxy and TLS. `tls` is the result of
     `endpoint.tls_context`."""
     proxy = proxy_of(endpoint)
     out: dict[str, Any] = {"proxy": proxy}
@@ -204,7 +204,7 @@ async def open_connection(
             max_size=MAX_FRAME,
             max_queue=max_unread,
             compression=None,
-            **route(endpoint, tls),
+            **proxy_and_tls(endpoint, tls),
         )
     except (OSError, WebSocketException, ImportError, ValueError) as error:
         # A proxy error can quote the proxy's URL with its password, so it is not chained.

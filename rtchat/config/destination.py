@@ -169,8 +169,8 @@ def _filled(
 
 
 def _joined(address: str, rest: str) -> str:
-    """The URL of a profile: a user's address and the path and query that follow it. Users also give
-    an address that contains some of that path, or the complete URL."""
+    """The URL of a profile: the user's address, and the path and query that follow it. The address
+    may contain a part of that path, or be the complete URL."""
     try:
         parts = urlsplit(address)
     except ValueError:
@@ -281,8 +281,7 @@ def find_key(
 
 
 def key_hint(values: Values, origin: str) -> str:
-    """What to do if the server refuses the key from this origin, or if it wants one and no key was
-    sent."""
+    """What to do if the server refuses the key from this origin or, without one, requires a key."""
     if origin.partition(" ")[0] in values[Settings.key_env] or origin == _command_origin(values):
         return f"check {origin}"
     if origin:

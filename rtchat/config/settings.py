@@ -220,7 +220,7 @@ class Settings:
         _REPLY,
         _DETAIL,
         None,
-        "How closely the model looks at attached images.",
+        "The level of detail of attached images.",
         example="low",
         option="--image-detail",
         variable=Variable("RTCHAT_IMAGE_DETAIL", dotenv="yes"),

@@ -1,4 +1,4 @@
-"""The part that a transcription and a translation share: audio in, text out, without replies.
+"""What transcription and translation sessions share: audio in, text out, no replies.
 
 Like `conversation`: events in, effects out, no I/O and no clock.
 """
@@ -118,7 +118,7 @@ class AudioSession(ABC):
             case _:
                 self._receive(event)
 
-    # -------------------------------------------------------------------------- of each kind of use
+    # ---------------------------------------------------------------------- of each kind of session
 
     @abstractmethod
     def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
@@ -126,7 +126,7 @@ class AudioSession(ABC):
 
     @abstractmethod
     def _receive(self, event: ev.Event) -> None:
-        """Handle what the server makes of the audio."""
+        """Handle the output of the server: its text and audio."""
 
     @abstractmethod
     def _audio_sent(self, audio: bytes) -> None:
@@ -142,7 +142,7 @@ class AudioSession(ABC):
 
     @abstractmethod
     def _end_text(self) -> str:
-        """End the text, because the program ends. Return the whole text."""
+        """End the text at the end of the program. Return the whole text."""
 
     # ------------------------------------------------------------------------------- the connection
 
@@ -236,7 +236,7 @@ class AudioSession(ABC):
     # -------------------------------------------------------------------------------------- the end
 
     def _stop_input(self) -> None:
-        """The user stops the input; the second time, also the wait for the rest of the text."""
+        """The user stops the input and, the second time, the wait for the rest of the text."""
         is_late = self._input_ended and self._time.now - self._input_ended_at > LAST_AUDIO_WAIT
         if self._is_stopping or is_late:
             self._leave(ExitCode.INTERRUPTED)

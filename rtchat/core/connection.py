@@ -75,7 +75,7 @@ class SessionConnection:
         key_hint: str = CHECK_KEY,
     ) -> None:
         self.model = model
-        """The model to ask for."""
+        """The requested model."""
         self.session = SessionInfo()
         """What is known about the current or last session."""
         self.phase = Phase.DOWN
@@ -93,7 +93,7 @@ class SessionConnection:
         self._is_created = False
         """Whether the server sent `session.created` on this connection."""
         self._refusal = ""
-        """The error that the server reported when the last session could not be made."""
+        """The error that the server reported when the last session could not be created."""
         self._options = options
         self._time = time
         self._timeouts = timeouts
@@ -113,7 +113,7 @@ class SessionConnection:
 
     @property
     def is_setting_up(self) -> bool:
-        """Whether a session is being made."""
+        """Whether a session is being created."""
         return self.phase in (Phase.CONNECTING, Phase.CONFIGURING)
 
     @property

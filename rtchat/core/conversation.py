@@ -277,7 +277,7 @@ class Conversation:
         yield from clear_timers()
 
     def _session_lost(self, problem: Problem, *, will_retry: bool) -> Iterable[Output]:
-        yield from self._replies.ownership.own()
+        yield from self._replies.ownership.accept()
         turn = self._turns.current
         yield from self._spoken.session_closed()
         yield from self._turns.session_lost(problem)
@@ -301,7 +301,7 @@ class Conversation:
 
     def _cancel(self) -> Iterable[Output]:
         is_over = self._replies.ownership.holds_end
-        yield from self._replies.ownership.own()
+        yield from self._replies.ownership.accept()
         if is_over:
             return
         if self._turns.can_be_stopped:
@@ -311,7 +311,7 @@ class Conversation:
             yield from self._spoken.drop() or self._queue.drop()
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
-        yield from self._replies.ownership.own()
+        yield from self._replies.ownership.accept()
         yield from self._queue.leave(exit_code)
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
@@ -347,7 +347,7 @@ class Conversation:
             case ev.Timer.START:
                 return self._connection.start_timed_out()
             case ev.Timer.OWNER:
-                return self._replies.ownership.own()
+                return self._replies.ownership.accept()
             case ev.Timer.SETUP:
                 return self._connection.setup_is_late()
             case ev.Timer.RETRY:
@@ -355,7 +355,7 @@ class Conversation:
             case ev.Timer.RENEW:
                 return self._connection.renew()
             case ev.Timer.STALL | ev.Timer.OVERDUE:
-                return self._replies.ownership.own() or self._replies.expired(timer)
+                return self._replies.ownership.accept() or self._replies.expired(timer)
             case ev.Timer.LIMIT:
                 is_waiting = self._replies.phase is ReplyPhase.LIMITED
                 return self._replies.ask() if is_waiting else []

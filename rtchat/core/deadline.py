@@ -15,8 +15,8 @@ CONTINUE_WAIT = 1.5
 """Seconds that a server has to continue by itself after it has called tools. Then the client
 requests the next reply, as some servers expect."""
 CALL_WAIT = 5.0
-"""Seconds that a server has to end a reply after a complete call, or to go on with it. Then the
-calls are made."""
+"""Seconds that a server has to end or continue a reply after a complete call. Then the calls are
+made."""
 CANCEL_WAIT = 3.0
 """Seconds that a server has to end a reply that was cancelled."""
 
@@ -30,9 +30,9 @@ class ReplyDeadline:
         """The error that may have ended the reply."""
         self.is_running = False
         self.asks = False
-        """Whether to request the reply when the time is over."""
+        """Whether the reply is requested when the time is over."""
         self.ends = False
-        """Whether the reply is complete when the time is over."""
+        """Whether the reply counts as complete when the time is over."""
 
     def continues(self) -> fx.SetTimer:
         """The server may begin the next reply by itself."""

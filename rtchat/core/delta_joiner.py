@@ -1,4 +1,4 @@
-"""Joins the deltas of a text, which some servers send as the whole text so far."""
+"""Joins the deltas of a text. Some servers send the whole text so far in each delta."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 
 class DeltaJoiner:
-    """The deltas of one text. If each of the first three begins with the one before it, they repeat
-    the text, and only what is new in them is used. Until that is known, the second one waits."""
+    """The deltas of one text. If each of the first three begins with the one before it, each delta
+    repeats the text, and only the new text in it is used. Until that is known, the second delta
+    waits."""
 
     def __init__(self) -> None:
         self.is_decided = False
-        """Whether deltas are known to be pieces, which need no joining."""
+        """Whether the deltas are known not to repeat the text."""
         self._is_cumulative = False
         self._text = ""
         """The text so far."""
@@ -41,8 +42,8 @@ class DeltaJoiner:
         return waiting + delta
 
     def flush(self) -> str:
-        """The new text in the delta that waits, as no more follow: more servers repeat the text
-        than begin with the same words twice."""
+        """The new text in the delta that waits, if no more follow. It is treated as a repetition:
+        few texts begin with the same words twice."""
         waiting, self._waiting = self._waiting, ""
         return waiting[len(self._text) :]
 

@@ -49,7 +49,7 @@ class AddItem:
 
 @value
 class CreateResponse:
-    """`response.create`. `is_marked` is whether it has metadata by which its response is
+    """`response.create`. `is_marked` is whether its metadata has a mark by which its response is
     recognised."""
 
     options: Options = Options()
@@ -154,7 +154,7 @@ class Connecting:
 @value
 class Ready:
     """The session accepted the settings and received the earlier items of the conversation. `model`
-    was asked for; `session` has the model that answers."""
+    is the model that was requested; `session` has the one that answers."""
 
     model: str
     seconds: float
@@ -255,7 +255,7 @@ class ReplyOver:
     messages: tuple[Message, ...] = ()
     """The messages of which `text` consists; empty if the server gives no phases."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
-    """The session, with the model that answered; `model` was asked for."""
+    """The session, with the model that answered; `model` is the one that was requested."""
     transcript: TranscriptDetails | None = field(default=None, kw_only=True)
     """The transcript of a spoken question, if it has arrived."""
 

@@ -42,7 +42,7 @@ class ExitCode(IntEnum):
 
 
 CHECK_KEY = "check the key"
-"""The hint if a server refuses the key; `Problem.about_key` says which key that is."""
+"""The default hint if a server refuses the key; `Problem.about_key` names the key."""
 
 
 @value
@@ -60,13 +60,13 @@ class Problem:
     """The server's own code (`rate_limit_exceeded`), a close code or an HTTP status; empty if there
     is none."""
     ids: str = field(default="", kw_only=True, compare=False)
-    """The ids of the session and the response, for error messages: support asks for them."""
+    """The ids of the session and the response, which the server's support may ask for."""
 
     def __str__(self) -> str:
         return self.message
 
     def about_key(self, hint: str) -> Problem:
-        """The same problem. If the key was refused, `hint` says which key that is."""
+        """The same problem. If the key was refused, with this hint, which names the key."""
         return replace(self, hint=hint) if self.hint == CHECK_KEY else self
 
 
@@ -146,9 +146,9 @@ class RealtimeError(RtchatError):
 class ReplyError(RtchatError):
     """A reply of `Connection.text` failed or is not complete; the connection is still usable.
 
-    `text` is the text that arrived. `status` is `failed`, `incomplete` or `cancelled`, and `reason`
-    says why: one of the API's reasons, `timed_out`, `tool_calls` if the reply calls a function, or
-    `connection_lost` with `reconnect=True`. `code` is the server's error code, if there is one.
+    `text` is the text that arrived. `status` is `failed`, `incomplete` or `cancelled`. `reason` is
+    one of the API's reasons, `timed_out`, `tool_calls` if the reply calls a function, or, with
+    `reconnect=True`, `connection_lost`. `code` is the server's error code, or empty.
     """
 
     exit = ExitCode.REPLY

@@ -164,7 +164,7 @@ class Delta:
     """
     elapsed_ms: int | None = None
     """For a translation, the milliseconds of the session's input that are translated so far, if the
-    server says so."""
+    server reports it."""
 
 
 @value

@@ -6,11 +6,12 @@ from rtchat.core.effects import TurnTranscribed
 
 
 class FinishedTurns:
-    """Servers may complete transcripts in another order. Methods return what can now be shown."""
+    """Turns in spoken order; servers may complete the transcripts in another order. Methods return
+    the turns that can now be shown."""
 
     def __init__(self) -> None:
         self._turns: dict[str, TurnTranscribed | None] = {}
-        """The turns that are not shown, by item id; None without a complete transcript."""
+        """The turns that are not shown yet, by item id; None if the transcript is not complete."""
 
     def begin(self, item_id: str) -> None:
         """Another turn was spoken."""

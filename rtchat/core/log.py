@@ -181,7 +181,7 @@ class ConversationLog:
         self, question: Question, messages: Sequence[Message], audio: bytes, end: Entry
     ) -> Iterator[Record]:
         """Add a reply; a new session receives only its text. The entry of the last message has the
-        audio, and the rest from `end`."""
+        audio, and otherwise the fields of `end`."""
         if not (messages or audio):
             return
         yield from self._add(question, messages[:-1], end.model, end.response_model)

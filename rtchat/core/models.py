@@ -1,6 +1,6 @@
-"""What is known about the models of OpenAI: their prices, and the maximum length of a reply.
+"""The known models of OpenAI: their prices, and the maximum length of a reply.
 
-The list is of 2026-11-22, from https://developers.openai.com/api/docs/models.
+As of 2026-11-22; source: https://developers.openai.com/api/docs/models.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Rate:
 
 @value
 class Model:
-    """The facts about one model."""
+    """One model."""
 
     rate: Rate
     max_output_tokens: int
-    """The maximum length of a reply."""
+    """The maximum length of a reply in tokens."""
 
 
 _LARGE = Rate(4.0, 0.4, 24.0, 32.0, 0.4, 64.0, 5.0, 0.5)
@@ -49,7 +49,7 @@ MODELS: Mapping[str, Model] = {
     "gpt-realtime": Model(_OLDER, 4096),
     "gpt-realtime-mini": Model(_MINI, 4096),
 }
-"""The known models by name, without a date; `undated` removes it."""
+"""The known models by name, without the date (see `undated`)."""
 SPEECH_RATES: Mapping[str, Rate] = {
     "gpt-realtime-translate": Rate(0.0, 0.0, 0.0, minute=0.034),
     "gpt-realtime-whisper": Rate(0.0, 0.0, 0.0, minute=0.017),

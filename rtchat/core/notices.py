@@ -66,9 +66,9 @@ def tools_listed(server: str, *, is_over: bool) -> Show:
 
 
 def tools_not_listed(server: str, error: str, level: Level) -> Show:
-    """The model's server could not list the tools of an MCP server: the model has none of them."""
+    """The model's server could not list the tools of an MCP server: the model cannot use them."""
     message = f"the server could not list the tools of {server or 'an MCP server'}"
-    hint = "check its URL and authorization in the option tools"
+    hint = "check its URL and authorization in the option `tools`"
     return notice(level, f"{message}: {error}" if error else message, hint)
 
 

@@ -1,4 +1,4 @@
-"""Whose reply a response is: servers also begin responses that the client did not request."""
+"""Tells the requested reply from responses that the server begins by itself."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from rtchat.core.stale_responses import StaleResponses
 from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutput
 
 MAX_HELD = 256
-"""How many events of such a response are held."""
+"""The maximum number of events that are held."""
 MAX_HELD_TEXT = 200_000
-"""How many characters of text and Base64 audio are held."""
+"""The maximum number of characters of text and Base64 audio that are held."""
 OWNER_WAIT = 1.0
-"""Seconds that the events of a response are held if it is not known whether it is the reply."""
+"""Seconds for which events are held. Then the response counts as the reply."""
 
 
 class Ownership:
-    """Whether a response is the reply to the current request. A server that can echoes the mark of
-    the request. Others confirm the item before the request, so a response that began before that
-    is another one. Until that is known, the events of the response are held."""
+    """Whether a response is the reply to the current request. Some servers echo the mark of the
+    request. Others confirm the item that was sent before the request, and a response that began
+    before the confirmation is not the reply. Until it is known, the events of a response are
+    held."""
 
     def __init__(self) -> None:
         self.marks = True
@@ -39,19 +40,19 @@ class Ownership:
         self.held_id = ""
         """The id of the response whose events are held."""
         self.stale = StaleResponses()
-        self.others = OtherReplies()
+        self.unrequested = UnrequestedReply()
 
     def reset(self) -> None:
         """Another session begins."""
         self._echoes, self._awaited = False, None
         self._confirms.clear()
         self._held.clear()
-        self.others.is_active = False
+        self.unrequested.is_active = False
         self.stale.clear()
 
     def requested(self, mark: str, awaited: Item | None) -> None:
-        """A reply was requested after this item was sent, if any was."""
-        self._mark, self.others.has_ended = mark, False
+        """A reply was requested; `awaited` is the item that was sent before the request, if any."""
+        self._mark, self.unrequested.has_ended = mark, False
         if awaited is None or awaited is not self._awaited:
             self._is_confirmed = awaited is None
         self._awaited = awaited
@@ -75,14 +76,14 @@ class Ownership:
         return True
 
     def confirmed(self, item: Item) -> list[Output]:
-        """The server confirmed an item: a response that began before is not the reply to it."""
+        """The server confirmed an item: a response that began earlier is not the reply to it."""
         if self._awaited is None or not _is_same(item, self._awaited):
             return []
         self._confirms[type(item)] = self._is_confirmed = True
-        return self.disown() if self._held else []
+        return self.reject() if self._held else []
 
-    def own(self) -> list[Output]:
-        """The response that began counts as the reply, if it is not known whose it is."""
+    def accept(self) -> list[Output]:
+        """The response whose events are held, if any, counts as the reply."""
         if not self._held:
             return []
         if self._awaited is not None:
@@ -90,36 +91,36 @@ class Ownership:
         self._is_confirmed = True
         return [ClearTimer(ev.Timer.OWNER), HeldEvents(self.release())]
 
-    def disown(self) -> list[Output]:
-        """The response that began is not the reply."""
+    def reject(self) -> list[Output]:
+        """The response whose events are held is not the reply."""
         self.ignore(self.held_id)
         return [ClearTimer(ev.Timer.OWNER), HeldEvents(self.release()[1:])]
 
     def ignore(self, response_id: str) -> None:
         """This response is not the reply."""
-        self.others.begin(response_id)
+        self.unrequested.begin(response_id)
         self.stale.ignore(response_id)
 
     # ------------------------------------------------------------------------------------- holding
 
     @property
     def is_holding(self) -> bool:
-        """Whether it is not known if the response that began is the reply."""
+        """Whether events are held."""
         return bool(self._held)
 
     @property
     def holds_end(self) -> bool:
-        """Whether that response is over."""
+        """Whether the response whose events are held is over."""
         return any(isinstance(event, ev.ReplyEnded) for event in self._held)
 
     def hold(self, event: ev.ReplyStarted) -> SetTimer:
-        """Hold the events of the response that began."""
+        """A response began: hold its events."""
         self._held.append(event)
         self.held_id = event.response_id
         return SetTimer(ev.Timer.OWNER, OWNER_WAIT)
 
     def receive(self, event: ev.Event) -> list[Output] | None:
-        """Hold the event if it may belong to that response; None if it is to be handled now."""
+        """Hold the event if it may belong to the held response. None if it must be handled now."""
         if not self._held or not isinstance(event, HeldEvent):
             return None
         match event:
@@ -133,10 +134,10 @@ class Ownership:
                 self._held.append(event)
                 self._held_text += len(event.text) if isinstance(event, ev.Delta) else 0
                 is_full = len(self._held) == MAX_HELD or self._held_text > MAX_HELD_TEXT
-                return self.own() if is_full else []
+                return self.accept() if is_full else []
 
     def release(self) -> tuple[HeldEvent, ...]:
-        """The events that were held."""
+        """Return the events that were held, and hold no more."""
         held, self._held, self._held_text = tuple(self._held), [], 0
         return held
 
@@ -153,14 +154,14 @@ def _is_same(item: Item, awaited: Item) -> bool:
             return False
 
 
-class OtherReplies:
+class UnrequestedReply:
     """The last response that was not requested. It is shown when it is complete."""
 
     def __init__(self) -> None:
         self.is_active = False
-        """Whether it is being generated."""
+        """Whether the response is being generated."""
         self.has_ended = False
-        """Whether one has ended since the last request."""
+        """Whether such a response has ended since the last request."""
         self._reply = Reply()
 
     @property
@@ -169,14 +170,14 @@ class OtherReplies:
         return self._reply.id
 
     def begin(self, response_id: str) -> None:
-        """Such a response began."""
+        """A response that was not requested began."""
         self.is_active, self._reply = True, Reply(response_id)
 
     def _has(self, event: ev.ResponseEvent) -> bool:
         return self.is_active and event.response_id in ("", self.id)
 
     def content(self, event: ev.ResponseEvent) -> None:
-        """More of it arrived."""
+        """More of the response arrived."""
         if not self._has(event):
             return
         match event:
@@ -192,7 +193,7 @@ class OtherReplies:
                 pass
 
     def end(self, event: ev.ReplyEnded) -> list[Show]:
-        """It is complete."""
+        """The response is complete."""
         if not self._has(event):
             return []
         self._reply.finish(event.items)

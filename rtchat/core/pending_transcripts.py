@@ -22,7 +22,7 @@ class PendingTranscripts:
         self._first = ""
         """The id of the first turn, for which the others wait."""
         self._other_ids: dict[str, str] = {}
-        """Ids that the server uses in the transcript of a turn, and the turn's own id."""
+        """The id of the turn for each other id that the server uses in its transcript."""
         self._known: set[str] = set()
         """The ids of all turns of the connection."""
         self._skipped: set[str] = set()

@@ -29,7 +29,7 @@ class Link(Protocol):
         """The next frame; None once the connection is closed."""
 
     async def keep_alive(self) -> None:
-        """Ping the server, and end the connection if nothing arrives for too long."""
+        """Ping the server, and end the connection if nothing arrives in time."""
 
     async def close(self) -> None:
         """Close the connection with code 1000."""

@@ -10,7 +10,7 @@ from rtchat.core import notices
 from rtchat.core.values import RemoteCall, ToolCall
 
 MAX_CALLS = 1000
-"""How many calls of one turn, and listings of one run, are shown."""
+"""The maximum number of calls of one turn, and of listings of one run, that are shown."""
 
 
 class RemoteCalls:
@@ -21,13 +21,13 @@ class RemoteCalls:
         self.all: list[RemoteCall] = []
         """The calls that are over."""
         self._in_reply: list[RemoteCall] = []
-        """Those of the current reply."""
+        """The calls of the current reply that are over."""
         self._open: dict[str, RemoteCall] = {}
-        """The other calls of the reply, by id."""
+        """The calls of the current reply that are not over, by id."""
         self._begun: set[str] = set()
         """The ids of the calls whose beginning was shown."""
         self._failed: dict[str, None] = {}
-        """The ids of the calls of the reply that failed, in order."""
+        """The ids of the failed calls of the current reply, in order."""
 
     @property
     def has_any(self) -> bool:
@@ -129,5 +129,5 @@ class ToolListings:
         return [notices.tools_not_listed(known.server, known.error, level)]
 
     def session_closed(self) -> None:
-        """Another session has other items."""
+        """The session is closed; the next one has other items."""
         self._known.clear()

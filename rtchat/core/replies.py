@@ -65,11 +65,11 @@ class Replies:
         self._ending_id = ""
         """The stopped response; empty if its id is not known yet."""
         self._ending_calls: tuple[Call, ...] = ()
-        """The complete calls of the stopped response, which are not made."""
+        """The complete calls of the stopped response; they are not made."""
         self._is_cancel_due = False
         self.ownership = Ownership()
         self.response_ids = self.ownership.stale
-        self.others = self.ownership.others
+        self.unrequested = self.ownership.unrequested
         self._ended_early = ""
         """The response that ended before the server said that it began."""
         self._raw: JsonObject | None = None
@@ -116,15 +116,15 @@ class Replies:
                 assert_never(command)
 
     def error_reported(self, error: ev.ServerProblem) -> list[Output]:
-        """The server reported an error that names no command: it may have ended the reply, or the
-        server was busy and did not begin the reply that was expected of it."""
+        """The server reported an error that names no command. It may have ended the reply; or the
+        server was busy and did not begin an expected reply."""
         if self.phase is ReplyPhase.ENDING and error.code in server_errors.NOTHING_TO_CANCEL:
             return self.stopped()
         if error.code in server_errors.NOTHING_TO_CANCEL:
             return []
         if error.code == server_errors.ACTIVE_RESPONSE:
             if self.turn is not None and self.phase is ReplyPhase.ASKED:
-                self.turn.server_was_busy |= not self.turn.is_asked_for
+                self.turn.server_was_busy |= not self.turn.is_requested
             return []
         if self.phase is ReplyPhase.ASKED and self.ownership.refuses_mark(error):
             return self.ask()
@@ -139,8 +139,8 @@ class Replies:
     def started(self, event: ev.ReplyStarted) -> list[Output]:
         """The server began a reply."""
         self._usage.began(event.response_id)
-        if self.ownership.is_holding:  # the reply has not begun twice
-            return [*self.ownership.disown(), HeldEvents((event,))]
+        if self.ownership.is_holding:  # the reply cannot begin twice
+            return [*self.ownership.reject(), HeldEvents((event,))]
         turn = self.turn
         if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
             self._is_cancel_due = False
@@ -158,13 +158,13 @@ class Replies:
         return []
 
     def _started_for(self, turn: Turn, event: ev.ReplyStarted) -> list[Output]:
-        """A response began while the reply to a turn is due."""
+        """A response began while a reply to the turn was due."""
         if event.response_id and event.response_id == self._ended_early:
             self._ended_early = ""
             return []
-        if self.others.is_active and self.others.id == event.response_id:
+        if self.unrequested.is_active and self.unrequested.id == event.response_id:
             return []  # a repeated event
-        is_judged = turn.is_asked_for and not self._raw
+        is_judged = turn.is_requested and not self._raw
         is_reply = self.ownership.judge(event.mark) if is_judged else True
         if is_reply is None:
             return [self.ownership.hold(event)]
@@ -192,7 +192,7 @@ class Replies:
         if turn is None or (
             isinstance(event, ev.Delta) and event.channel is Channel.INPUT_TRANSCRIPT
         ):
-            self.others.content(event)
+            self.unrequested.content(event)
             return []
         self.phase = ReplyPhase.REPLYING
         turn.reply.id = turn.reply.id or event.response_id
@@ -220,7 +220,7 @@ class Replies:
         """An item began or is complete; it may be a call or a message."""
         turn = self._turn_of(event.response_id)
         if turn is None:
-            self.others.content(event)
+            self.unrequested.content(event)
         if turn is None or self._was_made(event):
             return []
         match event:
@@ -267,7 +267,12 @@ class Replies:
         turn = self.turn
         if turn is None or not self.is_due:
             return None
-        if not response_id and self.others.is_active and not turn.announced and turn.is_asked_for:
+        if (
+            not response_id
+            and self.unrequested.is_active
+            and not turn.announced
+            and turn.is_requested
+        ):
             return None
         is_own = self.response_ids.matches(response_id, turn.reply.id, is_end=is_end)
         return turn if is_own else None
@@ -285,12 +290,15 @@ class Replies:
         if self.phase is ReplyPhase.ENDING:
             refused = self._call_outputs.refuse(event.items)
             if not self.response_ids.matches(event.response_id, self._ending_id, is_end=True):
-                return [*refused, *self.others.end(event)]
+                return [*refused, *self.unrequested.end(event)]
             self.response_ids.ignore(event.response_id)
             return [*refused, *self.stopped()]
         turn = self._turn_of(event.response_id, is_end=True)
         if turn is None:
-            over: list[Output] = [*self._call_outputs.refuse(event.items), *self.others.end(event)]
+            over: list[Output] = [
+                *self._call_outputs.refuse(event.items),
+                *self.unrequested.end(event),
+            ]
             was_busy = self.turn is not None and self.turn.server_was_busy
             is_ours = was_busy and self._connection.is_ready
             return [*over, *(self.ask() if is_ours else [])]
@@ -324,8 +332,8 @@ class Replies:
         return [*refused, ReplyDone(event.status, event.reason, problem, event)]
 
     def _await_next(self, turn: Turn) -> list[Output]:
-        """The server has called tools of MCP servers itself. It may continue by itself; otherwise
-        the next reply is requested."""
+        """The server has called MCP tools. It may continue by itself; otherwise the next reply is
+        requested."""
         self.response_ids.ignore(turn.reply.id)
         turn.continue_reply()
         return [self.expect(), self.deadline.continues()]
@@ -354,7 +362,7 @@ class Replies:
         report the end of a stopped reply."""
         self.response_ids.ignore(turn.reply.id)
         self._ended_early = "" if turn.announced else turn.reply.id
-        out = self.ownership.disown() if self.ownership.is_holding else []
+        out = self.ownership.reject() if self.ownership.is_holding else []
         if self.phase is ReplyPhase.ENDING:
             return out
         if self.is_due:
@@ -408,14 +416,14 @@ class Replies:
                 return []
 
     def _busy(self, error: ev.ServerProblem) -> list[Output]:
-        """The server refused to create the reply because it is generating another response: one
-        that was not requested, after which the reply is requested again, or one that it began by
-        itself and has yet to announce, which is the reply."""
+        """The server refused to create the reply because it is generating a response. If that is
+        not the reply, the reply is requested again after it. Otherwise the server began the reply
+        by itself and will announce it."""
         assert self.turn is not None
-        if self.ownership.is_holding or self.others.is_active:
+        if self.ownership.is_holding or self.unrequested.is_active:
             self.turn.server_was_busy = True
-            return self.ownership.disown() if self.ownership.is_holding else []
-        if self.others.has_ended:
+            return self.ownership.reject() if self.ownership.is_holding else []
+        if self.unrequested.has_ended:
             return self.ask()
         return [self.deadline.reported(error)]
 

@@ -33,7 +33,7 @@ class _Part:
         """Its output index and content index."""
         self.channel = channel
         self.phase: Phase | None = None
-        """The phase of its message, if that is reported at its end."""
+        """The phase of its message, if the end of the message reports it."""
         self.pieces: list[str] = []
         self.joiner = DeltaJoiner()
         self.half = ""
@@ -50,8 +50,8 @@ class _Part:
     def text(self) -> str:
         return "".join(self.pieces) if self.final is None else self.final
 
-    def fits(self, text: str) -> bool:
-        """Whether this may be its whole text, or if empty, a delta may be its next."""
+    def matches(self, text: str) -> bool:
+        """Whether `text` may be the whole text of the part or, if empty, a delta may follow."""
         known, text = self.text.strip(), text.strip()
         return text == known if self.done else not text or text.startswith(known)
 
@@ -200,7 +200,7 @@ class Reply:
                 self._size += part.add(rest)
 
     def _settle_message(self, item: Message, output_index: int, reported: set[str]) -> None:
-        # Text must not be shown twice if the server has changed the ids in the meantime.
+        # Servers may change the ids in the meantime; the text must not be shown twice.
         arrived = {part.text: part for part in self._parts if part.item_id not in reported}
         for index, content in enumerate(item.parts):
             indexes = output_index, index
@@ -230,14 +230,14 @@ class Reply:
         return part if part.channel is channel else None
 
     def _find(self, item_id: str, indexes: tuple[int, int], text: str) -> _Part | None:
-        """The part by the id of its item; or, as some servers change the id from one event to the
-        next, by its indexes, if the text continues or repeats its text."""
+        """The part with this item id. Some servers change the id from one event to the next; then
+        the part with these indexes, if the text continues or repeats its text."""
         known = self._by_id.get((item_id, indexes[1]))
         if known is not None:
             return known
         for part in self._parts:
             is_other = item_id in self._announced and part.item_id in self._announced
-            if part.indexes == indexes and not is_other and part.fits(text):
+            if part.indexes == indexes and not is_other and part.matches(text):
                 return part
         return None
 

@@ -1,4 +1,4 @@
-"""The calls of one reply, each once, however the server describes them."""
+"""The calls of one reply, each of them once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rtchat.core.values import Approval, Item, ToolCall, TurnLimits
 
 
 class ReplyCalls:
-    """The calls of a reply. Those beyond the `limits` are left out, and `exceeded` is the name of
+    """The calls of a reply. Calls beyond the `limits` are left out; then `exceeded` is the name of
     the limit."""
 
     def __init__(self, limits: TurnLimits) -> None:
@@ -26,7 +26,7 @@ class ReplyCalls:
 
     @property
     def has_complete(self) -> bool:
-        """Whether any call has arrived with its arguments."""
+        """Whether any call is complete."""
         return bool(self.made) or self._streamed.has_complete
 
     def add_arguments(self, item_id: str, text: str) -> None:
@@ -37,7 +37,7 @@ class ReplyCalls:
             self._streamed.add_arguments(item_id, text)
 
     def describe(self, call: ToolCall) -> None:
-        """Add what an event says about a call; another event says that it is complete."""
+        """Add what an event says about a call that is not complete."""
         self._check_size(size(call.arguments))
         self._check_count(len(self._streamed))
         if not self.exceeded:

@@ -52,7 +52,7 @@ class SentCommands:
         return None
 
     def were_sent(self, event_id: str) -> bool:
-        """Whether this is the id of a command of the client, answered or not."""
+        """Whether this is the event id of a command that was sent, answered or not."""
         number = event_id.removeprefix(_PREFIX)
         return number.isdecimal() and event_id.startswith(_PREFIX)
 

@@ -18,9 +18,9 @@ EMPTY_COMMIT = "input_audio_buffer_commit_empty"
 NO_AUDIO_SUPPORT = "audio_not_supported"  # sent by rtchat's own server if it has no speech models
 """Error codes that the program handles specially."""
 NOTHING_TO_CANCEL = frozenset({"response_cancel_not_active"})
-"""Error codes of a cancel for which there is no response."""
+"""Error codes for a cancel when no response is active."""
 EXPECTED = NOTHING_TO_CANCEL | {ACTIVE_RESPONSE}
-"""Error codes that say nothing new, because the client cannot know in time."""
+"""Error codes that are expected: a command and the change that makes it invalid may cross."""
 
 _MODEL = "choose another with --model"
 _CODES: dict[str, tuple[ExitCode, str]] = {
@@ -81,18 +81,18 @@ def refused_settings(error: ServerProblem) -> Problem:
 
 
 def no_translation() -> Problem:
-    """The server opened a session of another kind instead of one for translation."""
+    """The server opened a session that is not for translation."""
     message = "the server opened a session that cannot translate"
     return Problem(ExitCode.USAGE, message, "check --url and --model")
 
 
 def session_ended() -> Problem:
-    """The server ended a session for translation."""
+    """The server ended a translation session."""
     return Problem(ExitCode.LINK, "the server ended the session", "try again")
 
 
 def only_translation() -> Problem:
-    """The server opened a session for translation instead of one of another kind."""
+    """The server opened a translation session although another kind was needed."""
     message = "the server opened a session that can only translate"
     return Problem(ExitCode.USAGE, message, "use `rtchat translate`, or check --url")
 

@@ -1,4 +1,4 @@
-"""The segments of the transcripts of turns, each spoken by one speaker."""
+"""The segments of transcripts, each spoken by one speaker."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from rtchat.core.events import SegmentTranscribed
 from rtchat.core.values import TranscriptSegment
 
 MAX_SEGMENTS = 1000
-"""How many segments of one turn are kept."""
+"""The maximum number of segments of one turn that are kept."""
 MAX_TURNS = 100
-"""How many turns may have segments before their transcripts are complete."""
+"""The maximum number of turns with segments and without a complete transcript."""
 
 
 class Speakers:
-    """The segments of the turns without a complete transcript. `is_shown` is whether the text names
-    the speakers."""
+    """The segments of turns without a complete transcript. `is_shown` is whether the text names the
+    speakers."""
 
     def __init__(self, *, is_shown: bool) -> None:
         self.is_shown = is_shown
@@ -45,8 +45,8 @@ class Speakers:
 
 
 def _labelled(segments: list[TranscriptSegment], index: int) -> str:
-    """The text of a segment after the ones before: on a line of its own, after the speaker's name,
-    if the speaker changes."""
+    """The text of a segment. If the speaker changes, it begins a new line with the speaker's
+    name."""
     segment = segments[index]
     if index and segments[index - 1].speaker == segment.speaker:
         return f" {segment.text}"

@@ -183,8 +183,8 @@ class SpeechInput:
         self._end_ms = end_ms
 
     def processed(self, end_ms: int | None) -> None:
-        """The server has processed the audio up to this millisecond of the session, or all of it
-        if None."""
+        """The server has processed the audio of the session up to this millisecond; None means all
+        audio."""
         end = len(self._sent) if end_ms is None else self._offset(end_ms, 0)
         self._discard(end)
         self._start_ms = self._forgotten // BYTES_A_MS

@@ -120,7 +120,7 @@ class SpokenTurns:
         out = self._attachments.send()
         turn = self._turns.current
         if turn is not None and self._replies.phase is ReplyPhase.ASKED:
-            turn.not_interruptible = turn.is_asked_for
+            turn.not_interruptible = turn.is_requested
         if self._speech.options.interrupts:
             out += self._replies.silence(by_speech=True)
         return out

@@ -12,7 +12,7 @@ class StaleResponses:
     def __init__(self) -> None:
         self._stale: deque[str] = deque(maxlen=8)
         self._named = ""
-        """The last response that an event other than its first one named."""
+        """The last response that was named by an event other than its first."""
         self._other_name = ""
         """Another id that an event of the expected response had."""
 
@@ -35,9 +35,9 @@ class StaleResponses:
         """Whether an event belongs to the expected response; `expected` is empty while the id of
         that response is not known. `is_end` is whether the event ends a response.
 
-        Not every server names the response in each event, announces it before its text, or uses
-        the same id for it in all events. A server that has used the id twice names it in all events
-        except perhaps its end, so any other id is that of another response.
+        Some servers do not name the response in each event, do not announce it before its text, or
+        use different ids for it. A server that has used an id twice uses it in all events, except
+        perhaps the last, so any other id is that of another response.
         """
         if not response_id or response_id == expected:
             self._named = response_id or self._named

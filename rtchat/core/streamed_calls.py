@@ -1,4 +1,4 @@
-"""The calls of a reply, put together from the events that describe them."""
+"""Assembles the calls of a reply from the events that describe them."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from rtchat.core.delta_joiner import joined
 from rtchat.core.values import ToolCall
 
 MAX_STREAMED = 1000
-"""How many calls may have streamed arguments."""
+"""The maximum number of calls with streamed arguments."""
 
 
 class StreamedCalls:
-    """What is known of each call. Servers leave out fields in some events, or whole events."""
+    """What is known about each call. Some servers leave out fields or whole events."""
 
     def __init__(self) -> None:
         self._calls: list[ToolCall] = []
         self._complete: set[int] = set()
-        """The indexes of the calls that an event said to be complete."""
+        """The indexes of the calls that an event reported as complete."""
         self._deltas: dict[str, list[str]] = {}
-        """The arguments as they were streamed, by item id."""
+        """The streamed arguments, by item id."""
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def add_arguments(self, item_id: str, delta: str) -> None:
-        """Add the next arguments of a call: without an item id, those of the last call. They are
-        used if no event has all of them."""
+        """Add the next piece of the arguments of a call; without an item id, of the last call. The
+        pieces are used if no event has all arguments."""
         if not item_id and self._calls:
             item_id = self._calls[-1].id
         if delta and (item_id in self._deltas or len(self._deltas) < MAX_STREAMED):
             self._deltas.setdefault(item_id, []).append(delta)
 
     def add(self, call: ToolCall, *, is_complete: bool) -> tuple[int, ToolCall]:
-        """Add what an event says about a call; return the number of the call, and everything that
-        is known of it. A complete call does not change, as the user may have approved it."""
+        """Add what an event says about a call; return the number of the call and all that is known
+        about it. A complete call does not change, because the user may have approved it."""
         index = self._find(call, is_complete=is_complete)
         if index is None:
             index, merged = len(self._calls), call
@@ -83,25 +83,26 @@ class StreamedCalls:
         return replace(call, arguments=arguments) if _is_json(arguments) else call
 
 
-# An event is about a known call only if it `fits`: the beginning of a call does not follow its end.
+# `may_follow`: whether the event may be another one about the known call. The beginning of a call
+# cannot follow its end.
 
 
-def _has_same_call_id(known: ToolCall, call: ToolCall, fits: bool) -> bool:
+def _has_same_call_id(known: ToolCall, call: ToolCall, may_follow: bool) -> bool:
     """Some servers send the item id as the call id in some events."""
     return bool(call.call_id) and call.call_id in (known.call_id, known.id)
 
 
-def _has_same_item_id(known: ToolCall, call: ToolCall, fits: bool) -> bool:
+def _has_same_item_id(known: ToolCall, call: ToolCall, may_follow: bool) -> bool:
     """Some servers use another call id in each event of a call, and others the same item id for
     all calls."""
     if not call.id or known.id != call.id:
         return False
-    return not (known.call_id and call.call_id) or (fits and _is_compatible(known, call))
+    return not (known.call_id and call.call_id) or (may_follow and _is_compatible(known, call))
 
 
-def _has_same_content(known: ToolCall, call: ToolCall, fits: bool) -> bool:
+def _has_same_content(known: ToolCall, call: ToolCall, may_follow: bool) -> bool:
     """Some servers leave out the ids in some events, or use another item id in each event."""
-    if (known.call_id and call.call_id) or not (fits and _is_compatible(known, call)):
+    if (known.call_id and call.call_id) or not (may_follow and _is_compatible(known, call)):
         return False
     return not (known.id and call.id) or bool(known.arguments and call.arguments)
 
@@ -121,7 +122,7 @@ def _is_json(text: str) -> bool:
 
 
 def _given(arguments: str) -> str:
-    """Arguments, without those that a server sends before it has any."""
+    """The arguments; empty if they are the placeholder that some servers send at first."""
     return "" if arguments == "{}" else arguments
 
 

@@ -21,8 +21,8 @@ from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import Channel, Dialect, Options, TranscriptDetails
 
 CLEAR_WAIT = 3.0
-"""Seconds after the last transcript. Servers that do not know `input_audio_buffer.clear` never
-answer it, and so do not say that they have processed all audio."""
+"""Seconds to wait after the last transcript. Servers that do not know `input_audio_buffer.clear`
+do not answer it, so they do not report that all audio is processed."""
 
 
 class Transcription(AudioSession):
@@ -117,7 +117,7 @@ class Transcription(AudioSession):
             super()._problem(error)
 
     def _is_about_empty_commit(self, error: ev.ServerProblem) -> bool:
-        """Whether the server, which gives no code, seems to refuse a last commit without audio."""
+        """Whether an error without a code probably refuses the last commit for lack of audio."""
         is_anonymous = not error.event_id and not error.code
         return is_anonymous and self._is_ending and not self._pending and bool(self._text.all)
 

@@ -1,7 +1,7 @@
 """A translation session: audio in one language in, text and audio in another language out.
 
-The server translates continuously, without turns. It may say how much of the audio it has
-translated; the rest is sent again if the connection is lost.
+The server translates continuously, without turns. Some servers report how much of the audio is
+translated; if the connection is lost, the rest is sent again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from rtchat.core.transcript_lines import TranscriptLines
 from rtchat.core.values import BYTES_A_MS, Channel, Dialect, Options, Usage
 
 LAG_MS = 2000
-"""Milliseconds of audio before what the server has translated that are sent again, too: some of
-their words may not be translated yet."""
+"""Milliseconds of audio before the reported position that are sent again, too: some of the words in
+them may not be translated yet."""
 PAUSE_MS = 2000
 """Milliseconds of audio without words after which the text continues on a new line."""
 REST_WAIT = 3.0
@@ -68,7 +68,7 @@ class Translation(AudioSession):
         self._has_text = False
         """Whether this session has sent any translated text."""
         self._elapsed_ms: int | None = None
-        """How much of this session's audio is translated, if the server says so."""
+        """How much of this session's audio is translated, if the server reports it."""
         self._close = ""
         """The event id of the command that ends the session."""
         self._is_close_refused = False

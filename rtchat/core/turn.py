@@ -66,7 +66,7 @@ class Turn:
         """Whether any audio of the reply was played."""
         self.is_silenced = False
         """Whether the rest of its audio is not played."""
-        self.is_asked_for = False
+        self.is_requested = False
         """Whether the client requested the reply; otherwise the server replies by itself."""
         self.server_was_busy = False
         """Whether the server was busy when it should have replied by itself."""
@@ -111,11 +111,8 @@ class Turn:
     def begin_reply(self, *, not_interruptible: bool) -> None:
         """Another reply is being requested."""
         self._begin_anew()
-        self.is_asked_for, self.server_was_busy, self.not_interruptible = (
-            True,
-            False,
-            not_interruptible,
-        )
+        self.is_requested, self.server_was_busy = True, False
+        self.not_interruptible = not_interruptible
         self.announced = self.has_audio = self.is_silenced = self.saving = False
         self.audio_bytes = 0
 
@@ -204,15 +201,15 @@ class Turn:
 
     @property
     def only_remote_calls(self) -> bool:
-        """Whether the reply has calls that the model's server has made, and nothing else."""
+        """Whether the reply consists only of calls that the model's server has made."""
         return self.remote.has_any and not self.has_begun and not self.calls.made
 
     def continue_reply(self) -> None:
-        """Another reply follows the calls that the model's server has made."""
+        """Another reply will follow the calls that the model's server has made."""
         self._rounds += 1
         self.remote.begin_reply()
         self._begin_anew()
-        self.announced = self.is_asked_for = False
+        self.announced = self.is_requested = False
 
     def _begin_anew(self) -> None:
         limits = replace(self._limits, call_bytes=self._limits.call_bytes - self._call_bytes)

@@ -36,7 +36,7 @@ class UsageMeter:
             self._ended.remove(response_id)
 
     def forget_responses(self) -> None:
-        """There is another session, whose responses and items may have the same ids."""
+        """Another session began; its responses and items may have the same ids."""
         self._ended.clear()
 
     def add(self, usage: Usage | None, model: str, response_id: str = "") -> None:

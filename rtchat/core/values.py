@@ -160,9 +160,9 @@ Role: TypeAlias = Literal["user", "assistant", "system"]
 Modality: TypeAlias = Literal["text", "audio"]
 PartKind: TypeAlias = Literal["text", "audio", "image"]
 Phase: TypeAlias = Literal["commentary", "final_answer"]
-"""Whether a model says something on the way to its answer, or as its answer."""
+"""Whether a message is only commentary or the final answer."""
 ImageDetail: TypeAlias = Literal["auto", "low", "high"]
-"""How closely a model looks at an image."""
+"""The level of detail of an image."""
 JsonObject: TypeAlias = Mapping[str, object]
 
 
@@ -300,7 +300,7 @@ class Usage:
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, float]:
-        """The counts as fields of the JSON output: of the seconds if there are no tokens."""
+        """The counts as fields of the JSON output: seconds if there are no tokens."""
         if self.seconds and not self.total:
             return {"seconds": round(self.seconds, 3)}
         return {
@@ -320,7 +320,7 @@ class SessionInfo:
 
     id: str = ""
     model: str = ""
-    """The model that answers, which may not be the one that was asked for."""
+    """The model that answers; it may differ from the requested one."""
     url: str = ""
     """The URL of the connection, without keys."""
 
@@ -332,7 +332,7 @@ class SessionInfo:
 
 
 def model_names(asked: str, answered: str) -> str:
-    """The model that answered, and the one that was asked for if it is another."""
+    """The model that answered, and the requested one if it is another."""
     return asked if answered in ("", asked) else f"{answered} (asked for {asked})"
 
 
@@ -415,7 +415,7 @@ class Entry:
     seconds: float | None = None
     """The time from the question to the end of the reply."""
     response_model: str = ""
-    """The model that answered, if the server reported it; `model` was asked for."""
+    """The model that answered, if the server reported it; `model` is the requested one."""
 
 
 @value

@@ -13,21 +13,21 @@ MAX_SECRETS = 1000
 
 @value
 class SecretSession:
-    """The sessions that a secret opens."""
+    """The options of the sessions that a secret opens."""
 
     options: Options
     transcribes: bool
-    """Whether they are for transcription only."""
+    """Whether the sessions are for transcription only."""
 
 
 class ClientSecrets:
-    """The valid secrets. Times are in seconds, from a clock that never goes back."""
+    """The valid secrets. Times are in seconds, of a monotonic clock."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
-        # By their hash, so that the time of a look-up reveals nothing about a secret.
+        # By hash, so that the time of a look-up reveals nothing about a secret.
         self._sessions: dict[bytes, tuple[float, int, SecretSession]] = {}
-        """The expiry, the size and the sessions of each secret."""
+        """The expiry, the size and the session of each secret."""
 
     def add(self, secret: str, session: SecretSession, expires: float) -> None:
         """Accept a secret until it expires."""
@@ -36,12 +36,12 @@ class ClientSecrets:
         self._sessions[_digest(secret.encode())] = expires, size, session
 
     def find(self, key: bytes, now: float) -> SecretSession | None:
-        """The sessions of a secret; None if the key is no valid secret."""
+        """The session of a secret; None if the key is not a valid secret."""
         expires, _, session = self._sessions.get(_digest(key), (now, 0, None))
         return session if now < expires else None
 
     def is_full(self, now: float) -> bool:
-        """Whether no secret can be added. Drops those that have expired."""
+        """Remove the expired secrets; return whether no other can be added."""
         for digest, (expires, size, _) in [*self._sessions.items()]:
             if expires <= now:
                 del self._sessions[digest]

@@ -142,7 +142,7 @@ def _keys(request: Request) -> list[bytes]:
 
 
 def overloaded() -> Response:
-    """The response if the server cannot do more at present."""
+    """The response if the server has reached a limit."""
     message = "The server is overloaded. Please try again later."
     response = refused(HTTPStatus.SERVICE_UNAVAILABLE, message, "server_overloaded")
     response.headers["Retry-After"] = str(_RETRY_SECONDS)
@@ -150,13 +150,13 @@ def overloaded() -> Response:
 
 
 def refused(status: HTTPStatus, message: str, code: str = "", param: str = "") -> Response:
-    """An error as a response, in the form of OpenAI's API."""
+    """A response with an error in the format of OpenAI's API."""
     kind = SERVER_ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else INVALID_REQUEST
     return json_response(status, write_error(ServerProblem(message, kind, code, param)))
 
 
 def json_response(status: HTTPStatus, data: JsonObject) -> Response:
-    """A response with a JSON object. The connection is closed after it."""
+    """A response with a JSON object, after which the connection is closed."""
     body = compact_json(data).encode()
     headers = Headers(
         [
@@ -180,7 +180,7 @@ class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
         self._policy = policy
         self.body = RequestBody()
         self.secret_session: SecretSession | None = None
-        """What the client secret of the handshake opens, if it has one."""
+        """The session of the client secret in the handshake, if there is one."""
         self._read_size = _MIN_READ
         self._reads = 0
         self._drains = 0

@@ -127,7 +127,7 @@ class HttpEndpoints:
             new_id=random_id,
             now=0.0,
             voice=self._shared.voice,
-            seconds=0.0,  # it has not begun
+            seconds=0.0,  # not begun
             transcribes=request.transcribes,
             limits=self._shared.limits,
             budget=self._shared.budget,
@@ -146,7 +146,8 @@ def _route(request: Request) -> str:
 
 
 def _preflight(request: Request, method: str) -> Response:
-    """The answer to a browser that asks whether a page may send a request."""
+    """The response to a preflight request, in which a browser asks whether a page may send a
+    request."""
     response = Response(HTTPStatus.NO_CONTENT.value, HTTPStatus.NO_CONTENT.phrase, Headers())
     response.headers["Access-Control-Allow-Methods"] = method
     for names in request.headers.get_all("Access-Control-Request-Headers"):
@@ -156,13 +157,14 @@ def _preflight(request: Request, method: str) -> Response:
 
 
 def _refused(problem: ServerProblem) -> Response:
-    if problem.kind == SERVER_ERROR:  # there is no memory for the session
+    if problem.kind == SERVER_ERROR:  # not enough memory for the session
         return overloaded()
     return refused(HTTPStatus.BAD_REQUEST, problem.message, problem.code, problem.param)
 
 
-def as_json(_link: object, _request: Request, response: Response) -> Response | None:
-    """An error of `websockets` in the form of OpenAI's API. None leaves the response as it is."""
+def error_as_json(_link: object, _request: Request, response: Response) -> Response | None:
+    """Convert an error of `websockets` to the format of OpenAI's API. None leaves the response
+    unchanged."""
     if response.status_code < HTTPStatus.BAD_REQUEST or response.headers["Content-Type"] == JSON:
         return None
     message = " ".join(bytes(response.body).decode().split())

@@ -41,7 +41,7 @@ class Items:
         self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[SpokenText]] = {}
         self._cuts: dict[str, int] = {}
-        """Where items that are still being spoken were truncated, in milliseconds, by item id."""
+        """Where items that are still being spoken were truncated: milliseconds by item id."""
         self.size = 0
         """The approximate size of all items in bytes."""
 
@@ -124,7 +124,7 @@ class Items:
                 self.size += size_of(item) - size_of(existing)
 
     def speak(self, item_id: str, spoken: Sequence[SpokenText]) -> None:
-        """Register what is being spoken of an item. The caller goes on to extend `spoken`."""
+        """Register the speech of an item. The caller extends `spoken` while it is being spoken."""
         self._spoken[item_id] = spoken
 
     def truncate(self, item_id: str, content_index: int, end_ms: int) -> None:

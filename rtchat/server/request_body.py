@@ -1,7 +1,7 @@
 """Separates the body of a POST request from its head.
 
-`websockets` parses requests, but refuses those with a body. It therefore receives the head without
-the fields that announce a body.
+`websockets` refuses requests with a body. It therefore receives only the head, without the fields
+that announce a body.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RequestBody:
             self._is_complete.set()
 
     def feed(self, data: bytes) -> bytes:
-        """Receive data. Returns the data that does not belong to a body."""
+        """Receive data; return what does not belong to a body."""
         if self._state == "head":
             return self._feed_head(data)
         if self._state == "body":

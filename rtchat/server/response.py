@@ -135,8 +135,8 @@ class ResponseBuilder:
         yield from self._continue()
 
     def abort(self, finish: Finish) -> Iterator[BuildStep]:
-        """End the response at once. The client is told all text that it was sent, as by OpenAI's
-        server, but the conversation keeps only what was spoken."""
+        """End the response at once. Like those of OpenAI's server, the last events contain all text
+        that was sent, but the conversation keeps only what was spoken."""
         self._sentences.discard_silent()
         yield from self._end(finish)
 

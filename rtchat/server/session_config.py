@@ -17,7 +17,7 @@ from rtchat.wire.session_object import write_session, write_transcription
 
 class SessionConfig:
     """The options of a session. `model` is the one that the handshake named, or else the default of
-    the engine. `transcribes`: the session is for transcription only."""
+    the engine. `transcribes` is whether the session is for transcription only."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class SessionConfig:
             raise CommandError("invalid_value", message, path)
 
     def _model_after(self, options: Options) -> str:
-        """The model of the session once these options are merged. If the handshake named one, it
-        does not change: many clients name some model in each update."""
+        """The model of the session after these options are merged. If the handshake named one, it
+        does not change, because many clients name a model in each update."""
         return (not self._is_model_fixed and model_asked(options)) or self._model
 
     def update(self, options: Options) -> None:

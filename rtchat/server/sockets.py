@@ -16,7 +16,7 @@ from rtchat.core.errors import UsageError
 from rtchat.server.connection import CLOSE_SECONDS, Client, Shared
 from rtchat.server.engine import Engine
 from rtchat.server.handshake import ClientConnection, HandshakePolicy
-from rtchat.server.http_endpoints import PATH, HttpEndpoints, as_json
+from rtchat.server.http_endpoints import PATH, HttpEndpoints, error_as_json
 from rtchat.server.limits import ServerLimits
 from rtchat.server.protocol import NO_VOICE, SESSION_SECONDS
 from rtchat.server.voice import Voice
@@ -70,7 +70,7 @@ async def run_server(
             host,
             port,
             process_request=HttpEndpoints(shared, policy).answer,  # type: ignore[arg-type] # always a `ClientConnection`, see below
-            process_response=as_json,
+            process_response=error_as_json,
             select_subprotocol=_choose_protocol,
             compression=None,
             max_size=_MAX_FRAME,

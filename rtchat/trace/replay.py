@@ -213,7 +213,7 @@ class Replay:
 
 def decode_recorded(recorded: Recorded, decoder: wire.Decoder) -> list[ev.ServerEvent]:
     """The events of a received frame, with silence in place of audio that was left out. `decoder`
-    is that of the connection."""
+    is the decoder of the connection."""
     if not isinstance(recorded.data, str):
         data = recorded.data
         return decoder.decode(with_silence(data, recorded.left_out) if recorded.left_out else data)

@@ -106,7 +106,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 @cache
 def _required(kind: Any) -> set[str]:
-    """The fields without a default. Older traces lack some of the others."""
+    """The fields without a default. Older traces may lack the others."""
     return {
         each.name
         for each in fields(kind)

@@ -120,7 +120,7 @@ class WireReplay:
                 if self._requested:
                     self._requested -= 1
                 elif not self._is_reply_due:
-                    self._ask("(spoken)")  # to speech, or started by the server itself
+                    self._ask("(spoken)")  # the reply is to speech, or was not requested
                 event = replace(event, mark=self._last_ids.get(fx.CreateResponse, ""))
             case ev.ServerProblem(event_id=event_id):
                 kind = self._recorded_commands.get(event_id)

@@ -121,7 +121,7 @@ class LiveView:
             case fx.Copy():
                 pass  # `Terminal` handles it
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
-                pass  # of sessions without replies, which have other views
+                pass  # belongs to sessions without replies, which have other views
             case _:
                 assert_never(update)
 

@@ -58,13 +58,13 @@ def session(session: SessionInfo) -> str:
 
 
 def response(over: ReplyOver) -> str:
-    """The id of a response, for `--verbose`; "" if it has none, or if `ending` has it."""
+    """The id of a response, for `--verbose`; "" if it has none, or if `ending` shows it."""
     is_shown = over.problem is not None and over.problem.ids
     return f"response {over.response_id}" if over.response_id and not is_shown else ""
 
 
 def with_ids(text: str, ids: str) -> str:
-    """An error message with the ids that support asks for."""
+    """An error message with the ids that the server's support may ask for."""
     return f"{text} ({ids})" if ids else text
 
 
@@ -193,7 +193,7 @@ def _limit(limit: RateLimit) -> tuple[str, str, str]:
 
 
 def _amounts(usage: Usage) -> tuple[str, ...]:
-    """The tokens in and out, or what else is billed."""
+    """The tokens in and out, or the seconds of audio."""
     if usage.seconds and not usage.total:
         return (f"{_amount(usage)} of audio",)
     cached = f" ({usage.cached} cached)" if usage.cached else ""
@@ -201,7 +201,7 @@ def _amounts(usage: Usage) -> tuple[str, ...]:
 
 
 def _amount(usage: Usage) -> str:
-    """What is billed in total: seconds of audio, or tokens."""
+    """The total: seconds of audio, or tokens."""
     if usage.seconds and not usage.total:
         return f"{usage.seconds:.1f} s"
     return f"{usage.total or usage.input + usage.output} tokens"

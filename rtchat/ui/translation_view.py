@@ -1,4 +1,4 @@
-"""The view of `translate`: the translation on stdout, and the words that were said on stderr."""
+"""The view of `translate`: the translation on stdout, and the original text on stderr."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rtchat.core.text import visible
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")  # noqa: RUF001 - Chinese punctuation
-"""Where the words that were said are split into lines."""
+"""Where the original text is split into lines."""
 
 
 class TranslationView:
-    """A view of a translation. The words that were said are written to `err`, if it is not None. If
-    stdout and stderr are one terminal (`shares_terminal`), lines of both alternate."""
+    """A view of a translation. The original text is written to `err`, unless it is None. If stdout
+    and stderr are the same terminal (`shares_terminal`), complete lines of both alternate."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class TranslationView:
         self._shares_terminal = shares_terminal
         self._is_line_open = False
         self._source = ""
-        """The words of a sentence that is not complete."""
+        """The original text of a sentence that is not complete."""
 
     def show(self, update: fx.Update) -> None:
         """Show an update."""
@@ -65,12 +65,12 @@ class TranslationView:
             return
         for sentence in filter(None, map(str.strip, sentences)):
             self._end_line()
-            with suppress(OSError):  # the reader of stderr is gone
+            with suppress(OSError):  # stderr is closed
                 self._err.write(f"\u203a {visible(sentence)}\n")
                 self._err.flush()
 
     def _end_line(self) -> None:
-        """End the line of the translation, as the terminal is about to show another one."""
+        """End the line of the translation before the terminal shows another line."""
         if self._shares_terminal and self._is_line_open:
             self._add("\n")
 

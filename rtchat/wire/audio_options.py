@@ -55,8 +55,8 @@ def has_speakers(model: str) -> bool:
 
 def with_translation(session: JsonObject, *, language: str, has_source: bool) -> Options:
     """The options of a translation session, with the noise reduction of `session`. `has_source`
-    asks for the transcript in the source language, by the transcription model of `session` if it
-    names one."""
+    requests a transcript in the source language, by the transcription model of `session` if there
+    is one."""
     audio: dict[str, object] = {"output": {"language": language}}
     given = Fields(session, []).fields("audio").fields("input").data
     heard = {key: given[key] for key in ("noise_reduction",) if key in given}

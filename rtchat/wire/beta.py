@@ -30,7 +30,7 @@ _TYPES_TO_BETA = {
     ga: beta for beta, ga in reversed(_TYPES_TO_GA.items()) if not beta.startswith("transcription_")
 }
 RENAMED = frozenset({*_TYPES_TO_GA, *_TYPES_TO_BETA})
-"""The event types that have another name in the other dialect, under both names."""
+"""The event types whose names differ between the dialects, with both names."""
 _SESSION_TYPES = {"session.update": "realtime", "transcription_session.update": "transcription"}
 _TRANSLATED = {
     *_TYPES_TO_GA,
@@ -170,9 +170,9 @@ def _fields_to_beta(fields: JsonObject) -> dict[str, object]:
 
 
 def _response_to_beta(response: JsonObject) -> dict[str, object]:
-    """The response in an event of a server."""
+    """A response in an event of a server."""
     out = _fields_to_beta(response)
-    if "max_output_tokens" in response:  # unlike in a session and in a request
+    if "max_output_tokens" in response:  # sessions and requests use another name
         out["max_output_tokens"] = out.pop("max_response_output_tokens")
     if isinstance(items := out.get("output"), list):
         out["output"] = [_sent_item_to_beta(item) for item in items]

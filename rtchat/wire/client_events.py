@@ -120,12 +120,12 @@ _NULL_MEANS_OFF: Mapping[str, frozenset[str]] = {
 }
 """The fields that null turns off, by the name of the object that contains them."""
 _OPAQUE = frozenset({"parameters", "metadata", "variables", "headers"})
-"""The fields whose contents are the user's."""
+"""The fields whose contents are not part of the API."""
 
 
 def without_nulls(data: JsonObject, name: str = "") -> dict[str, object]:
-    """The object without the fields that are null, which many clients send for everything that
-    they leave out. The fields that null turns off are kept. `name` is that of the object."""
+    """The object without the fields that are null: many clients send null for every field that they
+    leave out. Null is kept where it turns something off. `name` is the name of the object."""
     off = _NULL_MEANS_OFF.get(name, ())
     return {
         key: value if key in _OPAQUE else _without_nulls(value, key)

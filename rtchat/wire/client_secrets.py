@@ -14,12 +14,12 @@ from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.http_bodies import SecretEndpoint
 
 _TOKEN = r"[\w.~+/-]+=*"
-"""What can be sent as a key (RFC 6750 §2.1)."""
+"""The format of a key (RFC 6750 §2.1)."""
 
 
 @value
 class ClientSecret:
-    """A secret, and when it expires, in Unix seconds; None if the server does not tell."""
+    """A secret, and when it expires, in Unix seconds; None if the server does not report it."""
 
     text: str
     expires_at: float | None = None
@@ -37,10 +37,10 @@ def _is_beta(dialect: Dialect) -> bool:
 def write_secret_request(
     model: str, options: Options, seconds: int, dialect: Dialect
 ) -> JsonObject:
-    """The body of a request for a secret that is valid for `seconds`, and whose sessions have these
+    """The body of a request for a secret that is valid for `seconds` and opens sessions with these
     options."""
     if dialect is Dialect.XAI:
-        return {"expires_after": {"seconds": seconds}}  # it supports nothing else
+        return {"expires_after": {"seconds": seconds}}  # xAI supports nothing else
     expiry = {"expires_after": {"anchor": "created_at", "seconds": seconds}}
     session = {"type": "realtime", "model": model, **write_options(options)}
     if _is_beta(dialect):
@@ -49,7 +49,7 @@ def write_secret_request(
 
 
 def read_response(body: bytes) -> JsonObject:
-    """The JSON object in the body of a response; empty if it is not one."""
+    """The JSON object in the body of a response; empty if there is none."""
     try:
         data = read_json(body.decode())
     except (ValueError, RecursionError):
@@ -58,7 +58,7 @@ def read_response(body: bytes) -> JsonObject:
 
 
 def read_secret(data: JsonObject) -> ClientSecret | None:
-    """The secret in a response, in either dialect; None if there is none that can be sent as a
+    """The secret in a response, in either dialect; None if there is none that has the format of a
     key."""
     fields = Fields(data, [])
     fields = fields if fields.text("value") else fields.fields("client_secret")

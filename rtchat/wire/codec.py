@@ -56,7 +56,7 @@ def to_dialect(data: JsonObject, dialect: Dialect) -> JsonObject:
 
 
 def _without_phase(command: fx.AddItem) -> fx.AddItem:
-    """The command without a field that only GA servers know: others may refuse it."""
+    """The command without the phase, which servers of other dialects may refuse."""
     item = command.item
     if not isinstance(item, Message) or item.phase is None:
         return command
@@ -66,7 +66,7 @@ def _without_phase(command: fx.AddItem) -> fx.AddItem:
 _MARKED = (Dialect.GA, Dialect.BETA)
 """The dialects whose servers accept metadata."""
 _MARK = "rtchat_request"
-"""The name in the metadata of a response."""
+"""The name of the mark in the metadata of a response."""
 
 
 def _marked(response: object, mark: str) -> dict[str, object]:
@@ -309,7 +309,7 @@ def _committed(fields: Fields) -> ev.ServerEvent:
 
 
 def _input_transcribed(fields: Fields) -> ev.ServerEvent:
-    if fields.text("status") == "in_progress":  # of xAI: the words so far
+    if fields.text("status") == "in_progress":  # xAI sends the text so far
         return ev.Other(fields.text("type"))
     return ev.ChannelDone(
         Channel.INPUT_TRANSCRIPT,

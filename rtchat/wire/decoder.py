@@ -1,4 +1,4 @@
-"""Decodes the events of one connection, each of them once."""
+"""Decodes the events of one connection, without repetitions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rtchat.wire.codec import decode
 
 
 class Decoder:
-    """Some servers send an event under both of its names, or send the same event twice."""
+    """Decodes each event once. Some servers send an event under both names, or send it twice."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
-        """The name that the server uses first for each type of event that has two."""
+        """For each type of event with two names, the name that the server used first."""
         self._last: JsonObject = {}
         self._ids_vary = False
         """Whether two consecutive events had different ids; some servers always send the same."""

@@ -1,4 +1,4 @@
-"""Reads errors in the shapes that servers send them in: in events, in replies, in HTTP bodies."""
+"""Reads errors in all formats in which servers send them: in events, in replies, in HTTP bodies."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _IS_HTML = re.compile(r"\s*<(!doctype|html|head|body)", re.IGNORECASE)
 
 
 def error_object(data: JsonObject) -> JsonObject:
-    """The error in a JSON object: the object `error`, or one with the text of `error`, `message` or
-    `detail` as its `message`."""
+    """The error in a JSON object: its object `error`, or an object whose `message` is the text of
+    `error`, `message` or `detail`."""
     error = data.get("error")
     if isinstance(error, dict):
         return error if _text(error.get("message")) else {**error, **_message_of(error)}
@@ -42,9 +42,8 @@ def _detail(value: object) -> str:
 
 
 def read_error_body(body: bytes) -> str:
-    """The message in the body of an HTTP error: that of a JSON object, the title or
-    first heading of an HTML page,
-    or the body itself."""
+    """The message in the body of an HTTP error: that of a JSON object, the title or first heading
+    of an HTML page, or the body itself."""
     text = body.decode(errors="replace")
     if _IS_HTML.match(text):
         title = _TITLE.search(text)

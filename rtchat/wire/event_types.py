@@ -1,9 +1,9 @@
 """The types of a server's events, for type checkers: the public Python API yields `Event`.
 
-At run time an event is a plain dict with whatever the server sent: an event or field that is not
-listed here is there, too (compare `str(event["type"])`, or use `dict(event)`). Sessions are dicts.
-A test compares these types with those of the official `openai` package. The file is long because of
-its tables.
+At run time an event is a plain dict with all fields that the server sent. To use events or fields
+that are not listed here, compare `str(event["type"])` or use `dict(event)`. Sessions have the type
+`dict`. A test compares these types with those of the official `openai` package. The file is long
+because of its tables.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class McpApprovalRequestItem(TypedDict):
 
 
 class McpApprovalResponseItem(TypedDict):
-    """The answer to such a request."""
+    """The answer to a request for approval."""
 
     type: Literal["mcp_approval_response"]
     id: str
@@ -190,7 +190,7 @@ class _Event(TypedDict):
 
 
 class Error(TypedDict):
-    """What an error event says. `event_id` is that of the client event that caused it."""
+    """The error in an error event. `event_id` is that of the client event that caused it."""
 
     type: str
     message: str
@@ -252,7 +252,7 @@ class ItemTruncatedEvent(_Event):
 
 
 class TranscriptionDeltaEvent(_Event):
-    """The next text of the transcript of the user's speech."""
+    """The next piece of the transcript of the user's speech."""
 
     type: Literal["conversation.item.input_audio_transcription.delta"]
     item_id: str
@@ -405,7 +405,7 @@ class ContentPartEvent(_PartEvent):
 
 
 class DeltaEvent(_PartEvent):
-    """The next text, transcript or audio (base64) of a response."""
+    """The next piece of the text, transcript or audio (base64) of a response."""
 
     type: Literal[
         "response.output_text.delta",
@@ -442,7 +442,7 @@ class _CallEvent(_Event):
 
 
 class ArgumentsDeltaEvent(_CallEvent):
-    """The next part of the arguments of a call."""
+    """The next piece of the arguments of a call."""
 
     type: Literal["response.function_call_arguments.delta"]
     call_id: str
@@ -450,7 +450,7 @@ class ArgumentsDeltaEvent(_CallEvent):
 
 
 class ArgumentsDoneEvent(_CallEvent):
-    """The arguments of a call, JSON, are complete."""
+    """The arguments of a call, as JSON, are complete."""
 
     type: Literal["response.function_call_arguments.done"]
     call_id: str
@@ -459,7 +459,7 @@ class ArgumentsDoneEvent(_CallEvent):
 
 
 class McpArgumentsDeltaEvent(_CallEvent):
-    """The next part of the arguments of a call of a remote MCP server."""
+    """The next piece of the arguments of a call of a remote MCP server."""
 
     type: Literal["response.mcp_call_arguments.delta"]
     delta: str
@@ -474,7 +474,7 @@ class McpArgumentsDoneEvent(_CallEvent):
 
 
 class McpCallEvent(_Event):
-    """The server makes a call of a remote MCP server."""
+    """The server calls a tool of a remote MCP server."""
 
     type: Literal[
         "response.mcp_call.in_progress", "response.mcp_call.completed", "response.mcp_call.failed"

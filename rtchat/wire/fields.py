@@ -18,8 +18,8 @@ from rtchat.core.values import JsonObject
 
 
 def as_text(frame: str | bytes) -> str | bytes:
-    """A frame as text if it is a JSON object in a binary frame: some servers and proxies send
-    those."""
+    """The frame as text if it is a binary frame with a JSON object, which some servers and proxies
+    send."""
     if isinstance(frame, bytes) and frame.startswith(b"{"):
         with suppress(UnicodeDecodeError):
             return frame.decode()
@@ -126,7 +126,7 @@ class Fields:
         return value if isinstance(value, str) else ""
 
     def json_text(self, key: str) -> str:
-        """JSON as a text, which some servers send as an object."""
+        """JSON in a string. Some servers send the object itself, which is converted."""
         value = self.data.get(key)
         return json.dumps(value) if isinstance(value, dict | list) else self.text(key)
 

@@ -23,13 +23,13 @@ class SecretEndpoint(Enum):
 
     CLIENT_SECRETS = "/client_secrets"
     SESSIONS = "/sessions"
-    """Of the beta API, like the next one."""
+    """An endpoint of the beta API, like the next one."""
     TRANSCRIPTION_SESSIONS = "/transcription_sessions"
 
 
 @value
 class SecretRequest:
-    """A request for a client secret: how long it is valid, and the options of its sessions."""
+    """A request for a client secret: its validity in seconds, and the options of its sessions."""
 
     seconds: int
     options: Options
@@ -38,11 +38,11 @@ class SecretRequest:
 
 
 _SECONDS, _BETA_SECONDS = 600, 60
-"""How long a secret is valid by default."""
+"""How long a secret is valid by default, in seconds."""
 
 
 def read_secret_request(body: bytes, endpoint: SecretEndpoint) -> SecretRequest | ServerProblem:
-    """The request in a body, or the error to answer it with. Never raises."""
+    """The request in a body, or the error with which to answer it. Never raises."""
     try:
         data = read_request(body.decode() or "{}")
     except UnicodeDecodeError as error:

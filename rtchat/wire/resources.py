@@ -1,8 +1,9 @@
 """The client events as methods, for the public Python API: `session.update` is
 `rt.session.update(…)`.
 
-Each method sends one event and does not wait for an answer. Objects are those of the current API,
-on every server. `event_id` is an id of your own; an error that the event causes has it.
+Each method sends one event and does not wait for an answer. Objects have the format of the current
+API on every server. `event_id` is an id of your choice, which is in the error if the server refuses
+the event. Like `Connection.send`, all methods raise `ConnectError`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TypeAlias
 from rtchat.core.values import JsonObject
 
 MAX_APPEND = 1 << 20
-"""Bytes of audio in one event; servers accept up to 15 MiB."""
+"""The maximum size of the audio in one event, in bytes; servers accept up to 15 MiB."""
 
 Send: TypeAlias = Callable[[JsonObject], Awaitable[None]]
 
@@ -56,7 +57,7 @@ class ItemResource(_Resource):
     async def create(
         self, item: JsonObject, *, previous_item_id: str | None = None, event_id: str = ""
     ) -> None:
-        """Add an item after another one, by default at the end; after "root" at the beginning."""
+        """Add an item after another one, or at the end; "root" puts it at the beginning."""
         kind = "conversation.item.create"
         await self._send(kind, event_id, item=item, previous_item_id=previous_item_id)
 
@@ -65,13 +66,14 @@ class ItemResource(_Resource):
         await self._send("conversation.item.delete", event_id, item_id=item_id)
 
     async def retrieve(self, item_id: str, *, event_id: str = "") -> None:
-        """Ask for an item, with its audio; `conversation.item.retrieved` has it."""
+        """Request an item with its audio; the server sends it in `conversation.item.retrieved`."""
         await self._send("conversation.item.retrieve", event_id, item_id=item_id)
 
     async def truncate(
         self, item_id: str, *, audio_end_ms: int, content_index: int = 0, event_id: str = ""
     ) -> None:
-        """Truncate the audio of a reply to its first milliseconds, those that were heard."""
+        """Truncate the audio of a reply after `audio_end_ms` milliseconds, the part that was
+        heard."""
         place = {"content_index": content_index, "audio_end_ms": audio_end_ms}
         await self._send("conversation.item.truncate", event_id, item_id=item_id, **place)
 
@@ -87,8 +89,8 @@ class InputAudioBufferResource(_Resource):
     """`rt.input_audio_buffer`."""
 
     async def append(self, audio: bytes | str, *, event_id: str = "") -> None:
-        """Append audio in the format of the session: bytes, which may need several events, or
-        base64."""
+        """Append audio in the input format of the session (by default PCM16, 24 kHz, mono): bytes,
+        or a base64 string. Many bytes are sent in several events."""
         for piece in (audio,) if isinstance(audio, str) else _encoded(audio):
             await self._send("input_audio_buffer.append", event_id, audio=piece)
 

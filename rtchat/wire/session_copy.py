@@ -1,5 +1,5 @@
-"""What a new session must receive to continue one that was lost: its settings, its items, and the
-requests that nothing was received for.
+"""What a new session must receive to continue a lost one: the settings, the items, and the requests
+that were not answered.
 
 The Python API uses it to reconnect; `core.log` does the same for the command line's conversation.
 """
@@ -32,9 +32,8 @@ _PREFIX = "rtchat_again_"
 
 @dataclass
 class _Entry:
-    """An item of the conversation. `is_sent` is whether it came from this side, `is_copy` whether
-    a new session received it, which the program need not know, and `is_confirmed` whether the
-    server has confirmed it."""
+    """An item of the conversation. `is_sent` is whether the client sent it, `is_copy` whether it
+    was sent again to a new session, and `is_confirmed` whether the server has confirmed it."""
 
     item: Item
     event_id: str = ""
@@ -45,7 +44,7 @@ class _Entry:
 
 @dataclass
 class _Request:
-    """A `response.create`, and whether a new session receives it again."""
+    """A `response.create`, and whether it is sent again to a new session."""
 
     data: JsonObject
     repeats: bool
@@ -66,27 +65,27 @@ class _Response:
 
 
 class SessionCopy:
-    """Follows a session by the events sent and received, each of them once and in order."""
+    """Tracks a session. Pass it each event that is sent or received, once and in order."""
 
     def __init__(self) -> None:
         self._updates: list[tuple[str, JsonObject]] = []
-        """The settings that the server has not accepted yet, by event id."""
+        """The settings that the server has not accepted yet, with their event ids."""
         self._settings: dict[str, object] = {}
         self._entries: list[_Entry] = []
         self._requests: list[_Request] = []
         """The requests without a response yet."""
         self._responses: dict[str, _Response] = {}
         self._has_out_of_band = False
-        """Whether any response was requested outside of the conversation."""
+        """Whether any response was requested outside the conversation."""
         self._is_created = self._is_updating = False
-        """Whether the server has confirmed a session, and has yet to confirm settings that it has
-        confirmed before."""
+        """Whether the server has confirmed a session; whether it must still confirm the settings
+        that a new session received."""
         self._count = 0
 
     # -------------------------------------------------------------------------------- what happens
 
     def sent(self, data: JsonObject, *, repeats: bool = True) -> None:
-        """An event was sent. With `repeats`, a `response.create` that was lost is sent again."""
+        """An event was sent. With `repeats`, a lost `response.create` is sent again."""
         fields = Fields(data, [])
         event_id = fields.text("event_id")
         match data.get("type"):
@@ -103,7 +102,7 @@ class SessionCopy:
                 pass
 
     def received(self, event: ev.ServerEvent) -> bool:  # noqa: C901 - one case per event
-        """An event was received. Returns whether it only confirms what a new session received."""
+        """An event was received. Return whether it only confirms something that was sent again."""
         match event:
             case ev.Delta() | ev.ChannelDone() | ev.PartDone():
                 self._content(event)
@@ -147,7 +146,7 @@ class SessionCopy:
             self._place(_Entry(item, is_confirmed=True), previous)
             return False
         entry.is_confirmed = True
-        if entry.is_sent:  # a server may not return all of it
+        if entry.is_sent:  # the server may not return all of its content
             entry.item = replace(entry.item, id=item.id)
         else:
             entry.item = item
@@ -190,7 +189,7 @@ class SessionCopy:
         return None
 
     def _response(self, response_id: str) -> _Response:
-        """A response, which a server may not announce."""
+        """The response with this id; some servers do not announce it."""
         if response_id not in self._responses:
             self._started(ev.ReplyStarted(response_id))
         return self._responses[response_id]
@@ -242,8 +241,8 @@ class SessionCopy:
     # ------------------------------------------------------------------------------ another session
 
     def lost(self) -> bool:
-        """The session was lost. Returns whether a response was interrupted: one that a new session
-        does not begin again. The text of it so far is kept."""
+        """The session was lost. Return whether a response was interrupted and will not be requested
+        again. Its text so far is kept."""
         responses, self._responses = self._responses, {}
         is_interrupted = False
         for response in responses.values():
@@ -283,7 +282,7 @@ class SessionCopy:
 
 def _commands(item: Item) -> list[AddItem]:
     if not isinstance(item, Message | ToolCall | ToolOutput):
-        return []  # the server makes the others itself
+        return []  # the server creates the others itself
     if isinstance(item, Message | ToolCall):
         if item.status == "in_progress":
             return []

@@ -1,6 +1,6 @@
 """Translates client events for translation sessions, whose events have other names.
 
-The server's events have names of their own, which `codec` reads like those of other sessions.
+The server's events also have other names, which `codec` reads.
 Source: https://developers.openai.com/api/docs/guides/realtime-translation
 """
 

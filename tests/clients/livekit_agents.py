@@ -1,5 +1,5 @@
-"""Conversations by livekit-agents with its plug-in for OpenAI, which prints what it saw as lines of
-JSON.
+"""Conversations by livekit-agents with its OpenAI plug-in, which prints what it receives as JSON
+lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """

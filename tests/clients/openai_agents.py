@@ -1,4 +1,4 @@
-"""Conversations by openai-agents, which prints what it saw as JSON lines.
+"""Conversations by openai-agents, which prints what it receives as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """
@@ -32,7 +32,7 @@ def say(**seen: object) -> None:
 
 
 def said(seen: list[RealtimeSessionEvent]) -> str:
-    """The last message of the assistant in the history that these events tell."""
+    """The last message of the assistant in the history after these events."""
     history = [event.history for event in seen if event.type == "history_updated"][-1]
     messages = [item for item in history if item.type == "message" and item.role == "assistant"]
     (part,) = messages[-1].content
@@ -42,7 +42,7 @@ def said(seen: list[RealtimeSessionEvent]) -> str:
 async def until(
     events: AsyncIterator[RealtimeSessionEvent], is_last: Callable[[RealtimeSessionEvent], bool]
 ) -> list[RealtimeSessionEvent]:
-    """The events up to the first for which this holds. Errors are printed."""
+    """The events up to the first that matches. Errors are printed."""
     seen = []
     async for event in events:
         seen.append(event)
@@ -55,12 +55,12 @@ async def until(
     raise EOFError("the session ended")
 
 
-def is_(kind: str) -> Callable[[RealtimeSessionEvent], bool]:
+def has_type(kind: str) -> Callable[[RealtimeSessionEvent], bool]:
     return lambda event: event.type == kind
 
 
 def transcript_in(event: RealtimeSessionEvent) -> str:
-    """What the server heard, if the event says so."""
+    """The transcript of the user's speech, if the event has it."""
     if event.type != "raw_model_event":
         return ""
     is_transcript = event.data.type == "input_audio_transcription_completed"
@@ -74,11 +74,11 @@ async def text() -> None:
     async with await runner.run(model_config={"url": URL}) as session:
         events = aiter(session)
         await session.send_message("hello")
-        say(text=said(await until(events, is_("agent_end"))))
+        say(text=said(await until(events, has_type("agent_end"))))
 
         await session.send_message("weather in Oslo?")
-        seen = await until(events, is_("agent_end"))  # of the response with the call
-        seen += await until(events, is_("agent_end"))
+        seen = await until(events, has_type("agent_end"))  # of the response with the call
+        seen += await until(events, has_type("agent_end"))
         (end,) = [event for event in seen if event.type == "tool_end"]
         say(tool=json.loads(end.arguments), output=end.output)
         say(text=said(seen))
@@ -92,12 +92,12 @@ async def interrupted() -> None:
     async with await runner.run(model_config={"url": URL}) as session:
         events = aiter(session)
         await session.send_message("something long")
-        await until(events, is_("audio"))
+        await until(events, has_type("audio"))
         await session.interrupt()
-        seen = await until(events, is_("agent_end"))
+        seen = await until(events, has_type("agent_end"))
         say(interrupted=any(event.type == "audio_interrupted" for event in seen))
         await session.send_message("hello")
-        say(text=said(await until(events, is_("agent_end"))))
+        say(text=said(await until(events, has_type("agent_end"))))
 
 
 async def spoken() -> None:
@@ -108,18 +108,18 @@ async def spoken() -> None:
     async with await runner.run(model_config={"url": URL}) as session:
         events = aiter(session)
         await session.send_audio(SPEECH)
-        seen = await until(events, is_("audio_end"))
+        seen = await until(events, has_type("audio_end"))
         (heard,) = [transcript for event in seen if (transcript := transcript_in(event))]
         say(heard=heard)
         say(audio=sum(len(event.audio.data) for event in seen if event.type == "audio"))
-        say(text=said(seen + await until(events, is_("agent_end"))))
+        say(text=said(seen + await until(events, has_type("agent_end"))))
 
         await session.send_audio(SPEECH)
-        await until(events, is_("audio"))
+        await until(events, has_type("audio"))
         await session.send_audio(SPEECH)
-        seen = await until(events, is_("agent_end"))
+        seen = await until(events, has_type("agent_end"))
         say(interrupted=any(event.type == "audio_interrupted" for event in seen))
-        say(text=said(await until(events, is_("agent_end"))))
+        say(text=said(await until(events, has_type("agent_end"))))
 
 
 async def main() -> None:

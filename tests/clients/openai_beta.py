@@ -1,4 +1,5 @@
-"""Conversations by the beta part of the package `openai`, which prints what it saw as JSON lines.
+"""Conversations by the beta API of the package `openai`, which prints what it receives as JSON
+lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """

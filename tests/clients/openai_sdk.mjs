@@ -1,4 +1,4 @@
-/* Conversations by the SDK `openai`, which prints what it saw as JSON lines.
+/* Conversations by the SDK `openai`, which prints what it receives as JSON lines.
    Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
    Environment: DIALECT, `ga` or `beta`; SOCKET, `ws` or `websocket` (that of browsers). */
 

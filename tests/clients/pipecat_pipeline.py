@@ -1,4 +1,4 @@
-"""Conversations by pipecat-ai, which prints what it saw as JSON lines.
+"""Conversations by pipecat-ai, which prints what it receives as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """
@@ -77,7 +77,7 @@ class Seen(FrameProcessor):
         return frames
 
     async def answer(self) -> str:
-        """The text of the next response that has some."""
+        """The text of the next response with text."""
         text = ""
         while not text:
             frames = await self.until(LLMFullResponseEndFrame)
@@ -102,7 +102,7 @@ async def running(stages: list[FrameProcessor]) -> AsyncIterator[PipelineWorker]
 async def talking(
     question: str, **session: object
 ) -> AsyncIterator[tuple[PipelineWorker, Seen, Seen]]:
-    """A pipeline that has asked this, what passes before the model, and what after it."""
+    """A pipeline that has asked a question, and the frames before and after the model."""
     llm = OpenAIRealtimeLLMService(
         api_key=KEY,
         base_url=URL,

@@ -1,4 +1,4 @@
-"""Conversations by pydantic-ai, which prints what it saw as JSON lines.
+"""Conversations by pydantic-ai, which prints what it receives as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """
@@ -18,7 +18,7 @@ from pydantic_ai.realtime import RealtimeEvent, RealtimeSession
 from pydantic_ai.realtime.openai import OpenAIRealtimeModel
 
 URL, SPEECH = sys.argv[1].removesuffix("/realtime"), Path(sys.argv[2]).read_bytes()
-# It makes a WebSocket's URL of that of the HTTP API.
+# The package converts the URL of the HTTP API to a WebSocket URL.
 MODEL = OpenAIRealtimeModel(
     "gpt-realtime", provider=OpenAIProvider(base_url=URL.replace("ws:", "http:"))
 )
@@ -55,7 +55,7 @@ def parts(session: RealtimeSession) -> list[SpeechPart | TextPart]:
 
 
 def answer(session: RealtimeSession) -> str:
-    """The last thing that the model said."""
+    """The last text of the model."""
     part = parts(session)[-1]
     return part.content if isinstance(part, TextPart) else part.transcript
 

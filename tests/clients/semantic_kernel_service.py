@@ -1,4 +1,4 @@
-"""Conversations by semantic-kernel, which prints what it saw as JSON lines.
+"""Conversations by semantic-kernel, which prints what it receives as JSON lines.
 
 Arguments: the URL of the server, and a file of speech followed by silence (PCM16, 24 kHz).
 """

@@ -15,7 +15,7 @@ from tests.deviations.kinds import (
     each,
     edited,
 )
-from tests.deviations.server import Data, Frame, Habit, Server
+from tests.deviations.server import Data, Frame, Server, Transform
 
 TEXT_KEYS = ("text", "transcript")
 ARGUMENT_EVENTS = (
@@ -108,10 +108,10 @@ def arguments_as_object(*types: str) -> Deviation:
 def cumulative(*types: str) -> Deviation:
     """Deltas have the whole text so far."""
 
-    def make() -> Habit:
+    def make() -> Transform:
         texts: dict[tuple[str, str], str] = {}
 
-        def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+        def transform(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
             for frame in frames:
                 if frame.type in types:
                     key = frame.type, str(frame.call and frame.call["id"]) + str(id(frame.response))
@@ -119,7 +119,7 @@ def cumulative(*types: str) -> Deviation:
                     frame.data["delta"] = texts[key]
             return frames
 
-        return habit
+        return transform
 
     return Deviation(f"cumulative {types[0]}", make, needs=frozenset({"pieces"}), order=-1)
 
@@ -155,17 +155,17 @@ def nulls(data: Data) -> None:
 def binary(*, every: int) -> Deviation:
     """JSON is in binary frames."""
 
-    def make() -> Habit:
+    def make() -> Transform:
         number = 0
 
-        def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+        def transform(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
             nonlocal number
             for frame in frames:
                 number += 1
                 frame.is_binary = number % every == 0
             return frames
 
-        return habit
+        return transform
 
     return Deviation(f"JSON in {'all' if every == 1 else 'some'} binary frames", make)
 

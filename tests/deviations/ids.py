@@ -13,7 +13,7 @@ from tests.deviations.kinds import (
     each,
     edited,
 )
-from tests.deviations.server import Data, Frame, Habit, Server
+from tests.deviations.server import Data, Frame, Server, Transform
 
 
 def edit_response_ids(data: Data, new: Callable[[str], str | None]) -> None:
@@ -85,13 +85,13 @@ def only_in(what: str, edit: Edit, type: str) -> Deviation:
 def fresh_ids(what: str, edit: Edit) -> Deviation:
     """The ids are different in every event."""
 
-    def make() -> Habit:
-        def habit(server: Server, _: str, frames: list[Frame]) -> list[Frame]:
+    def make() -> Transform:
+        def transform(server: Server, _: str, frames: list[Frame]) -> list[Frame]:
             for frame in frames:
                 edit(frame.data, lambda _: server.new_id("fresh"))
             return frames
 
-        return habit
+        return transform
 
     needs = {"call ids": ["item ids"], "item ids": ["call ids", "pieces"]}.get(what, ())
     return Deviation(f"other {what} in every event", make, frozenset({what}), frozenset(needs))

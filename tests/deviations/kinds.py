@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.deviations.server import Data, Frame, Habit, Server
+from tests.deviations.server import Data, Frame, Server, Transform
 
 TEXT_DELTAS = ("response.output_text.delta", "response.output_audio_transcript.delta")
 TEXT_DONE = ("response.output_text.done", "response.output_audio_transcript.done")
@@ -48,15 +48,16 @@ SESSION = ("session.created", "session.updated")
 
 @dataclass(frozen=True, eq=False)
 class Deviation:
-    """A kind of server. `make` returns its habit for one run. `hides` is what a client cannot rely
-    on because of it, and `needs` what a client must rely on to make up for it."""
+    """One deviation. `make` returns its transform for one run. `hides` is what a client cannot rely
+    on because of it, and `needs` what a client must rely on to compensate for it."""
 
     name: str
-    make: Callable[[], Habit]
+    make: Callable[[], Transform]
     hides: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     order: int = 0
-    """Deviations of a lower order apply first, so that others apply to the frames that they add."""
+    """Deviations with a lower order are applied first; the others also change the frames that these
+    add."""
 
     def __str__(self) -> str:
         return self.name
@@ -69,16 +70,16 @@ def each(
     hides: Iterable[str] = (),
     needs: Iterable[str] = (),
 ) -> Deviation:
-    """Each frame is replaced by others."""
+    """A deviation that replaces each frame."""
 
-    def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+    def transform(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
         return [new for frame in frames for new in change(frame)]
 
-    return Deviation(name, lambda: habit, frozenset(hides), frozenset(needs))
+    return Deviation(name, lambda: transform, frozenset(hides), frozenset(needs))
 
 
 def edited(name: str, edit: Callable[[Data], None], *, hides: Iterable[str] = ()) -> Deviation:
-    """The data of each frame is changed in place."""
+    """A deviation that changes the data of each frame in place."""
 
     def change(frame: Frame) -> Iterator[Frame]:
         edit(frame.data)
@@ -88,7 +89,7 @@ def edited(name: str, edit: Callable[[Data], None], *, hides: Iterable[str] = ()
 
 
 def bodies(data: Data) -> Iterator[Data]:
-    """The objects in an event that may have an id of an item."""
+    """The objects in an event that may have an item id."""
     if isinstance(item := data.get("item"), dict):
         yield item
     if isinstance(response := data.get("response"), dict):

@@ -42,7 +42,7 @@ def twice(type: str, *, as_two: bool) -> Deviation:
 def delayed(type: str) -> Deviation:
     """The event comes after the next one."""
 
-    def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+    def transform(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
         frames = list(frames)
         for at in range(len(frames) - 2, -1, -1):
             if frames[at].type == type:
@@ -50,21 +50,21 @@ def delayed(type: str) -> Deviation:
         return frames
 
     name = f"{type} after the next event"
-    return Deviation(name, lambda: habit, hides=_hidden(type), needs=_late(type))
+    return Deviation(name, lambda: transform, hides=_hidden(type), needs=_late(type))
 
 
 def last(type: str) -> Deviation:
     """The event comes after all others of its response."""
 
-    def habit(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
+    def transform(_: Server, __: str, frames: list[Frame]) -> list[Frame]:
         late = [frame for frame in frames if frame.type == type]
         return [*(frame for frame in frames if frame.type != type), *late]
 
-    return Deviation(f"{type} last", lambda: habit, hides=_hidden(type), needs=_late(type))
+    return Deviation(f"{type} last", lambda: transform, hides=_hidden(type), needs=_late(type))
 
 
 def _late(type: str) -> frozenset[str]:
-    """What tells where a late event belongs."""
+    """What identifies the response of a late event."""
     return frozenset({"response ids", "item ids"} if type.startswith("response.") else ())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from tests.deviations.kinds import Deviation
-from tests.deviations.server import Answer, Frame, Habit, Response, Server
+from tests.deviations.server import Answer, Frame, Response, Server, Transform
 
 
 def cancelled(
@@ -14,12 +14,12 @@ def cancelled(
 ) -> Deviation:
     """Another answer to `response.cancel`."""
 
-    def habit(_: Server, stage: str, frames: list[Frame]) -> list[Frame]:
+    def transform(_: Server, stage: str, frames: list[Frame]) -> list[Frame]:
         if stage != "cancel":
             return frames
         return [new for f in frames for new in (change(f) if "response" in f.data else [f])]
 
-    return Deviation(f"after a cancel: {name}", lambda: habit, frozenset(hides))
+    return Deviation(f"after a cancel: {name}", lambda: transform, frozenset(hides))
 
 
 def only_cancelled(frame: Frame) -> list[Frame]:
@@ -43,7 +43,7 @@ def error(at: str, *, kills: bool = False, **fields: object) -> Deviation:
     """An error that names no command: before the reply, during it or after it. If it `kills`,
     nothing of the reply follows."""
 
-    def habit(server: Server, stage: str, frames: list[Frame]) -> list[Frame]:
+    def transform(server: Server, stage: str, frames: list[Frame]) -> list[Frame]:
         if stage != "response" or frames[0].response is None or frames[0].response.turn is None:
             return frames
         response = frames[0].response
@@ -56,13 +56,13 @@ def error(at: str, *, kills: bool = False, **fields: object) -> Deviation:
     name = "an error instead of the rest" if kills else "an error"
     shape = f" ({next(iter(fields))})" if fields else ""
     hides = frozenset({"an answer"} if kills else ())
-    return Deviation(f"{name} {at} the reply{shape}", lambda: habit, hides=hides, order=1)
+    return Deviation(f"{name} {at} the reply{shape}", lambda: transform, hides=hides, order=1)
 
 
 def busy_before(*, names_request: bool) -> Deviation:
     """The server says that it is busy, and then begins the reply."""
 
-    def habit(server: Server, stage: str, frames: list[Frame]) -> list[Frame]:
+    def transform(server: Server, stage: str, frames: list[Frame]) -> list[Frame]:
         response = frames[0].response if frames else None
         if stage != "response" or response is None or response.turn is None:
             return frames
@@ -72,7 +72,7 @@ def busy_before(*, names_request: bool) -> Deviation:
         return [Frame(data), *frames]
 
     about = "naming the request" if names_request else "naming nothing"
-    return Deviation(f"busy, {about}, before the reply", lambda: habit, frozenset({"refusals"}))
+    return Deviation(f"busy, {about}, before the reply", lambda: transform, frozenset({"refusals"}))
 
 
 # ------------------------------------------------------------------------------ unrequested replies
@@ -83,13 +83,14 @@ GREETING = "Welcome to our service."
 def unrequested(
     stage: str, *, after: bool, is_busy: bool = False, split: bool = False
 ) -> Deviation:
-    """A reply that nobody asked for, before or after the events of a stage. If the server `is_busy`
-    with it, it refuses requests until it is over; if it is `split`, its end comes after them."""
+    """A reply that was not requested, before or after the events of a stage. With `is_busy`, the
+    server refuses requests until the reply is over; with `split`, its end comes after
+    the events."""
 
-    def make() -> Habit:
+    def make() -> Transform:
         is_done = False
 
-        def habit(server: Server, at: str, frames: list[Frame]) -> list[Frame]:
+        def transform(server: Server, at: str, frames: list[Frame]) -> list[Frame]:
             nonlocal is_done
             if at != stage or is_done:
                 return frames
@@ -103,7 +104,7 @@ def unrequested(
                 return [*new[:middle], *frames, *new[middle:]]
             return [*frames, *new] if after else [*new, *frames]
 
-        return habit
+        return transform
 
     where = "around" if split else "after" if after else "before"
     name = f"an unrequested reply {where} {stage}{' that makes it busy' if is_busy else ''}"

@@ -1,8 +1,7 @@
 """A simulated Realtime server.
 
-It is correct; deviations change the frames that it is about to send. Each frame remembers which
-response it belongs to, whatever its ids say, so that `told` can derive what a client is able to
-know.
+It is correct; deviations change the frames that it is about to send. Each frame records which
+response it belongs to, whatever its ids are, so that `known` can determine what a client knows.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any, TypeAlias
 STEP = 0.01
 """Seconds between two frames, and on the way to the server."""
 MARK = "rtchat_request"
-"""The metadata that names the request of a response."""
+"""The metadata field that names the request of a response."""
 
 Data: TypeAlias = dict[str, Any]
 
@@ -49,7 +48,7 @@ class Response:
     calls: list[Data] = field(default_factory=list)
     """The items of its calls."""
     ids: set[str] = field(default_factory=set)
-    """The ids by which the client was told of it."""
+    """The ids of it that the client has received."""
 
     @property
     def text(self) -> str:
@@ -96,19 +95,19 @@ BETA = {
 GA = {beta: ga for ga, beta in BETA.items()}
 ENDS = ("response.done", "response.cancelled")
 
-Habit: TypeAlias = Callable[["Server", str, list[Frame]], list[Frame]]
-"""Changes the frames that a server sends at a stage: "open", "configured", "item", "commit",
-"response" or "cancel"."""
+Transform: TypeAlias = Callable[["Server", str, list[Frame]], list[Frame]]
+"""Changes the frames that a server is about to send at a stage: "open", "configured", "item",
+"commit", "response" or "cancel"."""
 
 
 @dataclass(frozen=True)
-class Ways:
-    """What correct servers do or leave out."""
+class Features:
+    """What a correct server may do or omit."""
 
     echoes: bool = True
-    """Echoes the metadata of a request."""
+    """Whether it echoes the metadata of a request."""
     confirms: bool = True
-    """Confirms the items that it received."""
+    """Whether it confirms the items that it has received."""
 
 
 class Server:
@@ -118,14 +117,14 @@ class Server:
     def __init__(
         self,
         script: Sequence[Sequence[Answer]],
-        habits: Iterable[Habit],
-        ways: Ways,
+        transforms: Iterable[Transform],
+        features: Features,
         numbers: Iterable[int],
         *,
         speaks: bool = False,
         listens: bool = False,
     ) -> None:
-        self.ways = ways
+        self.features = features
         self.queue: list[tuple[float, Frame]] = []
         """The frames to send, and when."""
         self.now = 0.0
@@ -137,12 +136,12 @@ class Server:
         self.wrong: list[str] = []
         """What the client did wrong."""
         self._ids: dict[str, set[str]] = {}
-        """The ids that the client was told for each call."""
+        """The ids that the client has received for each call."""
         self.request = ""
         """The event id of the last `response.create`."""
         self.responses: list[Response] = []
         self._script = script
-        self._habits = list(habits)
+        self._transforms = list(transforms)
         self._numbers = iter(numbers)
         self._speaks = speaks
         self._listens = listens
@@ -153,13 +152,13 @@ class Server:
         return f"{kind}_{next(self._numbers)}"
 
     def say(self, stage: str, frames: list[Frame]) -> None:
-        """Send these frames, changed by the habits."""
+        """Send these frames, changed by the transforms."""
         frames = [frame.copy(event_id=self.new_id("event")) for frame in frames]
-        for habit in self._habits:
-            frames = habit(self, stage, frames)
+        for transform in self._transforms:
+            frames = transform(self, stage, frames)
         for frame in frames:
             self._note_ids(frame)
-        # What the server says meanwhile does not wait for the end of a response.
+        # Events of other stages do not wait for the end of a response.
         waits = stage == "response"
         dues = (due for due, frame in self.queue if waits or frame.response is None)
         last = max([self.now, *dues])
@@ -169,17 +168,17 @@ class Server:
         self.queue.sort(key=lambda each: each[0])
 
     def _note_ids(self, frame: Frame) -> None:
-        """Note the ids by which the client may name a response or a call: any that it was told."""
+        """Note the ids that the client may use for a response or a call: those that it received."""
         data, response = frame.data, frame.response
         if response is not None:
             body = data.get("response") or {}
             response.ids |= {str(data.get("response_id") or body.get("id") or response.id)}
         output = (data.get("response") or {}).get("output") or ()
         made = [item for item in output if item.get("type") == "function_call"]
-        told = [*zip(response.calls, made, strict=False)] if response is not None else []
+        named = [*zip(response.calls, made, strict=False)] if response is not None else []
         if frame.call is not None:
-            told.append((frame.call, data.get("item") or data))
-        for call, item in told:
+            named.append((frame.call, data.get("item") or data))
+        for call, item in named:
             ids = {item.get("call_id"), item.get("id"), item.get("item_id")} - {None, ""}
             self._ids.setdefault(call["call_id"], set()).update(ids)
 
@@ -241,7 +240,7 @@ class Server:
 
     def confirmation(self, item: Data) -> list[Frame]:
         """The events that confirm an item."""
-        if not self.ways.confirms:
+        if not self.features.confirms:
             return []
         return [
             Frame({"type": f"conversation.item.{what}", "item": item}) for what in ("added", "done")
@@ -271,7 +270,7 @@ class Server:
         self.say("commit", [committed, *self.confirmation(item), *transcript])
 
     def _question(self) -> int:
-        """The number of the last question, from 1: items that are replayed count as well."""
+        """The number of the last question, from 1: items that are sent again count, too."""
         return sum(item.get("role") == "user" for item in self.asked)
 
     def _create(self, event: Data) -> None:
@@ -359,7 +358,7 @@ class Server:
 
     def _body(self, response: Response, status: str) -> Data:
         body: Data = {"id": response.id, "object": "realtime.response", "status": status}
-        is_echoed = self.ways.echoes and response.mark
+        is_echoed = self.features.echoes and response.mark
         return body | {"metadata": {MARK: response.mark} if is_echoed else None, "output": []}
 
     def _message(self, response: Response) -> tuple[list[Frame], Data]:

@@ -1,7 +1,7 @@
 """What a client can know about a response from the frames that it received.
 
-The tests of deviations expect exactly that, so an expectation follows from what is left of a
-response, and not from the deviation.
+The tests of deviations expect exactly that. So what they expect depends on the frames, not on the
+deviation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BETWEEN = "\n\n"
 
 
 @dataclass
-class ToldCall:
+class KnownCall:
     """A call as far as it is known."""
 
     name: str = ""
@@ -41,7 +41,7 @@ class ToldCall:
 
 
 @dataclass
-class Told:
+class KnownResponse:
     """What is known of a response. `shown` is its text as far as it could be shown at once, and
     `text` the final one; `status` is None if the server did not end the response."""
 
@@ -51,17 +51,17 @@ class Told:
     status: str | None = None
     error: str = ""
     """The error that ended it."""
-    calls: list[ToldCall] = field(default_factory=list)
+    calls: list[KnownCall] = field(default_factory=list)
 
     @property
-    def complete_calls(self) -> list[ToldCall]:
+    def complete_calls(self) -> list[KnownCall]:
         """The calls that can be made."""
         if self.status not in ("completed", None) or self.error:
             return []
         return [call for call in self.calls if call.name and call.all_arguments is not None]
 
     @property
-    def answered_calls(self) -> list[ToldCall]:
+    def answered_calls(self) -> list[KnownCall]:
         """The calls that get an output, even if they cannot be made."""
         if self.status not in ("completed", None) or self.error:
             return []
@@ -91,9 +91,9 @@ def distinct(frames: Iterable[Frame]) -> Iterator[Frame]:
             yield frame
 
 
-def told(response: Response, frames: Sequence[Frame]) -> Told:
-    """What these frames, received until the turn was over, tell about a response."""
-    known = Told(calls=[ToldCall() for _ in response.calls])
+def known_response(response: Response, frames: Sequence[Frame]) -> KnownResponse:
+    """What these frames, received until the turn was over, say about a response."""
+    known = KnownResponse(calls=[KnownCall() for _ in response.calls])
     final = ""
     for frame in frames:
         if frame.response is not response:
@@ -118,7 +118,7 @@ def told(response: Response, frames: Sequence[Frame]) -> Told:
     return known
 
 
-def _end(known: Told, frame: Frame) -> None:
+def _end(known: KnownResponse, frame: Frame) -> None:
     body = frame.data.get("response") or {}
     made = [item for item in body.get("output") or () if item.get("type") == "function_call"]
     for call, item in zip(known.calls, made, strict=False):
@@ -155,7 +155,7 @@ def _of_part(part: Data | None) -> str:
     return str((part or {}).get("text") or (part or {}).get("transcript") or "")
 
 
-def _note(call: ToldCall, frame: Frame) -> None:
+def _note(call: KnownCall, frame: Frame) -> None:
     data = frame.data
     if frame.type == "response.function_call_arguments.delta":
         call.pieces += frame.piece
@@ -165,7 +165,7 @@ def _note(call: ToldCall, frame: Frame) -> None:
     _add(call, item | {"id": item.get("id") or data.get("item_id")})
 
 
-def _add(call: ToldCall, item: Data) -> None:
+def _add(call: KnownCall, item: Data) -> None:
     call.name = call.name or item.get("name") or ""
     call.call_ids |= {item.get("call_id") or ""} - {""}
     call.item_ids |= {item.get("id") or ""} - {""}

@@ -15,7 +15,7 @@ from rtchat.core.values import Message
 from rtchat.history.store import FILE, Store
 from tests.deviations import ALL
 from tests.deviations.kinds import Deviation
-from tests.deviations.server import Answer, Call, Server, Ways
+from tests.deviations.server import Answer, Call, Features, Server
 from tests.faulty import sockets
 from tests.program import Program, background
 
@@ -34,7 +34,7 @@ class DeviatingServer:
 
     async def talk(self, client: ServerConnection) -> None:
         """The server's side of a connection."""
-        server = Server([self._answers], [self._deviation.make()], Ways(), count(1))
+        server = Server([self._answers], [self._deviation.make()], Features(), count(1))
         server.open()
         await send_all(server, client)
         async for data in client:
@@ -52,13 +52,13 @@ async def send_all(server: Server, client: ServerConnection) -> None:
 
 
 def ask(home: Path, answers: Sequence[Answer], name: str, *options: str) -> dict[str, object]:
-    """The JSON of a reply; it is also what is saved."""
+    """The JSON of a reply, which must be the same as what is saved."""
     program = Program(home)
-    odd = DeviatingServer(answers, NAMES[name])
-    with background(lambda: sockets(odd.talk)) as url:
+    server = DeviatingServer(answers, NAMES[name])
+    with background(lambda: sockets(server.talk)) as url:
         ran = program.run("once", "question 1", "--json", "--url", url, *options)
     assert ran.code == 0, ran.err
-    assert odd.wrong == []
+    assert server.wrong == []
     with closing(Store(home / ".local" / "share" / "rtchat" / FILE)) as store:
         (found,) = store.conversations()
         items = [entry.item for entry in store.read(found.id).entries]
