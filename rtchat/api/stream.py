@@ -248,7 +248,7 @@ class EventStream:
     async def _restore(self) -> None:
         """Open another connection, after a delay that grows with each attempt."""
         while (lost := self._lost) is not None:
-            delay = self._delay(lost)
+            delay = None if lost.retry is ev.Retry.NEVER else backoff(self._attempt, lost)
             if delay is None:
                 raise ConnectError(lost)
             self._attempt += 1
@@ -277,11 +277,3 @@ class EventStream:
         for event in self._copy.restore():
             await self.link.send(to_dialect(event, self.dialect))
         self._lost = None
-
-    def _delay(self, lost: ev.ConnectionLost) -> float | None:
-        if lost.retry is ev.Retry.NEVER:
-            return None
-        delay = backoff(self._attempt, lost.retry_after)
-        if delay is not None and lost.at_once and self._attempt == 0:
-            return lost.retry_after or 0.0
-        return delay
