@@ -55,8 +55,8 @@ class EventStream:
     ) -> None:
         self.dialect = dialect or Dialect.GA
         """The dialect that was set, or else that of the session."""
-        self.has_received = False
-        """Whether anything has arrived."""
+        self.is_ready = False
+        """Whether anything has arrived; the stream is a `Reader` that waits for the first event."""
         self.texts: TextReplies | None = None
         """The questions of `Connection.text`."""
         self._open_link = open_link
@@ -190,7 +190,7 @@ class EventStream:
 
     def _read(self, frame: str | bytes) -> Iterator[JsonObject]:
         event = read_frame(frame)
-        self.has_received = True
+        self.is_ready = True
         if isinstance(event, ev.Unknown):
             yield {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
             return
