@@ -1,4 +1,4 @@
-"""What more than one test file needs, and is dear enough to make once."""
+"""What more than one test file needs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from rtchat.core.errors import LinkError
 from rtchat.server import model_files
 from tests.playbook import Playbook
+from tests.program import Program
 
 # The same examples in every run, however slow the machine: a new one is found by whoever looks for
 # it (pytest --hypothesis-profile default), not by who changed something else.
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _playbooks_said_everything() -> Iterator[None]:
     yield
     Playbook.check_all()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """The program with a home folder of its own."""
+    return Program(tmp_path)
 
 
 @pytest.fixture

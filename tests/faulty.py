@@ -270,6 +270,8 @@ class FaultyServer:
         self._fine = 0
         self.told: list[list[str]] = []
         """For each connection, the texts of the items that it received."""
+        self.items: list[dict[str, Any]] = []
+        """The items of all connections."""
 
     async def talk(self, client: ServerConnection) -> None:
         told: list[str] = []
@@ -281,6 +283,7 @@ class FaultyServer:
                 case "session.update":
                     await perform(client, self._ready)
                 case "conversation.item.create":
+                    self.items.append(event["item"])
                     told += [part["text"] for part in event["item"].get("content", ())]
                     await client.send(frame("conversation.item.added", item=event["item"]))
                 case "response.create":

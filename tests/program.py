@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -61,6 +61,26 @@ def background(make: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T
         loop.call_soon_threadsafe(stop.set)
         thread.join(PATIENCE)
         loop.close()
+
+
+@contextmanager
+def piped(data: bytes, *, again: bytes = b"") -> Iterator[int]:
+    """A pipe that starts with some data and then repeats other data endlessly."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as file:
+            file.write(data)
+            while again:
+                file.write(again)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        writer.join()
 
 
 def two_lines(message: str, hint: str = "") -> str:

@@ -8,8 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from importlib.util import find_spec
 from math import inf, nan
 from pathlib import Path
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from rtchat.audio.files import MAX_MINUTES, RATE, level, read, stream, stream_async
 from rtchat.core.errors import UsageError
+from tests.program import piped
 from tests.sounds import frequency, tone
 
 needs_audio = pytest.mark.skipif(
@@ -71,26 +71,6 @@ def encoded(kind: str, *, rate: int, channels: int) -> bytes:
             return bytes((frames * (2 ** (bits - 1) - 1)).astype(f"<i{bits // 8}").tobytes())
         case _:
             return bytes(frames.astype(f"<f{int(kind[1:]) // 8}").tobytes())
-
-
-@contextmanager
-def piped(data: bytes, *, again: bytes = b"") -> Iterator[int]:
-    """A pipe that starts with some data and then repeats other data endlessly."""
-    reading, writing = os.pipe()
-
-    def write() -> None:
-        with suppress(BrokenPipeError), os.fdopen(writing, "wb", buffering=0) as file:
-            file.write(data)
-            while again:
-                file.write(again)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        yield reading
-    finally:
-        os.close(reading)
-        writer.join()
 
 
 def refusal(source: Path | int, *, hint: str = "") -> str:

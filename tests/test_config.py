@@ -19,11 +19,6 @@ from tests.program import Program
 KEY = "sk-0123456789abcdef"
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
-
-
 def usual(program: Program) -> Path:
     return program.home / ".config" / "rtchat" / "config.toml"
 

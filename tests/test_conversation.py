@@ -805,41 +805,25 @@ def test_a_completed_reply_resets_the_retry_delay_but_a_connection_does_not() ->
     play.skip()
 
 
-def test_an_expired_session_is_replaced_at_once() -> None:
-    expired = Problem(ExitCode.LINK, "connection lost (1001)")
-    (
-        ready()
-        >> ConnectionLost(expired, Retry.ALWAYS, at_once=True)
-        << [
-            *QUIET,
-            Show(Waiting("connection lost (1001)", 0.0)),
-            SetTimer(Timer.RETRY, 0.0, jitter=0.25),
-        ]
-    )
+@pytest.mark.parametrize(
+    ("lost", "seconds"),
+    [
+        (ConnectionLost(GONE, Retry.ALWAYS, at_once=True), 0.0),
+        (ConnectionLost(GONE, Retry.ALWAYS, retry_after=20.0), 20.0),
+        (ConnectionLost(GONE, Retry.ALWAYS, retry_after=20.0, at_once=True), 20.0),
+    ],
+)
+def test_the_server_may_set_the_retry_delay(lost: ConnectionLost, seconds: float) -> None:
+    wait = Show(Waiting("connection lost (1006)", seconds))
+    ready() >> lost << [*QUIET, wait, SetTimer(Timer.RETRY, seconds, jitter=0.25)]
 
 
-def test_retry_after_is_respected() -> None:
-    (
-        ready()
-        >> ConnectionLost(GONE, Retry.ALWAYS, retry_after=20.0)
-        << [
-            *QUIET,
-            Show(Waiting("connection lost (1006)", 20.0)),
-            SetTimer(Timer.RETRY, 20.0, jitter=0.25),
-        ]
-    )
-
-
-def test_too_long_a_retry_after_ends_the_retries() -> None:
-    (
-        ready()
-        >> ConnectionLost(GONE, Retry.ALWAYS, retry_after=31.0)
-        << [
-            *QUIET,
-            Disconnect(),
-            Show(error_notice(GONE)),
-        ]
-    )
+@pytest.mark.parametrize(
+    "lost",
+    [ConnectionLost(GONE, Retry.ALWAYS, retry_after=31.0), ConnectionLost(GONE, Retry.NEVER)],
+)
+def test_a_later_loss_without_a_retry_does_not_end_the_program(lost: ConnectionLost) -> None:
+    ready() >> lost << [*QUIET, Disconnect(), Show(error_notice(GONE))]
 
 
 @pytest.mark.parametrize("retry", [Retry.NEVER, Retry.IF_IT_WORKED])
@@ -853,18 +837,6 @@ def test_a_connection_that_never_worked_ends_the_program(retry: Retry) -> None:
             Show(error_notice(GONE)),
             *QUIET,
             Stop(ExitCode.LINK),
-        ]
-    )
-
-
-def test_a_later_refused_connection_does_not_end_the_program() -> None:
-    (
-        ready()
-        >> ConnectionLost(GONE, Retry.NEVER)
-        << [
-            *QUIET,
-            Disconnect(),
-            Show(error_notice(GONE)),
         ]
     )
 

@@ -54,8 +54,9 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.ports import Player, Post, Source
 from rtchat.core.redaction import Redactor
-from rtchat.core.setup import ConversationSetup, MachineSetup, SessionSetup, TranscriptionSetup
+from rtchat.core.setup import ConversationSetup, MachineSetup, SessionSetup
 from rtchat.core.speech_input import SpeechOptions
+from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, Options, Part, Status
 from rtchat.trace.diff import first_difference
 from rtchat.trace.reading import Recorded, Recording, read_trace

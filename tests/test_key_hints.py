@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtchat.config.resolve import resolve
-from tests.faulty import Close, FaultyServer, error, sockets
+from tests.faulty import Close, FaultyServer, error, http, sockets, tcp
 from tests.program import Program, background
 
 _KEY = "key-0123456789abcdef"
@@ -72,9 +72,13 @@ def test_a_refusal_names_the_key_of_the_profile(tmp_path: Path, command: str, cl
     assert (ran.code, ran.hint) == (3, "check XAI_API_KEY")
 
 
-def test_an_http_refusal_names_the_key_of_the_profile(tmp_path: Path) -> None:
-    with background(lambda: sockets(FaultyServer().talk, refusals=[(401, "")])) as url:
+@pytest.mark.parametrize("command", [("once", "Hi"), ("keys", "mint")])
+def test_an_http_refusal_names_the_key_of_the_profile(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with background(lambda: tcp(http("401 Unauthorized"))) as port:
+        url = f"ws://{port.address}/v1/realtime"
         ran = Program(tmp_path).run(
-            "once", "Hi", "-p", "xai", "--url", url, environ={"XAI_API_KEY": _KEY}
+            *command, "-p", "xai", "--url", url, environ={"XAI_API_KEY": _KEY}
         )
     assert (ran.code, ran.hint) == (3, "check XAI_API_KEY")

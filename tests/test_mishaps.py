@@ -49,11 +49,6 @@ from tests.terminal import PROMPT, Terminal
 from tests.wire_examples import BETA_EVENTS, EVENTS
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
-
-
 def ran(program: Program, server: FaultyServer, *arguments: str, stdin: bytes = b"") -> Ran:
     """The result of the program with this server."""
     with background(lambda: sockets(server.talk)) as url:

@@ -56,7 +56,7 @@ from rtchat.server.sockets import run_server
 from rtchat.ui.slash_commands import parse
 from rtchat.wire import ask_for, encode
 from rtchat.wire.client_events import decode_command
-from rtchat.wire.codec import write_options
+from rtchat.wire.commands import write_options
 from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 from tests.oracle import assert_client_event, response_options, session_options
 from tests.playbook import QUIET, Playbook

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -130,11 +129,6 @@ def _place(id: str, item: str) -> Json:
 def _message(text: str, id: str = "item_1") -> Json:
     content = [{"type": "output_text", "text": text}]
     return {"id": id, "type": "message", "role": "assistant", "content": content}
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
 
 
 def run(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection
 
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import AddItem, Record, ReplyOver, Send, Show
@@ -48,7 +47,7 @@ from rtchat.core.values import (
     ToolOutput,
     TurnLimits,
 )
-from tests.faulty import SESSION, begun, frame, sockets
+from tests.faulty import FaultyServer, begun, frame, sockets
 from tests.program import Program, background
 
 LOOKING, ANSWER = "Let me look.", "It is sunny."
@@ -203,45 +202,24 @@ def test_without_phases_there_are_no_messages_to_list() -> None:
 # --------------------------------------------------------------------------------------- a program
 
 
-class Server:
-    """A server whose first reply has two messages; it keeps what it receives."""
-
-    def __init__(self) -> None:
-        self.items: list[dict[str, Any]] = []
-
-    async def talk(self, client: ServerConnection) -> None:
-        await client.send(frame("session.created", session=SESSION))
-        async for data in client:
-            event = json.loads(data)
-            match event["type"]:
-                case "session.update":
-                    await client.send(frame("session.updated", session=SESSION))
-                case "conversation.item.create":
-                    self.items.append(event["item"])
-                case "response.create":
-                    for line in self._reply(event.get("response", {}).get("metadata")):
-                        await client.send(line)
-                case _:
-                    pass
-
-    def _reply(self, metadata: object) -> Iterator[str]:
-        yield begun()
-        output: list[object] = []
-        for number, (text, phase) in enumerate(((LOOKING, "commentary"), (ANSWER, "final_answer"))):
-            part = {"type": "output_text", "text": text}
-            item = {"id": f"i{number}", "type": "message", "role": "assistant", "phase": phase}
-            place = {"response_id": "r", "output_index": number}
-            yield frame("response.output_item.added", item=item | {"content": []}, **place)
-            where = {"item_id": f"i{number}", "content_index": 0, **place}
-            yield frame("response.output_text.delta", delta=text, **where)
-            output.append(item | {"content": [part]})
-        response = {"id": "r", "status": "completed", "output": output, "metadata": metadata}
-        yield frame("response.done", response=response)
+def reply() -> Iterator[str]:
+    """A reply with two messages."""
+    yield begun()
+    output: list[object] = []
+    for number, (text, phase) in enumerate(((LOOKING, "commentary"), (ANSWER, "final_answer"))):
+        part = {"type": "output_text", "text": text}
+        item = {"id": f"i{number}", "type": "message", "role": "assistant", "phase": phase}
+        place = {"response_id": "r", "output_index": number}
+        yield frame("response.output_item.added", item=item | {"content": []}, **place)
+        where = {"item_id": f"i{number}", "content_index": 0, **place}
+        yield frame("response.output_text.delta", delta=text, **where)
+        output.append(item | {"content": [part]})
+    yield frame("response.done", response={"id": "r", "status": "completed", "output": output})
 
 
 @pytest.mark.parametrize("dialect", [each for each in Dialect if each is not Dialect.TRANSLATION])
 def test_phases_are_printed_saved_exported_and_sent_again(tmp_path: Path, dialect: Dialect) -> None:
-    program, server = Program(tmp_path), Server()
+    program, server = Program(tmp_path), FaultyServer([*reply()])
     expected = [("commentary", LOOKING), ("final_answer", ANSWER)]
     with background(lambda: sockets(server.talk)) as url:
         ran = program.run("once", "Weather?", "--json", "--url", url)

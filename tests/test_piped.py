@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import InputEnded, LocalEvent, UserSaid
 from rtchat.inputs.stdin import read_lines, read_prompt
-from tests.program import PATIENCE
+from tests.program import PATIENCE, piped
 
 _WAITING = "waiting for the end of stdin"
 _SKIP = "--no-stdin"
@@ -147,27 +147,8 @@ def test_dev_null_is_empty() -> None:
         assert _question("Why?", null.fileno()) == ("Why?", [])
 
 
-@contextmanager
-def _endless(data: bytes) -> Iterator[int]:
-    """The reading end of a pipe to which this is written without end."""
-    reading, writing = os.pipe()
-
-    def write() -> None:
-        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:
-            while True:
-                file.write(data)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        yield reading
-    finally:
-        os.close(reading)
-        writer.join()
-
-
 def test_a_question_that_is_too_large() -> None:
-    with _endless(b"x" * 65_536) as descriptor:
+    with piped(b"x", again=b"x" * 65_536) as descriptor:
         assert _refused(None, descriptor).startswith("stdin is larger than 64 MB")
 
 
@@ -286,7 +267,7 @@ def test_a_folder_has_no_lines(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_too_large() -> None:
-    with _endless(b"x" * 65_536) as descriptor:
+    with piped(b"x", again=b"x" * 65_536) as descriptor:
         (end,) = _lines(descriptor)
     assert _problem(end) == (ExitCode.USAGE, "line 1 of stdin is larger than 64 MB")
 

@@ -8,7 +8,7 @@ from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.remote_tools import MAX_CALLS, RemoteCalls, ToolListings
 from rtchat.core.values import Options, OtherItem, RemoteCall, State, Status
-from rtchat.wire.codec import decode
+from rtchat.wire.events import decode
 from tests.units import ready, shown
 
 STARTED, DONE, FAILED = ev.RemoteState

@@ -26,11 +26,6 @@ from tests.test_server_audio import spoken
 from tests.test_server_voice import QUIET, TURN, append, pcm
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
-
-
 @contextmanager
 def served(
     program: Program, *arguments: str, environ: Mapping[str, str] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,6 @@ from rtchat.core import notices, server_errors
 from rtchat.core.effects import (
     AppendAudio,
     ClearAudio,
-    ClearTimer,
-    Command,
     CommitAudio,
     Configure,
     Connect,
@@ -21,8 +20,6 @@ from rtchat.core.effects import (
     Notice,
     PartialTranscript,
     Ready,
-    ReplyOver,
-    Send,
     SetTimer,
     Show,
     Stop,
@@ -61,9 +58,8 @@ from rtchat.core.events import (
 )
 from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import ORDER_WAIT
-from rtchat.core.transcription import CLEAR_WAIT, Transcription
+from rtchat.core.transcription import CLEAR_WAIT, Transcription, TranscriptionSetup
 from rtchat.core.values import (
-    BYTES_A_MS,
     AudioFormat,
     Channel,
     Dialect,
@@ -72,54 +68,26 @@ from rtchat.core.values import (
     TranscriptDetails,
     Usage,
 )
+from tests.audio_driver import AudioDriver, ms
 
 OPTIONS = Options(other={"type": "transcription"})
 GONE = Problem(ExitCode.LINK, "gone", "try again")
 LOST = ConnectionLost(GONE, Retry.ALWAYS)
+READY = (Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
 
 
-def ms(count: int, sample: int = 1) -> bytes:
-    return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
+class Driver(AudioDriver):
+    """A transcription; unless `ready`, before there is a session."""
 
-
-class Driver:
-    """A transcription, and its effects except those on timers."""
-
-    def __init__(self, *, has_turns: bool = True, ready: bool = True) -> None:
-        self.machine = Transcription("w", OPTIONS, has_turns=has_turns)
-        if ready:
-            self.handle(
-                Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w")
-            )
-
-    def handle(self, *events: Event) -> list[Effect]:
-        """The effects of the last event."""
-        done: list[Effect] = []
-        for event in events:
-            done = self.machine.handle(event, 0.0)
-        return [effect for effect in done if not isinstance(effect, ClearTimer | SetTimer)]
-
-    def commands(self, *events: Event) -> list[Command]:
-        return [effect.command for effect in self.handle(*events) if isinstance(effect, Send)]
-
-    def text(self, *events: Event) -> str:
-        shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
-        return "".join(update.text for update in shown if isinstance(update, TextArrived))
+    def __init__(self, *, ready: bool = True, **setup: Any) -> None:
+        machine = Transcription(TranscriptionSetup("w", OPTIONS, **setup))
+        super().__init__(machine, *(READY if ready else ()))
 
     def partial(self, *events: Event) -> str:
         """The words recognised so far, as shown after these events."""
         shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
         (partial,) = (update.text for update in shown if isinstance(update, PartialTranscript))
         return partial
-
-    def ending(self, *events: Event) -> tuple[ReplyOver, ExitCode]:
-        effects = self.handle(*events)
-        *_, over, stop = effects
-        assert isinstance(over, Show)
-        assert isinstance(over.update, ReplyOver)
-        assert isinstance(stop, Stop)
-        assert self.handle(Started()) == []
-        return over.update, stop.exit
 
 
 def transcript_delta(text: str, item: str = "u1", held: str = "") -> Delta:
@@ -244,9 +212,7 @@ def segment(number: int, speaker: str, text: str) -> SegmentTranscribed:
 
 
 def test_the_text_names_the_speakers() -> None:
-    play = Driver()
-    play.machine = Transcription("w", OPTIONS, has_turns=True, has_speakers=True)
-    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+    play = Driver(has_speakers=True)
     assert play.text(*TURN, transcript_delta("When? Noon.")) == ""
     assert play.partial(segment(0, "A", "When?")) == "A: When?"
     assert play.partial(segment(1, "B", "Noon.")) == "A: When?\nB: Noon."
@@ -265,11 +231,7 @@ def test_segments_are_not_shown_if_the_model_does_not_distinguish_speakers() -> 
 
 
 def test_the_usage_of_all_transcripts_is_billed() -> None:
-    play = Driver()
-    play.machine = Transcription(
-        "w", OPTIONS, has_turns=True, price=Rate(0.0, 0.0, 0.0, minute=0.5)
-    )
-    play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"), SessionUpdated("s", "w"))
+    play = Driver(price=Rate(0.0, 0.0, 0.0, minute=0.5))
     for item in ("u1", "u2"):
         done = replace(transcript("Go.", item), usage=Usage(seconds=30.0))
         effects = play.handle(AudioCommitted(item), done)
@@ -522,8 +484,7 @@ def test_irrelevant_events_are_ignored() -> None:
 
 
 def test_an_unexpected_audio_format_ends_the_session() -> None:
-    play = Driver(ready=False)
-    play.machine = Transcription("w", OPTIONS, has_turns=True, input_rate=24_000)
+    play = Driver(ready=False, input_rate=24_000)
     play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"))
     ulaw = AudioFormat("audio/pcmu", is_pcm=False)
     over, code = play.ending(SessionUpdated("s", "w", input_format=ulaw))

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from typing import Any
 
 import pytest
 
 from rtchat.core import notices, server_errors
 from rtchat.core.effects import (
     AppendAudio,
-    ClearTimer,
     CloseSession,
-    Command,
     Configure,
     Connect,
     Connecting,
     Disconnect,
-    Effect,
     Play,
     Ready,
-    ReplyOver,
-    Send,
     SetTimer,
     Show,
-    SourceArrived,
     Stop,
-    TextArrived,
     Waiting,
     error_notice,
 )
@@ -36,7 +30,6 @@ from rtchat.core.events import (
     ConnectionLost,
     ConnectionOpened,
     Delta,
-    Event,
     InputEnded,
     LeaveAsked,
     Other,
@@ -51,8 +44,9 @@ from rtchat.core.events import (
     TimerFired,
 )
 from rtchat.core.models import Rate
-from rtchat.core.translation import LAG_MS, PAUSE_MS, REST_WAIT, Translation
-from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Dialect, Options, Status, Usage
+from rtchat.core.translation import LAG_MS, PAUSE_MS, REST_WAIT, Translation, TranslationSetup
+from rtchat.core.values import AudioFormat, Channel, Dialect, Options, Status, Usage
+from tests.audio_driver import AudioDriver, ms
 
 OPTIONS = Options(other={"audio": {"output": {"language": "es"}}})
 GONE = Problem(ExitCode.LINK, "gone", "try again")
@@ -60,10 +54,6 @@ LOST = ConnectionLost(GONE, Retry.ALWAYS)
 CREATED = SessionCreated("s", "t", Dialect.TRANSLATION)
 UPDATED = SessionUpdated("s", "t", Dialect.TRANSLATION)
 AGAIN = (TimerFired(Timer.RETRY), ConnectionOpened(), CREATED, UPDATED)
-
-
-def ms(count: int, sample: int = 1) -> bytes:
-    return sample.to_bytes(2, "little") * (count * BYTES_A_MS // 2)
 
 
 def said(text: str, elapsed_ms: int | None = None, held: str = "") -> Delta:
@@ -81,45 +71,16 @@ def spoken(audio: bytes) -> Delta:
     return Delta(Channel.AUDIO, b64encode(audio).decode())
 
 
-class Driver:
-    """A translation whose session is ready."""
+class Driver(AudioDriver):
+    """A translation; unless `ready`, before there is a session."""
 
-    def __init__(
-        self, *, speaks: bool = False, from_file: bool = False, price: Rate | None = None
-    ) -> None:
-        self.machine = Translation("t", OPTIONS, speaks=speaks, from_file=from_file, price=price)
-        self.handle(Started(), ConnectionOpened(), CREATED, UPDATED)
-
-    def handle(self, *events: Event) -> list[Effect]:
-        """The effects of the last event, except those on timers."""
-        done: list[Effect] = []
-        for event in events:
-            done = self.machine.handle(event, 0.0)
-        return [effect for effect in done if not isinstance(effect, ClearTimer | SetTimer)]
-
-    def commands(self, *events: Event) -> list[Command]:
-        return [effect.command for effect in self.handle(*events) if isinstance(effect, Send)]
-
-    def text(self, *events: Event) -> str:
-        shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
-        return "".join(update.text for update in shown if isinstance(update, TextArrived))
-
-    def source(self, *events: Event) -> str:
-        shown = [effect.update for effect in self.handle(*events) if isinstance(effect, Show)]
-        return "".join(update.text for update in shown if isinstance(update, SourceArrived))
-
-    def ending(self, *events: Event) -> tuple[ReplyOver, ExitCode]:
-        *_, over, stop = self.handle(*events)
-        assert isinstance(over, Show)
-        assert isinstance(over.update, ReplyOver)
-        assert isinstance(stop, Stop)
-        assert self.handle(Started()) == []
-        return over.update, stop.exit
+    def __init__(self, *, ready: bool = True, **setup: Any) -> None:
+        events = (Started(), ConnectionOpened(), CREATED, UPDATED) if ready else ()
+        super().__init__(Translation(TranslationSetup("t", OPTIONS, **setup)), *events)
 
 
 def test_a_complete_translation() -> None:
-    play = Driver()
-    play.machine = Translation("t", OPTIONS)
+    play = Driver(ready=False)
     assert play.handle(Started()) == [Show(Connecting("t")), Connect("t")]
     play.handle(ConnectionOpened())
     assert play.commands(CREATED) == [Configure(OPTIONS)]
@@ -243,8 +204,7 @@ def test_a_warning_of_the_server_is_shown() -> None:
 
 
 def test_a_server_may_not_name_its_session() -> None:
-    play = Driver()
-    play.machine = Translation("t", OPTIONS)
+    play = Driver(ready=False)
     play.handle(Started(), ConnectionOpened())
     assert play.commands(TimerFired(Timer.SETUP)) == [Configure(OPTIONS)]
     assert play.handle(UPDATED) == [Show(Ready("t", 0.0))]
@@ -256,8 +216,7 @@ def test_a_silent_server_is_disconnected() -> None:
 
 
 def test_a_refused_language_ends_the_session() -> None:
-    play = Driver()
-    play.machine = Translation("t", OPTIONS)
+    play = Driver(ready=False)
     play.handle(Started(), ConnectionOpened(), CREATED)
     over, code = play.ending(ServerProblem("No such language.", param="session.audio"))
     assert over.problem is not None
@@ -268,15 +227,13 @@ def test_a_refused_language_ends_the_session() -> None:
 def test_a_session_of_another_kind_cannot_translate(
     dialect: Dialect | None, is_accepted: bool
 ) -> None:
-    play = Driver()
-    play.machine = Translation("t", OPTIONS)
+    play = Driver(ready=False)
     effects = play.handle(Started(), ConnectionOpened(), SessionCreated("s", "m", dialect))
     assert (Stop(ExitCode.USAGE) in effects) is not is_accepted
 
 
 def test_an_unexpected_audio_format_ends_the_session() -> None:
-    play = Driver()
-    play.machine = Translation("t", OPTIONS, speaks=True, rate=24_000)
+    play = Driver(ready=False, speaks=True, input_rate=24_000)
     other = SessionUpdated("s", "t", output_format=AudioFormat("audio/pcmu", 8000, is_pcm=False))
     play.handle(Started(), ConnectionOpened(), CREATED)
     assert play.ending(other)[1] is ExitCode.REPLY

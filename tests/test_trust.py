@@ -602,11 +602,6 @@ def test_no_tool_runs_unasked_where_a_dotenv_decides_what_is_called(
 # ------------------------------------------------------------------------------- the program
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path)
-
-
 def write(program: Program, *lines: str) -> None:
     (program.home / ".env").write_text("\n".join(lines) + "\n")
 

@@ -14,6 +14,7 @@ from rtchat.core.mode import Mode
 from rtchat.core.models import Rate
 from rtchat.core.pricing import Budget
 from rtchat.core.replies import ReplyPhase
+from rtchat.core.reply_errors import ReplyErrors
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import STOPPED, UNAVAILABLE
 from rtchat.core.values import (
@@ -147,10 +148,10 @@ def test_a_server_that_does_not_end_a_stopped_reply_gets_a_new_session() -> None
 def test_an_error_that_names_no_command_ends_the_reply_unless_more_of_it_follows() -> None:
     units = replying()
     odd = ev.ServerProblem("Odd.")
-    assert units.replies.error_reported(odd) == [fx.SetTimer(ev.Timer.OVERDUE, ERROR_WAIT)]
+    assert ReplyErrors(units.replies).reported(odd) == [fx.SetTimer(ev.Timer.OVERDUE, ERROR_WAIT)]
     assert fx.ClearTimer(ev.Timer.OVERDUE) in units.replies.content(delta("Hi"))
     assert units.replies.expired(ev.Timer.OVERDUE) == []
-    units.replies.error_reported(odd)
+    ReplyErrors(units.replies).reported(odd)
     (failed,) = units.replies.expired(ev.Timer.OVERDUE)
     assert failed == sg.ReplyDone(Status.FAILED, "", Problem(ExitCode.REPLY, "Odd."))
 
@@ -159,13 +160,13 @@ def test_a_cancel_without_a_response_ends_the_stopped_reply() -> None:
     units = replying()
     units.turns.cancel()
     none = ev.ServerProblem("None.", code="response_cancel_not_active")
-    assert units.replies.error_reported(none)[-1] == sg.ReplyStopped()
+    assert ReplyErrors(units.replies).reported(none)[-1] == sg.ReplyStopped()
 
 
 def test_a_refused_question_is_not_part_of_the_conversation() -> None:
     units = ready()
     question = units.asked()
-    assert units.replies.is_about(fx.AddItem(question.item))
+    assert ReplyErrors(units.replies).concerns(fx.AddItem(question.item))
     outputs = units.turns.question_refused(ev.ServerProblem("No."))
     assert isinstance(outputs[-1], sg.TurnDone)
     assert units.log.items == []
@@ -177,12 +178,12 @@ def test_a_refused_reply_ends_the_turn_or_its_end(is_stopped: bool) -> None:
     units.asked()
     if is_stopped:
         units.turns.cancel()
-    signal = units.replies.refused(ev.ServerProblem("No."))[-1]
+    signal = ReplyErrors(units.replies).refused(ev.ServerProblem("No."))[-1]
     assert isinstance(signal, sg.ReplyStopped if is_stopped else sg.ReplyDone)
 
 
 def test_a_refusal_that_comes_late_ends_nothing() -> None:
-    assert replying().replies.refused(ev.ServerProblem("No.")) == []
+    assert ReplyErrors(replying().replies).refused(ev.ServerProblem("No.")) == []
 
 
 # -------------------------------------------------------------------------------------------- calls

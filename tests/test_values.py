@@ -8,7 +8,8 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from rtchat.core.values import Approval, Message, OtherItem, Part
+from rtchat.core.translation import TranslationSetup
+from rtchat.core.values import Approval, Message, Options, OtherItem, Part
 
 
 def test_values_are_what_their_fields_are() -> None:
@@ -28,6 +29,13 @@ def test_a_value_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         delattr(part, "text")
     assert part == Part("text", "hi")
+
+
+def test_a_value_has_the_fields_of_its_base() -> None:
+    setup = TranslationSetup("m", Options(), speaks=True)
+    assert (setup.model, setup.speaks) == ("m", True)
+    with pytest.raises(FrozenInstanceError):
+        setup.model = "n"  # type: ignore[misc] # it cannot be changed
 
 
 def test_a_copy_may_differ_in_a_field() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
@@ -79,16 +80,9 @@ def made(
     return Units(shared, replies, tool_loop, turns, queue, spoken)
 
 
-def ready(
-    *,
-    mode: Mode = Mode.CHAT,
-    tools: Iterable[str] = (),
-    allowed: Iterable[str] = (),
-    budget: Budget = Budget(),  # noqa: B008 - a frozen value
-    speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
-) -> Units:
-    """The units once there is a session with our settings."""
-    units = made(mode=mode, tools=tools, allowed=allowed, budget=budget, speech=speech)
+def ready(**arguments: Any) -> Units:
+    """The units, `made` with these arguments, once there is a session with our settings."""
+    units = made(**arguments)
     for event in (
         ev.Started(),
         ev.ConnectionOpened(),

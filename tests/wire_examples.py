@@ -58,6 +58,7 @@ from rtchat.core.values import (
     ToolOutput,
     Usage,
 )
+from tests.deviations.server import BETA
 
 Json = dict[str, object]
 
@@ -572,30 +573,6 @@ BETA_EVENTS: list[tuple[Json, ServerEvent]] = [
         ItemAdded(_HI),
     ),
     (
-        {"type": "response.text.delta", **_WHERE, "delta": "h"},
-        Delta(Channel.TEXT, "h", "r", "i", 1, 2),
-    ),
-    (
-        {"type": "response.text.done", **_WHERE, "text": "hi"},
-        ChannelDone(Channel.TEXT, "hi", "r", "i", 1, 2),
-    ),
-    (
-        {"type": "response.audio_transcript.delta", **_WHERE, "delta": "h"},
-        Delta(Channel.TRANSCRIPT, "h", "r", "i", 1, 2),
-    ),
-    (
-        {"type": "response.audio_transcript.done", **_WHERE, "transcript": "hi"},
-        ChannelDone(Channel.TRANSCRIPT, "hi", "r", "i", 1, 2),
-    ),
-    (
-        {"type": "response.audio.delta", **_WHERE, "delta": "AAAA"},
-        Delta(Channel.AUDIO, "AAAA", "r", "i", 1, 2),
-    ),
-    (
-        {"type": "response.audio.done", **_WHERE},
-        ChannelDone(Channel.AUDIO, "", "r", "i", 1, 2),
-    ),
-    (
         {
             "type": "response.function_call_arguments.done",
             "response_id": "r",
@@ -605,6 +582,11 @@ BETA_EVENTS: list[tuple[Json, ServerEvent]] = [
         },
         ToolCalled("", "c", "{}", "r", "f", 0),
     ),
+]
+BETA_EVENTS += [
+    (data | {"type": BETA[kind]}, event)
+    for data, event in EVENTS
+    if (kind := str(data["type"])).startswith("response.") and kind in BETA
 ]
 """Events that only exist in beta."""
 VARIANTS: list[tuple[str, Json, list[ServerEvent]]] = [

@@ -69,17 +69,6 @@ class _Loop:
             raise StopAsyncIteration from None
 
 
-class _FirstEvent:
-    """A reader that waits for the first event."""
-
-    def __init__(self, stream: EventStream) -> None:
-        self._stream = stream
-
-    @property
-    def is_ready(self) -> bool:
-        return self._stream.has_received
-
-
 class Connection:
     """One connection. All coroutines that use it must run in one asyncio event loop.
 
@@ -225,8 +214,8 @@ class Connection:
             RealtimeError: after the reply, if the server reported an error about something else,
                 and there is no callback for `error` and no loop that raises it.
         """
-        if not self._stream.has_received:
-            await self.receive(_FirstEvent(self._stream), FIRST_EVENT_WAIT)
+        if not self._stream.is_ready:
+            await self.receive(self._stream, FIRST_EVENT_WAIT)
         texts = self._stream.texts = self._stream.texts or TextReplies(self._timeout)
         reply = texts.ask(question)
         unheard: RealtimeError | None = None

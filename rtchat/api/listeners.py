@@ -48,12 +48,8 @@ class Listeners:
         argument = RealtimeError(event) if kind == "error" else event
         for name, given in (("event", event), (kind, argument)):
             for entry in tuple(self._entries.get(name, ())):
-                if entry.is_once:
-                    self._discard(name, entry)
+                if entry.is_once and entry in self._entries[name]:
+                    self._entries[name].remove(entry)
                 result = entry.callback(given)
                 if isawaitable(result):
                     yield result
-
-    def _discard(self, name: str, entry: _Entry) -> None:
-        if entry in self._entries[name]:
-            self._entries[name].remove(entry)

@@ -55,8 +55,8 @@ class EventStream:
     ) -> None:
         self.dialect = dialect or Dialect.GA
         """The dialect that was set, or else that of the session."""
-        self.has_received = False
-        """Whether anything has arrived."""
+        self.is_ready = False
+        """Whether anything has arrived; the stream is a `Reader` that waits for the first event."""
         self.texts: TextReplies | None = None
         """The questions of `Connection.text`."""
         self._open_link = open_link
@@ -190,7 +190,7 @@ class EventStream:
 
     def _read(self, frame: str | bytes) -> Iterator[JsonObject]:
         event = read_frame(frame)
-        self.has_received = True
+        self.is_ready = True
         if isinstance(event, ev.Unknown):
             yield {"type": "error", "error": {"type": "unreadable_frame", "message": event.why}}
             return
@@ -248,7 +248,7 @@ class EventStream:
     async def _restore(self) -> None:
         """Open another connection, after a delay that grows with each attempt."""
         while (lost := self._lost) is not None:
-            delay = self._delay(lost)
+            delay = None if lost.retry is ev.Retry.NEVER else backoff(self._attempt, lost)
             if delay is None:
                 raise ConnectError(lost)
             self._attempt += 1
@@ -277,11 +277,3 @@ class EventStream:
         for event in self._copy.restore():
             await self.link.send(to_dialect(event, self.dialect))
         self._lost = None
-
-    def _delay(self, lost: ev.ConnectionLost) -> float | None:
-        if lost.retry is ev.Retry.NEVER:
-            return None
-        delay = backoff(self._attempt, lost.retry_after)
-        if delay is not None and lost.at_once and self._attempt == 0:
-            return lost.retry_after or 0.0
-        return delay

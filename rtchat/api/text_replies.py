@@ -23,17 +23,6 @@ from rtchat.core.events import Timer
 from rtchat.core.values import Channel, Message, Options
 
 _TIMERS = frozenset({Timer.STALL, Timer.OVERDUE, Timer.OWNER, Timer.LIMIT})
-_REPLY_EVENTS = (
-    ev.ReplyStarted
-    | ev.Delta
-    | ev.ChannelDone
-    | ev.PartDone
-    | ev.OutputAdded
-    | ev.OutputDone
-    | ev.ToolCalled
-    | ev.ReplyEnded
-    | ev.ItemAdded
-)
 MAX_IDS = 100
 """The maximum number of event ids that are kept."""
 Unsent: TypeAlias = tuple[str, fx.Command]
@@ -124,7 +113,7 @@ class TextReplies:
             return not event.event_id or self.is_own(event.event_id)
         if isinstance(event, ev.Delta | ev.ChannelDone):
             return event.channel is not Channel.INPUT_TRANSCRIPT
-        return isinstance(event, _REPLY_EVENTS)
+        return isinstance(event, ev.ResponseEvent | ev.ItemAdded)
 
     def is_own(self, event_id: str) -> bool:
         """Whether this is the id of an event that was sent for a question."""

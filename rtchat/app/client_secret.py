@@ -8,7 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from rtchat.app.environment import Environment
-from rtchat.client.endpoint import endpoint, http_endpoint, tls_context
+from rtchat.app.wiring import endpoint_of, tls_of
+from rtchat.client.endpoint import http_endpoint
 from rtchat.client.failures import ConnectError
 from rtchat.client.http_post import post
 from rtchat.config.settings import Settings
@@ -81,22 +82,14 @@ _REFUSED_SETTINGS = ("400", "422")
 async def _request_in(
     dialect: Dialect, settings: Settings, environment: Environment, seconds: int
 ) -> JsonObject:
-    where = endpoint(
-        settings.model,
-        url=settings.url,
-        api_key=settings.key.reveal(),
-        headers=settings.headers,
-        key_header=settings.key_header,
-        beta=dialect is Dialect.BETA,
-        insecure=settings.insecure,
-    )
+    where = endpoint_of(settings, settings.model, beta=dialect is Dialect.BETA)
     options = Options(settings.system, None, settings.max_output_tokens, settings.session)
     try:
         body = await post(
             http_endpoint(where, secret_endpoint(dialect).value),
             write_secret_request(settings.model, options, seconds, dialect),
             timeout=settings.connect_timeout,
-            tls=tls_context(settings.ca_bundle, environment.environ if where.is_encrypted else {}),
+            tls=tls_of(settings, environment, where),
         )
     except ConnectError as error:
         if error.code in _REFUSED_SETTINGS:

@@ -19,7 +19,9 @@ from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAs
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
 from rtchat.core.pricing import Budget, known_rates
-from rtchat.core.setup import SessionSetup, TranscriptionSetup, TranslationSetup
+from rtchat.core.setup import SessionSetup
+from rtchat.core.transcription import TranscriptionSetup
+from rtchat.core.translation import TranslationSetup
 from rtchat.core.values import Dialect
 
 

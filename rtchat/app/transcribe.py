@@ -13,7 +13,7 @@ from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import ExitCode
 from rtchat.core.ports import View
-from rtchat.core.setup import TranscriptionSetup
+from rtchat.core.transcription import TranscriptionSetup
 from rtchat.ui.json_view import TranscriptJsonView
 from rtchat.ui.plain_view import PlainView
 from rtchat.ui.transcript_view import TranscriptView

@@ -21,7 +21,7 @@ from rtchat.core.effects import error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
-from rtchat.core.setup import TranslationSetup
+from rtchat.core.translation import TranslationSetup
 from rtchat.core.values import Dialect, value
 from rtchat.ui.json_view import JsonView
 from rtchat.ui.plain_view import StatusWriter

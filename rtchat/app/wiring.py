@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from typing import TYPE_CHECKING, TypeAlias
@@ -101,6 +102,34 @@ def model_of(settings: Settings) -> str:
     return settings.model
 
 
+def endpoint_of(
+    settings: Settings,
+    model: str,
+    *,
+    beta: bool,
+    transcribes: bool = False,
+    translates: bool = False,
+) -> Endpoint:
+    """The endpoint of the server that the settings select."""
+    return endpoint(
+        model,
+        url=settings.url,
+        transcribes=transcribes,
+        translates=translates,
+        api_key=settings.key.reveal(),
+        headers=settings.headers,
+        key_header=settings.key_header,
+        beta=beta,
+        insecure=settings.insecure,
+        key_hint=settings.key_hint,
+    )
+
+
+def tls_of(settings: Settings, environment: Environment, where: Endpoint) -> ssl.SSLContext | None:
+    """The TLS settings of connections to an endpoint, None for the defaults."""
+    return tls_context(settings.ca_bundle, environment.environ if where.is_encrypted else {})
+
+
 def server_of(
     settings: Settings,
     environment: Environment,
@@ -119,17 +148,9 @@ def server_of(
         return server.connect, Redactor()
 
     def where(model: str) -> Endpoint:
-        return endpoint(
-            model,
-            url=settings.url,
-            transcribes=transcribes,
-            translates=translates,
-            api_key=settings.key.reveal(),
-            headers=settings.headers,
-            key_header=settings.key_header,
-            beta=settings.dialect == "beta",
-            insecure=settings.insecure,
-            key_hint=settings.key_hint,
+        is_beta = settings.dialect == "beta"
+        return endpoint_of(
+            settings, model, beta=is_beta, transcribes=transcribes, translates=translates
         )
 
     def connect(model: str) -> AbstractAsyncContextManager[Link]:
@@ -142,5 +163,5 @@ def server_of(
 
     # Report invalid settings now, before the first question.
     first = where(settings.model)
-    tls = tls_context(settings.ca_bundle, environment.environ if first.is_encrypted else {})
+    tls = tls_of(settings, environment, first)
     return connect, Redactor((*first.secrets, *proxy_keys(first)))

@@ -16,52 +16,60 @@ from rtchat.core import signals as sg
 from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
 from rtchat.core.connection import Phase, SessionConnection
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.models import Rate
 from rtchat.core.options import SessionOptions
 from rtchat.core.pricing import cost
 from rtchat.core.signals import Output, report
 from rtchat.core.speech_input import SpeechInput, SpeechOptions
-from rtchat.core.values import Options, Status, Usage
+from rtchat.core.values import Options, Status, Usage, value
 
 LAST_AUDIO_WAIT = 0.5
 """Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
 same Ctrl-C, a little earlier or later."""
 
 
-class AudioSession(ABC):
-    """One session, over one connection after another. `resumes` is whether another session can
-    continue after a lost connection. `from_file` is whether the audio comes from a file, as fast as
-    the server accepts it. `price` is that of the model, if known."""
+@value
+class AudioSetup:
+    """What a session is made from; a trace records it, so that a replay makes the same one."""
 
-    def __init__(
-        self,
-        model: str,
-        options: Options,
-        *,
-        formats: AudioFormats,
-        resumes: bool,
-        from_file: bool,
-        timeouts: Timeouts,
-        price: Rate | None,
-        key_hint: str,
-    ) -> None:
-        self._model = model
-        self._timeouts = timeouts
-        self._price = price
+    model: str
+    options: Options
+    """The options of the session."""
+    from_file: bool = False
+    """Whether the audio comes from a file, as fast as the server accepts it."""
+    input_rate: int = 0
+    """Samples per second of the audio sent to the server; 0 if the server decides."""
+    timeouts: Timeouts = Timeouts()
+    price: Rate | None = None
+    """The price of the model, if known."""
+    key_hint: str = CHECK_KEY
+    """The hint if the server refuses the key."""
+
+
+class AudioSession(ABC):
+    """One session, over one connection after another. `output_rate` is that of the audio from the
+    server, 0 for none. `resumes` is whether another session can continue after a lost connection.
+    """
+
+    def __init__(self, setup: AudioSetup, *, output_rate: int = 0, resumes: bool = True) -> None:
+        self._model = setup.model
+        self._timeouts = setup.timeouts
+        self._price = setup.price
+        self._from_file = setup.from_file
         self._time = sg.EventTime()
         self._connection = SessionConnection(
-            model,
-            SessionOptions(options, Options()),
+            setup.model,
+            SessionOptions(setup.options, Options()),
             self._time,
-            timeouts=timeouts,
-            formats=formats,
+            timeouts=setup.timeouts,
+            formats=AudioFormats(setup.input_rate, output_rate),
             renews=False,
             resumes=resumes,
-            key_hint=key_hint,
+            key_hint=setup.key_hint,
         )
         speech = SpeechOptions(has_microphone=True, push_to_talk=False)
-        self._speech = SpeechInput(speech, from_file=from_file)
+        self._speech = SpeechInput(speech, from_file=setup.from_file)
         self._is_ending = False
         """Whether the server knows that there is no more audio."""
         self._is_stopped = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtchat.core.events import ConnectionLost
 from rtchat.core.values import value
 
 MAX_RETRIES = 5
@@ -22,9 +23,10 @@ class Timeouts:
     """Without any event from the server while a reply is pending."""
 
 
-def backoff(attempts: int, retry_after: float | None) -> float | None:
+def backoff(attempts: int, lost: ConnectionLost) -> float | None:
     """The seconds to wait before reconnecting after this many attempts; None to give up."""
-    least = retry_after or 0.0
+    least = lost.retry_after or 0.0
     if attempts >= MAX_RETRIES or least > MAX_LIMIT_WAIT:
         return None
-    return max(least, min(MAX_DELAY, FIRST_DELAY * 2.0**attempts))
+    delay = 0.0 if lost.at_once and attempts == 0 else FIRST_DELAY * 2.0**attempts
+    return max(least, min(MAX_DELAY, delay))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rtchat.core import effects as fx
+from rtchat.core import events as ev
 from rtchat.core.connection import SessionConnection
 from rtchat.core.tool_calls import STOPPED, UNAVAILABLE, Call
 from rtchat.core.values import Item, ToolCall, ToolOutput
@@ -35,9 +36,16 @@ class CallOutputs:
         made = [call for call in calls if isinstance(call, ToolCall)]
         self._seen.update(*((call.call_id, call.id) for call in made))
 
-    def has(self, call_id: str, item_id: str) -> bool:
-        """Whether the call with these ids was made or refused in this session."""
-        return bool(call_id and item_id) and {call_id, item_id} <= self._seen
+    def has(self, event: ev.ItemEvent) -> bool:
+        """Whether an event describes a call that was made or refused in this session."""
+        match event:
+            case ev.ToolCalled():
+                ids = event.call_id, event.item_id
+            case ev.OutputAdded(item=ToolCall() as call) | ev.OutputDone(item=ToolCall() as call):
+                ids = call.call_id, call.id
+            case _:
+                return False
+        return all(ids) and self._seen.issuperset(ids)
 
     def leave_open(self, calls: Sequence[Call]) -> None:
         """Leave these calls to the user until the next question."""

@@ -274,10 +274,7 @@ class SessionConnection:
         )
         if not can_help or (self.ever_connected and not self._resumes):
             return None
-        delay = backoff(self._attempt, lost.retry_after)
-        if delay is not None and lost.at_once and self._attempt == 0:
-            return lost.retry_after or 0.0
-        return delay
+        return backoff(self._attempt, lost)
 
     def _unusable(self, problem: Problem) -> list[Output]:
         self._attempt = 0

@@ -1,8 +1,9 @@
 """A conversation: events in, effects out, no I/O and no clock.
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
-others. The units are `connection`, `replies`, `tool_loop`, `turns`, `question_queue`,
-`attachments`, `spoken_turns` and `raw`; a unit calls only those before it in this list.
+others. The units are `connection`, `replies`, `reply_errors`, `tool_loop`, `turns`,
+`question_queue`, `attachments`, `spoken_turns` and `raw`; a unit calls only those before it in this
+list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -26,6 +27,7 @@ from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.raw import RawEvents
 from rtchat.core.remote_tools import ToolListings
 from rtchat.core.replies import Replies, ReplyPhase
+from rtchat.core.reply_errors import ReplyErrors
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, clear_timers, notice
 from rtchat.core.speech_input import SpeechOptions
@@ -72,6 +74,7 @@ class Conversation:
         self._time = shared.time
         self._connection = shared.connection
         self._replies = Replies(shared)
+        self._reply_errors = ReplyErrors(self._replies)
         self._tool_loop = ToolLoop(shared, self._replies)
         self._turns = Turns(shared, self._replies, self._tool_loop)
         self._queue = QuestionQueue(shared, self._tool_loop, self._turns)
@@ -320,11 +323,11 @@ class Conversation:
         match command:
             case fx.Configure():
                 return self._connection.settings_refused(error)
-            case fx.CreateResponse() | fx.Raw() if self._replies.is_about(command):
-                return self._replies.refused(error)
+            case fx.CreateResponse() | fx.Raw() if self._reply_errors.concerns(command):
+                return self._reply_errors.refused(error)
             case fx.Cancel():
                 return self._replies.stopped()
-            case fx.AddItem() | fx.CommitAudio() if self._replies.is_about(command):
+            case fx.AddItem() | fx.CommitAudio() if self._reply_errors.concerns(command):
                 return self._turns.question_refused(error)
             case fx.Raw(fields):
                 return self._raw.refused(fields, error)
@@ -339,7 +342,7 @@ class Conversation:
             case _:
                 is_known = command is not None
                 is_own = is_known or self._connection.commands.were_sent(error.event_id)
-                out = [] if is_own else self._replies.error_reported(error)
+                out = [] if is_own else self._reply_errors.reported(error)
                 return [*out, *self._connection.report(error, is_known=is_known, waits=bool(out))]
 
     def _timer(self, timer: ev.Timer) -> Iterable[Output]:  # noqa: C901 - one case per timer

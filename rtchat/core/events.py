@@ -349,17 +349,10 @@ class Unknown:
     why: str
 
 
+ItemEvent: TypeAlias = OutputAdded | OutputDone | ToolCalled | RemoteCallUpdate
+"""The events about an item of a response."""
 ResponseEvent: TypeAlias = (
-    ReplyStarted
-    | OutputAdded
-    | OutputDone
-    | PartAdded
-    | PartDone
-    | Delta
-    | ChannelDone
-    | ToolCalled
-    | RemoteCallUpdate
-    | ReplyEnded
+    ReplyStarted | ItemEvent | PartAdded | PartDone | Delta | ChannelDone | ReplyEnded
 )
 """The events of a response."""
 ServerEvent: TypeAlias = (
@@ -370,17 +363,8 @@ ServerEvent: TypeAlias = (
     | ItemRetrieved
     | ItemDeleted
     | ItemTruncated
-    | ReplyStarted
-    | OutputAdded
-    | OutputDone
-    | PartAdded
-    | PartDone
-    | Delta
-    | ChannelDone
-    | ToolCalled
-    | RemoteCallUpdate
+    | ResponseEvent
     | ToolListing
-    | ReplyEnded
     | SpeechStarted
     | SpeechStopped
     | AudioCommitted

@@ -65,10 +65,13 @@ class View(Protocol):
         """Show the next update. May raise OSError if the output cannot be written."""
 
     def tick(self) -> None:
-        """Redraw if something changed; called about 12 times a second while a reply is pending."""
+        """Redraw if something changed; called about 12 times a second while a reply is pending. By
+        default, nothing is redrawn."""
+        return
 
     def close(self) -> None:
-        """There are no more updates; restore the terminal."""
+        """There are no more updates; restore the terminal, by default nothing."""
+        return
 
 
 Post: TypeAlias = Callable[[LocalEvent], None]

@@ -72,7 +72,7 @@ class Replies:
         self.unrequested = self.ownership.unrequested
         self._ended_early = ""
         """The response that ended before the server said that it began."""
-        self._raw: JsonObject | None = None
+        self.raw: JsonObject | None = None
         """The user's event that requested the pending reply, if any."""
 
     @property
@@ -88,9 +88,9 @@ class Replies:
         if self._connection.needs_new_session:
             return self._connection.connect()
         self.turn.begin_reply(not_interruptible=self._speech.is_speaking)
-        self._raw = None if self.turn.has_called else self.turn.question.raw
-        if self._raw:
-            return [self._connection.send(fx.Raw(self._raw)), self.expect()]
+        self.raw = None if self.turn.has_called else self.turn.question.raw
+        if self.raw:
+            return [self._connection.send(fx.Raw(self.raw)), self.expect()]
         options = self._options.reply(may_call=may_call)
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
         self.ownership.requested(request.event_id, self.turn.awaited)
@@ -100,39 +100,6 @@ class Replies:
         """Wait for a reply."""
         self.phase = ReplyPhase.ASKED
         return fx.SetTimer(ev.Timer.STALL, self._timeouts.reply)
-
-    def is_about(self, command: fx.CreateResponse | fx.Raw | fx.AddItem | fx.CommitAudio) -> bool:
-        """Whether a command requested the current reply, or sent the question that it answers."""
-        match command:
-            case fx.CreateResponse():
-                return True
-            case fx.Raw(fields):
-                return fields is self._raw
-            case fx.AddItem(item):
-                return self.is_due and self.turn is not None and self.turn.question.item is item
-            case fx.CommitAudio():
-                return self.is_due and self.turn is not None
-            case _:
-                assert_never(command)
-
-    def error_reported(self, error: ev.ServerProblem) -> list[Output]:
-        """The server reported an error that names no command. It may have ended the reply; or the
-        server was busy and did not begin an expected reply."""
-        if self.phase is ReplyPhase.ENDING and error.code in server_errors.NOTHING_TO_CANCEL:
-            return self.stopped()
-        if error.code in server_errors.NOTHING_TO_CANCEL:
-            return []
-        if error.code == server_errors.ACTIVE_RESPONSE:
-            if self.turn is not None and self.phase is ReplyPhase.ASKED:
-                self.turn.server_was_busy |= not self.turn.is_requested
-            return []
-        if self.phase is ReplyPhase.ASKED and self.ownership.refuses_mark(error):
-            return self.ask()
-        is_about_session = error.code == server_errors.EXPIRED  # the server closes it
-        is_awaited = self.deadline.is_running and not self.deadline.ends
-        if not self.is_due or is_awaited or is_about_session:
-            return []
-        return [self.deadline.reported(error)]
 
     # ------------------------------------------------------------------------------------- content
 
@@ -164,7 +131,7 @@ class Replies:
             return []
         if self.unrequested.is_active and self.unrequested.id == event.response_id:
             return []  # a repeated event
-        is_judged = turn.is_requested and not self._raw
+        is_judged = turn.is_requested and not self.raw
         is_reply = self.ownership.judge(event.mark) if is_judged else True
         if is_reply is None:
             return [self.ownership.hold(event)]
@@ -214,14 +181,12 @@ class Replies:
         out: list[Output] = [*self.deadline.clear()]
         return [*out, self.deadline.called()] if turn.calls.has_complete else out
 
-    def item_event(  # noqa: C901 - one case per event
-        self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
-    ) -> list[Output]:
+    def item_event(self, event: ev.ItemEvent) -> list[Output]:  # noqa: C901 - one case per event
         """An item began or is complete; it may be a call or a message."""
         turn = self._turn_of(event.response_id)
         if turn is None:
             self.unrequested.content(event)
-        if turn is None or self._was_made(event):
+        if turn is None or self._call_outputs.has(event):
             return []
         match event:
             case ev.OutputAdded(item=RemoteCall() as remote):
@@ -248,18 +213,6 @@ class Replies:
         if turn.exceeded:
             return [*self.deadline.clear(), *self.cut_off(turn)]
         return self._more_arrived(turn)
-
-    def _was_made(
-        self, event: ev.OutputAdded | ev.OutputDone | ev.ToolCalled | ev.RemoteCallUpdate
-    ) -> bool:
-        """Whether a late event describes a call that was made already."""
-        match event:
-            case ev.ToolCalled(call_id=call_id, item_id=item_id):
-                return self._call_outputs.has(call_id, item_id)
-            case ev.OutputAdded(item=ToolCall() as call) | ev.OutputDone(item=ToolCall() as call):
-                return self._call_outputs.has(call.call_id, call.id)
-            case _:
-                return False
 
     def _turn_of(self, response_id: str, *, is_end: bool = False) -> Turn | None:
         """The turn that an event of this response belongs to; None if the event is late, or belongs
@@ -400,32 +353,6 @@ class Replies:
         if stopped and self.turn is not None and self.phase is ReplyPhase.REPLYING:
             self.turn.is_silenced = True
         return [*stopped]
-
-    def refused(self, error: ev.ServerProblem) -> list[Output]:
-        """The server refused to create the reply, or to cancel it."""
-        match self.phase:
-            case ReplyPhase.ENDING:
-                return self.stopped()
-            case ReplyPhase.ASKED if error.code == server_errors.ACTIVE_RESPONSE:
-                return self._busy(error)
-            case ReplyPhase.ASKED if self.ownership.refuses_mark(error):
-                return self.ask()
-            case ReplyPhase.ASKED:
-                return [ReplyDone(Status.FAILED, "", server_errors.of_error(error))]
-            case _:
-                return []
-
-    def _busy(self, error: ev.ServerProblem) -> list[Output]:
-        """The server refused to create the reply because it is generating a response. If that is
-        not the reply, the reply is requested again after it. Otherwise the server began the reply
-        by itself and will announce it."""
-        assert self.turn is not None
-        if self.ownership.is_holding or self.unrequested.is_active:
-            self.turn.server_was_busy = True
-            return self.ownership.reject() if self.ownership.is_holding else []
-        if self.unrequested.has_ended:
-            return self.ask()
-        return [self.deadline.reported(error)]
 
     def stopped(self) -> list[Output]:
         """The stopped reply is over."""

@@ -13,12 +13,11 @@ from rtchat.core.backoff import Timeouts
 from rtchat.core.conversation import Conversation
 from rtchat.core.errors import CHECK_KEY
 from rtchat.core.mode import Mode
-from rtchat.core.models import Rate
 from rtchat.core.pricing import Budget
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
-from rtchat.core.transcription import Transcription
-from rtchat.core.translation import Translation
+from rtchat.core.transcription import TranscriptionSetup
+from rtchat.core.translation import TranslationSetup
 from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits, value
 
 
@@ -65,62 +64,6 @@ class ConversationSetup:
                 can_ask=self.can_ask,
                 limits=self.limits,
             ),
-        )
-
-
-@value
-class TranscriptionSetup:
-    """The arguments of a `Transcription`."""
-
-    model: str
-    options: Options
-    has_turns: bool
-    has_speakers: bool = False
-    from_file: bool = False
-    input_rate: int = 0
-    timeouts: Timeouts = Timeouts()
-    price: Rate | None = None
-    key_hint: str = CHECK_KEY
-
-    def make(self) -> Transcription:
-        """A new transcription."""
-        return Transcription(
-            self.model,
-            self.options,
-            has_turns=self.has_turns,
-            has_speakers=self.has_speakers,
-            from_file=self.from_file,
-            input_rate=self.input_rate,
-            timeouts=self.timeouts,
-            price=self.price,
-            key_hint=self.key_hint,
-        )
-
-
-@value
-class TranslationSetup:
-    """The arguments of a `Translation`."""
-
-    model: str
-    options: Options
-    speaks: bool = False
-    from_file: bool = False
-    input_rate: int = 0
-    timeouts: Timeouts = Timeouts()
-    price: Rate | None = None
-    key_hint: str = CHECK_KEY
-
-    def make(self) -> Translation:
-        """A new translation."""
-        return Translation(
-            self.model,
-            self.options,
-            speaks=self.speaks,
-            from_file=self.from_file,
-            rate=self.input_rate,
-            timeouts=self.timeouts,
-            price=self.price,
-            key_hint=self.key_hint,
         )
 
 

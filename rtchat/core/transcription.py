@@ -9,53 +9,41 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.audio_commits import AudioCommits
-from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_session import AudioSession
-from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
+from rtchat.core.audio_session import AudioSession, AudioSetup
+from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.finished_turns import FinishedTurns
-from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import PendingTranscripts
 from rtchat.core.speakers import Speakers
 from rtchat.core.transcript_lines import TranscriptLines
-from rtchat.core.values import Channel, Dialect, Options, TranscriptDetails
+from rtchat.core.values import Channel, Dialect, TranscriptDetails, value
 
 CLEAR_WAIT = 3.0
 """Seconds to wait after the last transcript. Servers that do not know `input_audio_buffer.clear`
 do not answer it, so they do not report that all audio is processed."""
 
 
-class Transcription(AudioSession):
-    """One transcription. `options` are those of the session. `has_turns` is whether the server
-    detects turns; otherwise the transcription cannot continue after a lost connection.
-    `has_speakers` is whether the model distinguishes the speakers. `input_rate` is the requested
-    input rate in samples per second; see `AudioSession` for the rest."""
+@value
+class TranscriptionSetup(AudioSetup):
+    """What a transcription is made from."""
 
-    def __init__(
-        self,
-        model: str,
-        options: Options,
-        *,
-        has_turns: bool,
-        has_speakers: bool = False,
-        from_file: bool = False,
-        input_rate: int = 0,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-        price: Rate | None = None,
-        key_hint: str = CHECK_KEY,
-    ) -> None:
-        super().__init__(
-            model,
-            options,
-            formats=AudioFormats(input_rate, 0),
-            resumes=has_turns,
-            from_file=from_file,
-            timeouts=timeouts,
-            price=price,
-            key_hint=key_hint,
-        )
-        self._commits = AudioCommits(self._connection, has_turns=has_turns)
-        self._speakers = Speakers(is_shown=has_speakers)
+    has_turns: bool = True
+    """Whether the server detects turns; otherwise the transcription cannot continue after a lost
+    connection."""
+    has_speakers: bool = False
+    """Whether the model distinguishes the speakers."""
+
+    def make(self) -> Transcription:
+        """A new transcription."""
+        return Transcription(self)
+
+
+class Transcription(AudioSession):
+    """One transcription."""
+
+    def __init__(self, setup: TranscriptionSetup) -> None:
+        super().__init__(setup, resumes=setup.has_turns)
+        self._commits = AudioCommits(self._connection, has_turns=setup.has_turns)
+        self._speakers = Speakers(is_shown=setup.has_speakers)
         self._text = TranscriptLines()
         self._turns = FinishedTurns()
         self._pending = PendingTranscripts()

@@ -11,15 +11,12 @@ from dataclasses import replace
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
-from rtchat.core.audio_formats import AudioFormats
-from rtchat.core.audio_session import AudioSession
-from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
-from rtchat.core.models import Rate
+from rtchat.core.audio_session import AudioSession, AudioSetup
+from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
 from rtchat.core.transcript_lines import TranscriptLines
-from rtchat.core.values import BYTES_A_MS, Channel, Dialect, Options, Usage
+from rtchat.core.values import BYTES_A_MS, Channel, Dialect, Usage, value
 
 LAG_MS = 2000
 """Milliseconds of audio before the reported position that are sent again, too: some of the words in
@@ -32,37 +29,26 @@ NORMAL_CLOSE = frozenset({"1000", "1005"})
 """The close codes of a server that has nothing more to send."""
 
 
-class Translation(AudioSession):
-    """One translation. `options` are those of the session, and `speaks` is whether the audio of
-    the translation is played or recorded. `rate` is the rate of the audio in both directions in
-    samples per second; see `AudioSession` for the rest."""
+@value
+class TranslationSetup(AudioSetup):
+    """What a translation is made from. The rate of the audio is the same in both directions."""
 
-    def __init__(
-        self,
-        model: str,
-        options: Options,
-        *,
-        speaks: bool = False,
-        from_file: bool = False,
-        rate: int = 0,
-        timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
-        price: Rate | None = None,
-        key_hint: str = CHECK_KEY,
-    ) -> None:
-        super().__init__(
-            model,
-            options,
-            formats=AudioFormats(rate, rate if speaks else 0),
-            resumes=True,
-            from_file=from_file,
-            timeouts=timeouts,
-            price=price,
-            key_hint=key_hint,
-        )
-        self._from_file = from_file
+    speaks: bool = False
+    """Whether the audio of the translation is played or recorded."""
+
+    def make(self) -> Translation:
+        """A new translation."""
+        return Translation(self)
+
+
+class Translation(AudioSession):
+    """One translation."""
+
+    def __init__(self, setup: TranslationSetup) -> None:
+        super().__init__(setup, output_rate=setup.input_rate if setup.speaks else 0)
         self._text = TranslationLines()
         self._source = TranslationLines()
-        self._audio = ReplyAudio(speaks=speaks)
+        self._audio = ReplyAudio(speaks=setup.speaks)
         self._is_audio_bad = False
         """Whether audio that could not be decoded was reported."""
         self._has_text = False

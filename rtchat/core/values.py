@@ -46,12 +46,17 @@ def _constructor(cls: type) -> Callable[..., object]:
 
     It sets the fields of an object whose class has the same slots but permits changes, and then
     makes it an object of `cls`. Using the descriptors of the slots takes twice as long.
+    A base class may be a value, too.
     """
-    slots = {"__slots__": cls.__slots__}  # type: ignore[attr-defined] # by dataclass
+    like_cls = {
+        "__slots__": cls.__slots__,  # type: ignore[attr-defined] # by dataclass
+        "__setattr__": object.__setattr__,
+        "__delattr__": object.__delattr__,
+    }
     scope: dict[str, object] = {
         "absent": MISSING,
         "new": object.__new__,
-        "changeable": type(cls.__name__, cls.__bases__, slots),
+        "changeable": type(cls.__name__, cls.__bases__, like_cls),
     }
     parameters: dict[bool, list[str]] = {False: [], True: []}
     lines = [" self = new(changeable)"]

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from rtchat.core.values import Options, value
 from rtchat.server.limits import MemoryBudget, size_of
+from rtchat.wire.http_bodies import SecretRequest
 
 MAX_SECRETS = 1000
 """The maximum number of valid secrets."""
-
-
-@value
-class SecretSession:
-    """The options of the sessions that a secret opens."""
-
-    options: Options
-    transcribes: bool
-    """Whether the sessions are for transcription only."""
 
 
 class ClientSecrets:
@@ -26,27 +17,27 @@ class ClientSecrets:
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         # By hash, so that the time of a look-up reveals nothing about a secret.
-        self._sessions: dict[bytes, tuple[float, int, SecretSession]] = {}
-        """The expiry, the size and the session of each secret."""
+        self._requests: dict[bytes, tuple[float, int, SecretRequest]] = {}
+        """The expiry, the size and the request of each secret."""
 
-    def add(self, secret: str, session: SecretSession, expires: float) -> None:
-        """Accept a secret until it expires."""
-        size = size_of(session)
+    def add(self, secret: str, request: SecretRequest, now: float) -> None:
+        """Accept a secret for as long as was requested."""
+        size = size_of(request)
         self._budget.used += size
-        self._sessions[_digest(secret.encode())] = expires, size, session
+        self._requests[_digest(secret.encode())] = now + request.seconds, size, request
 
-    def find(self, key: bytes, now: float) -> SecretSession | None:
-        """The session of a secret; None if the key is not a valid secret."""
-        expires, _, session = self._sessions.get(_digest(key), (now, 0, None))
-        return session if now < expires else None
+    def find(self, key: bytes, now: float) -> SecretRequest | None:
+        """The request for a secret; None if the key is not a valid secret."""
+        expires, _, request = self._requests.get(_digest(key), (now, 0, None))
+        return request if now < expires else None
 
     def is_full(self, now: float) -> bool:
         """Remove the expired secrets; return whether no other can be added."""
-        for digest, (expires, size, _) in [*self._sessions.items()]:
+        for digest, (expires, size, _) in [*self._requests.items()]:
             if expires <= now:
-                del self._sessions[digest]
+                del self._requests[digest]
                 self._budget.used -= size
-        return len(self._sessions) >= MAX_SECRETS
+        return len(self._requests) >= MAX_SECRETS
 
 
 def _digest(secret: bytes) -> bytes:

@@ -87,7 +87,7 @@ class Client:
         request = socket.request
         assert request is not None  # the handshake is over
         query = parse_qs(urlsplit(request.path).query)
-        opened = socket.secret_session
+        opened = socket.secret
         wants_transcription = query.get("intent") == ["transcription"]
         self._socket = socket
         self._shared = shared

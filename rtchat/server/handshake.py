@@ -23,11 +23,11 @@ from websockets.protocol import Event, State
 from rtchat.core.events import ServerProblem
 from rtchat.core.text import compact_json
 from rtchat.core.values import JsonObject
-from rtchat.server.client_secrets import ClientSecrets, SecretSession
+from rtchat.server.client_secrets import ClientSecrets
 from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits
 from rtchat.server.request_body import RequestBody
 from rtchat.wire.client_events import INVALID_REQUEST
-from rtchat.wire.http_bodies import write_error
+from rtchat.wire.http_bodies import SecretRequest, write_error
 
 JSON = "application/json"
 SERVER_ERROR = "server_error"
@@ -73,8 +73,8 @@ class HandshakePolicy:
     def check(self, link: ClientConnection, request: Request) -> Response | None:
         """The HTTP response that refuses a handshake, or None if it is accepted."""
         found = (self._secrets.find(key, monotonic()) for key in _keys(request))
-        link.secret_session = next(filter(None, found), None)
-        refusal = self.refuse(request, has_secret=link.secret_session is not None)
+        link.secret = next(filter(None, found), None)
+        refusal = self.refuse(request, has_secret=link.secret is not None)
         if refusal is None:
             self._handshaking.pop(link, None)
             self._connected.add(link)
@@ -179,8 +179,8 @@ class ClientConnection(ServerConnection, asyncio.BufferedProtocol):
         super().__init__(*arguments, **named)
         self._policy = policy
         self.body = RequestBody()
-        self.secret_session: SecretSession | None = None
-        """The session of the client secret in the handshake, if there is one."""
+        self.secret: SecretRequest | None = None
+        """The request for the client secret in the handshake, if there is one."""
         self._read_size = _MIN_READ
         self._reads = 0
         self._drains = 0

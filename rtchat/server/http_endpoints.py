@@ -16,7 +16,6 @@ from websockets.http11 import Request, Response
 
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import JsonObject
-from rtchat.server.client_secrets import SecretSession
 from rtchat.server.connection import Shared, random_id
 from rtchat.server.handshake import (
     JSON,
@@ -116,8 +115,7 @@ class HttpEndpoints:
             return overloaded()
         secret = random_id("ek")
         expires_at = int(time.time()) + read.seconds
-        opened = SecretSession(read.options, read.transcribes)
-        self._shared.secrets.add(secret, opened, now + read.seconds)
+        self._shared.secrets.add(secret, read, now)
         return json_response(HTTPStatus.OK, write_secret(endpoint, secret, expires_at, session))
 
     def _session(self, request: SecretRequest) -> JsonObject:

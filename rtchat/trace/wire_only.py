@@ -17,8 +17,8 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.ports import Machine
 from rtchat.core.tool_calls import ToolPolicy
-from rtchat.core.transcription import Transcription
-from rtchat.core.translation import Translation
+from rtchat.core.transcription import Transcription, TranscriptionSetup
+from rtchat.core.translation import Translation, TranslationSetup
 from rtchat.core.values import Channel, Dialect, JsonObject, Message, Options, ToolOutput
 from rtchat.trace.reading import Recorded
 from rtchat.trace.replay import CUT_OFF, Findings, Step, decode_recorded
@@ -228,11 +228,12 @@ def _machine(events: Sequence[Recorded]) -> tuple[Machine, str]:
     model = (created and created.model) or "unknown"
     options = _first_options(events)
     if created is not None and created.dialect is Dialect.TRANSLATION:
-        return Translation(model, options), model
+        return Translation(TranslationSetup(model, options)), model
     if created is not None and is_transcription(created.fields):
         options = replace(options, other={"type": "transcription", **options.other})
         has_turns, *_ = turn_ends(options.other)
-        return Transcription(model, options, has_turns=has_turns), model
+        setup = TranscriptionSetup(model, options, has_turns=has_turns)
+        return Transcription(setup), model
     return Conversation(model, options, tool_policy=ToolPolicy(is_external=True)), model
 
 

@@ -14,12 +14,13 @@ from rtchat.core.effects import (
     Update,
     UserTranscript,
 )
+from rtchat.core.ports import View
 from rtchat.core.text import write_json
 from rtchat.core.values import Message, RemoteCall, ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
-class JsonView:
+class JsonView(View):
     """Replies as JSON lines on `out`, everything else to `status`."""
 
     def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
@@ -45,14 +46,8 @@ class JsonView:
                 pass
         self._status_writer.show(update)
 
-    def tick(self) -> None:
-        """Do nothing: this view repaints nothing."""
 
-    def close(self) -> None:
-        """Do nothing: this view has nothing to close."""
-
-
-class TranscriptJsonView:
+class TranscriptJsonView(View):
     """The turns of a transcription as JSON lines on `out`, everything else to `status`."""
 
     def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
@@ -65,12 +60,6 @@ class TranscriptJsonView:
             self._out.write((write_json(turn_as_json(update)) + "\n").encode())
             self._out.flush()
         self._status_writer.show(update)
-
-    def tick(self) -> None:
-        """Do nothing: this view repaints nothing."""
-
-    def close(self) -> None:
-        """Do nothing: this view has nothing to close."""
 
 
 def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:

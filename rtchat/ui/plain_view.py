@@ -11,11 +11,12 @@ from typing import BinaryIO, TextIO, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import Problem, error_lines, hint_line
+from rtchat.core.ports import View
 from rtchat.core.text import visible
 from rtchat.ui import messages
 
 
-class StatusWriter:
+class StatusWriter(View):
     """Writes status lines to stderr. Used alone, it is a view of everything except the replies.
 
     `banner` is for a conversation with a person: it prints a greeting.
@@ -75,12 +76,6 @@ class StatusWriter:
             case _:
                 assert_never(update)
 
-    def tick(self) -> None:
-        """Do nothing: this view repaints nothing."""
-
-    def close(self) -> None:
-        """Do nothing: this view has nothing to close."""
-
     def say(self, text: str) -> None:
         """Write a line, unless `quiet`."""
         self._info(text)
@@ -122,7 +117,7 @@ class StatusWriter:
                 self._err.flush()
 
 
-class PlainView:
+class PlainView(View):
     """Replies as text on `out`, everything else to `status`. `raw` leaves the text unchanged."""
 
     def __init__(self, out: BinaryIO, status: StatusWriter, *, raw: bool) -> None:
@@ -155,12 +150,6 @@ class PlainView:
 
     def hide(self) -> None:
         """Do nothing: this view repaints nothing."""
-
-    def tick(self) -> None:
-        """Do nothing: this view repaints nothing."""
-
-    def close(self) -> None:
-        """Do nothing: this view has nothing to close."""
 
     def _write(self, text: str) -> None:
         self._last = text[-1:] or self._last

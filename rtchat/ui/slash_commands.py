@@ -189,9 +189,9 @@ def _raw(text: str) -> ev.LocalEvent:
     except (ValueError, RecursionError) as error:
         return _error(f"invalid JSON for /raw ({error})", _RAW_HINT)
     if isinstance(data, dict) and isinstance(data.get("type"), str):
-        from rtchat.wire import codec
+        from rtchat.wire.commands import answer_to, asks, output_of
 
-        return ev.RawSaid(data, codec.asks(data), codec.answer_to(data), codec.output_of(data))
+        return ev.RawSaid(data, asks(data), answer_to(data), output_of(data))
     return _error("the JSON for /raw is not an object with a type", _RAW_HINT)
 
 

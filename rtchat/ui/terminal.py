@@ -32,6 +32,7 @@ from rtchat.core.events import (
     UserSaid,
     local_error,
 )
+from rtchat.core.ports import View
 from rtchat.core.values import ImageDetail
 from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
@@ -42,23 +43,14 @@ from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
 T = TypeVar("T")
 
 
-class Screen(Protocol):
+class Screen(View, Protocol):
     """A view of a conversation that takes turns with a prompt."""
 
     def show_waiting(self) -> None:
         """Show that a question was asked and its reply is pending."""
 
-    def show(self, update: Update) -> None:
-        """Show an update."""
-
-    def tick(self) -> None:
-        """Repaint what has changed."""
-
     def hide(self) -> None:
         """Remove what is painted, until the next tick."""
-
-    def close(self) -> None:
-        """Remove what is painted, permanently."""
 
 
 class Files(Protocol):

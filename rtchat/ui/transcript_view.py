@@ -8,13 +8,14 @@ from typing import BinaryIO
 from rich.cells import cell_len
 
 from rtchat.core import effects as fx
+from rtchat.core.ports import View
 from rtchat.core.text import visible
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 _ERASE = b"\r\x1b[K"
 
 
-class TranscriptView:
+class TranscriptView(View):
     """Final transcripts as lines, and below them the words recognised so far, which are erased when
     their final transcript arrives. They take one row: the end of a longer text is shown."""
 
@@ -34,9 +35,6 @@ class TranscriptView:
         if self._partial and self._plain.is_at_line_start:
             self._write(self._partial.encode())
             self._is_drawn = True
-
-    def tick(self) -> None:
-        """Do nothing: this view repaints nothing."""
 
     def close(self) -> None:
         """Erase what is not final."""

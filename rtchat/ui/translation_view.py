@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import BinaryIO, TextIO
 
 from rtchat.core import effects as fx
+from rtchat.core.ports import View
 from rtchat.core.text import visible
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
@@ -14,7 +15,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")  # noqa: RUF0
 """Where the original text is split into lines."""
 
 
-class TranslationView:
+class TranslationView(View):
     """A view of a translation. The original text is written to `err`, unless it is None. If stdout
     and stderr are the same terminal (`shares_terminal`), complete lines of both alternate."""
 
@@ -73,9 +74,3 @@ class TranslationView:
         """End the line of the translation before the terminal shows another line."""
         if self._shares_terminal and self._is_line_open:
             self._add("\n")
-
-    def tick(self) -> None:
-        """Do nothing: this view repaints nothing."""
-
-    def close(self) -> None:
-        """Do nothing: this view has nothing to close."""

@@ -9,7 +9,7 @@ import re
 
 from rtchat.core.values import Dialect, JsonObject, Options, value
 from rtchat.wire import beta
-from rtchat.wire.codec import write_options
+from rtchat.wire.commands import write_options
 from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.http_bodies import SecretEndpoint
 

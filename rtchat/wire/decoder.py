@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtchat.core.events import ServerEvent, Unknown
 from rtchat.core.values import JsonObject
 from rtchat.wire import beta
-from rtchat.wire.codec import decode
+from rtchat.wire.events import decode
 
 
 class Decoder:
@@ -19,7 +19,7 @@ class Decoder:
         """Whether two consecutive events had different ids; some servers always send the same."""
 
     def decode(self, data: JsonObject, held: str = "") -> list[ServerEvent]:
-        """The events in a JSON object of the server; see `codec.decode`."""
+        """The events in a JSON object of the server; see `events.decode`."""
         if self.is_repeated(data):
             return [Unknown(str(data["type"]), "the server sent this event twice")]
         return decode(data, held)

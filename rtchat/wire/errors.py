@@ -42,8 +42,9 @@ def _detail(value: object) -> str:
 
 
 def read_error_body(body: bytes) -> str:
-    """The message in the body of an HTTP error: that of a JSON object, the title or first heading
-    of an HTML page, or the body itself."""
+    """The message in the body of an HTTP error: that of a JSON object, the title or
+    first heading of an HTML page,
+    or the body itself."""
     text = body.decode(errors="replace")
     if _IS_HTML.match(text):
         title = _TITLE.search(text)

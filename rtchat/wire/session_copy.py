@@ -23,7 +23,7 @@ from rtchat.core.values import (
     TurnLimits,
 )
 from rtchat.wire.client_events import merged_fields
-from rtchat.wire.codec import encode
+from rtchat.wire.commands import encode
 from rtchat.wire.fields import Fields
 from rtchat.wire.items import read_item
 
@@ -101,7 +101,7 @@ class SessionCopy:
             case _:
                 pass
 
-    def received(self, event: ev.ServerEvent) -> bool:  # noqa: C901 - one case per event
+    def received(self, event: ev.ServerEvent) -> bool:
         """An event was received. Return whether it only confirms something that was sent again."""
         match event:
             case ev.Delta() | ev.ChannelDone() | ev.PartDone():
@@ -111,9 +111,7 @@ class SessionCopy:
                 return is_copy
             case ev.SessionUpdated():
                 return self._updated()
-            case ev.ItemAdded(item, previous):
-                return self._added(item, previous)
-            case ev.ItemDone(item, previous):
+            case ev.ItemAdded(item, previous) | ev.ItemDone(item, previous):
                 return self._added(item, previous)
             case ev.OutputDone(response_id, _, item):
                 self._output(self._response(response_id), item)

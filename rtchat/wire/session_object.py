@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtchat.core.values import JsonObject, Options
 from rtchat.wire.audio_options import PCM
 from rtchat.wire.client_events import merged_fields
-from rtchat.wire.codec import write_options
+from rtchat.wire.commands import write_options
 from rtchat.wire.fields import Fields
 
 _SESSION_DEFAULTS: JsonObject = {

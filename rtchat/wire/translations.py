@@ -1,6 +1,6 @@
 """Translates client events for translation sessions, whose events have other names.
 
-The server's events also have other names, which `codec` reads.
+The server's events also have other names, which `events` reads.
 Source: https://developers.openai.com/api/docs/guides/realtime-translation
 """
 
