@@ -366,7 +366,7 @@ def test_the_message_of_an_http_error_body(body: bytes, words: str) -> None:
     ],
 )
 def test_the_message_of_an_event_is_the_title_of_a_page(error: JsonObject) -> None:
-    (problem,) = decode({"type": "error"} | error)
+    (problem,) = decode({"type": "error", **error})
     assert isinstance(problem, ServerProblem)
     assert problem.message == "504 Time-out"
 
