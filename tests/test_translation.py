@@ -227,10 +227,10 @@ def test_a_refused_language_ends_the_session() -> None:
 @pytest.mark.parametrize(
     "event", [ServerProblem("No.", code="invalid_api_key"), TimerFired(Timer.STALL)]
 )
-def test_a_problem_of_the_server_names_the_session_and_the_key(event: Event) -> None:
-    play = Driver()
-    play.machine = Translation("t", OPTIONS, key_hint="check LAB_KEY")
-    play.handle(Started(), ConnectionOpened(), CREATED, UPDATED)
+def test_a_problem_of_the_server_names_the_session_and_the_key(
+    event: ServerProblem | TimerFired,
+) -> None:
+    play = Driver(key_hint="check LAB_KEY")
     over, _ = play.ending(event)
     assert over.problem is not None
     assert over.problem.ids == "session s"
