@@ -305,6 +305,8 @@ def test_the_key_of_the_environment_is_sent_only_to_openai(monkeypatch: pytest.M
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
     assert "sk-0123456789" not in asyncio.run(headers_of("ws://HOST/"))
     assert "Bearer mine" in asyncio.run(headers_of("ws://HOST/", api_key="mine"))
+    for headers in ({"X-Team": "blue"}, [("X-Team", "blue")]):
+        assert "blue" in asyncio.run(headers_of("ws://HOST/", headers=headers))
     with pytest.raises(rtchat.UsageError, match=r"refusing to send a key over plain ws:// to api"):
         rtchat.connect(url="ws://api.openai.com/v1/realtime")
     rtchat.connect(url="ws://api.openai.com/v1/realtime", api_key="")

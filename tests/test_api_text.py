@@ -327,6 +327,21 @@ def test_leaving_early_stops_the_reply() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("late", [(), (said("late "), said("text"), done())])
+def test_a_server_that_does_not_end_a_stopped_reply(late: tuple[Any, ...]) -> None:
+    answer = (begun("r2"), said("Yes.", "r2"), done(id="r2"))
+
+    async def run() -> str:
+        async with scripted((begun(), said("One, "), said("two, ")), (*late, *answer)) as (rt, _):
+            async for _piece in rt.text("Count."):
+                break
+            async with asyncio.timeout(20):
+                return await whole(rt, "Really?")
+
+    assert asyncio.run(run()) == "Yes."
+
+
 def test_closing_the_iterator_stops_the_reply_at_once() -> None:
     async def run() -> None:
         async with scripted((begun(), said("One, "))) as (rt, server):

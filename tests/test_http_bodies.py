@@ -95,6 +95,7 @@ def _bytes(body: object) -> bytes:
         (GA, {"colour": "red"}, "unknown_parameter", "colour"),
         (GA, {"session": 5}, "invalid_type", "session"),
         (GA, {"session": {"model": "m"}}, "missing_required_parameter", "session.type"),
+        (GA, {"session": {"type": "translation"}}, "invalid_value", "session.type"),
         (
             GA,
             {"session": {"type": "realtime", "voice": "a"}},

@@ -290,6 +290,12 @@ def test_a_refusal_has_the_server_s_message(program: Program, status: str, code:
     assert len(ran.err.splitlines()) == 2
 
 
+def test_a_refusal_names_the_key(program: Program) -> None:
+    with background(Server(answer("401 Unauthorized", WHY)).serving) as url:
+        ran = minted(program, url)
+    assert ran.hint == "check OPENAI_API_KEY"
+
+
 def test_a_traceback_does_not_show_the_key(program: Program) -> None:
     program.environ["RTCHAT_DEBUG"] = "1"
     with background(Server(answer("401 Unauthorized", WHY)).serving) as url:

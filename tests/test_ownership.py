@@ -10,13 +10,24 @@ from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.ownership import MAX_HELD, OWNER_WAIT, Ownership
 from rtchat.core.question import Question
-from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, ToolOutput
+from rtchat.core.values import (
+    Channel,
+    Item,
+    Message,
+    Options,
+    Part,
+    RemoteCall,
+    Status,
+    ToolCall,
+    ToolOutput,
+)
 from tests.units import sent, shown
 
 QUESTION = Question(1, "hi")
 WAIT = fx.SetTimer(ev.Timer.OWNER, OWNER_WAIT)
 OWNER = ev.TimerFired(ev.Timer.OWNER)
 CONFIRMED = ev.ItemAdded(QUESTION.item)
+REMOTE = RemoteCall("docs", "search", "{}", "found", id="m1")
 BUSY = "conversation_already_has_active_response"
 
 
@@ -159,6 +170,29 @@ def test_the_second_response_is_the_reply_if_there_are_two() -> None:
     assert session.shows(*greeting()) == []
     assert session.shows(ev.ReplyStarted("r")) == [notices.unrequested_reply("Welcome.").update]
     assert texts(session.shows(delta("Hello.", "r"), OWNER)) == ["Hello."]
+
+
+@pytest.mark.parametrize("items", [(REMOTE,), ()])
+def test_a_response_of_calls_that_the_server_made_is_continued_by_the_second(
+    items: tuple[Item, ...],
+) -> None:
+    session = Session()
+    made = ev.OutputDone("r1", 0, REMOTE)
+    over = ev.ReplyEnded("r1", Status.COMPLETED, items=items)
+    assert session.shows(ev.ReplyStarted("r1"), made, over) == []
+    updates = session.shows(*answer("r2"))
+    assert texts(updates) == ["Hello."]
+    assert isinstance(updates[-1], fx.ReplyOver)
+    assert updates[-1].remote_calls == (REMOTE,)
+
+
+def test_a_greeting_with_a_call_that_the_server_made_is_not_the_answer() -> None:
+    session = Session()
+    made = ev.OutputDone("g", 0, REMOTE)
+    assert session.shows(ev.ReplyStarted("g"), made, delta("Welcome.", "g"), ended("g")) == []
+    updates = session.shows(*answer("r"), OWNER)
+    assert updates[0] == notices.unrequested_reply("Welcome.").update
+    assert texts(updates) == ["Hello."]
 
 
 def test_a_response_with_another_mark_is_not_the_reply() -> None:

@@ -37,6 +37,23 @@ def test_a_call_is_shown_when_it_begins_and_when_it_is_over() -> None:
     assert calls.all == [CALL]
 
 
+def test_a_call_is_shown_with_its_arguments_though_they_follow_its_beginning() -> None:
+    calls = RemoteCalls()
+    calls.describe(ANNOUNCED)
+    assert calls.update(ev.RemoteCallUpdate("m1", STARTED)) == []
+    (began,) = shown(calls.update(ev.RemoteCallUpdate("m1", arguments=CALL.arguments)))
+    assert isinstance(began, fx.ToolBegan)
+    assert began.call.arguments == CALL.arguments
+    assert calls.update(ev.RemoteCallUpdate("m1", DONE)) == []
+
+
+def test_a_call_without_arguments_is_shown_when_it_is_over() -> None:
+    calls = RemoteCalls()
+    calls.describe(ANNOUNCED)
+    assert calls.update(ev.RemoteCallUpdate("m1", STARTED)) == []
+    assert kinds(calls.end(ANNOUNCED)) == [fx.ToolBegan, fx.ToolEnded]
+
+
 def test_a_call_that_is_only_an_item_is_shown_as_well() -> None:
     assert kinds(RemoteCalls().end(CALL)) == [fx.ToolBegan, fx.ToolEnded]
 
@@ -92,7 +109,8 @@ def test_the_calls_of_a_turn_are_in_its_result_and_saved() -> None:
     question = units.asked()
     units.replies.started(ev.ReplyStarted("r1"))
     units.replies.item_event(ev.OutputAdded("r1", 0, ANNOUNCED))
-    assert shown(units.replies.item_event(ev.RemoteCallUpdate("m1", STARTED)))
+    update = ev.RemoteCallUpdate("m1", STARTED, CALL.arguments)
+    assert shown(units.replies.item_event(update))
     units.replies.item_event(ev.OutputDone("r1", 0, CALL))
     outputs = units.turns.end(Status.COMPLETED)
     (over,) = (update for update in shown(outputs) if isinstance(update, fx.ReplyOver))

@@ -258,7 +258,7 @@ def test_a_failed_transcription_is_shown() -> None:
     play = talking(OPEN_MICROPHONE).skip(
         *SPOKEN_TURN, AudioCommitted("u1"), ReplyStarted("r1"), text_delta("No")
     )
-    why = notices.transcription_failed("noise", "warning")
+    why = notices.transcription_failed("noise", "", "warning")
     assert after(play, TranscriptionFailed("u1", "noise")) == [why, Show(TextArrived("No"))]
 
 

@@ -56,6 +56,7 @@ from rtchat.core.events import (
     TranscriptionFailed,
     Unknown,
 )
+from rtchat.core.finished_turns import NOT_COMPLETE
 from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import ORDER_WAIT
 from rtchat.core.transcription import CLEAR_WAIT, Transcription, TranscriptionSetup
@@ -329,8 +330,19 @@ def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
     effects = play.handle(*TURN, TranscriptionFailed("u1", "noise"))
     failed = Show(TurnTranscribed("u1", "", error="noise"))
-    assert effects == [notices.transcription_failed("noise"), failed]
+    assert effects == [notices.transcription_failed("noise", ""), failed]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
+
+
+def test_a_turn_that_is_not_complete_at_the_end_is_reported() -> None:
+    play = Driver()
+    play.handle(*TURN, transcript_delta("Half a "), AudioCommitted("u2"))
+    turns = [
+        effect.update
+        for effect in play.handle(TimerFired(Timer.STALL))
+        if isinstance(effect, Show) and isinstance(effect.update, TurnTranscribed)
+    ]
+    assert turns == [TurnTranscribed("u1", "Half a ", error=NOT_COMPLETE)]
 
 
 def test_a_server_error_is_reported_and_sets_the_exit_code() -> None:

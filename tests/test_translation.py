@@ -220,7 +220,22 @@ def test_a_refused_language_ends_the_session() -> None:
     play.handle(Started(), ConnectionOpened(), CREATED)
     over, code = play.ending(ServerProblem("No such language.", param="session.audio"))
     assert over.problem is not None
+    assert "--to" in over.problem.hint
     assert code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "event", [ServerProblem("No.", code="invalid_api_key"), TimerFired(Timer.STALL)]
+)
+def test_a_problem_of_the_server_names_the_session_and_the_key(
+    event: ServerProblem | TimerFired,
+) -> None:
+    play = Driver(key_hint="check LAB_KEY")
+    over, _ = play.ending(event)
+    assert over.problem is not None
+    assert over.problem.ids == "session s"
+    if isinstance(event, ServerProblem):
+        assert over.problem.hint == "check LAB_KEY"
 
 
 @pytest.mark.parametrize(("dialect", "is_accepted"), [(Dialect.GA, False), (None, True)])

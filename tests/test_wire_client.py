@@ -34,6 +34,7 @@ from rtchat.core.events import (
     ReplyEnded,
     ReplyStarted,
     ServerEvent,
+    ServerProblem,
     SessionCreated,
     Unknown,
 )
@@ -45,6 +46,7 @@ from rtchat.core.values import (
     Channel,
     Dialect,
     Item,
+    JsonObject,
     Message,
     Options,
     OtherItem,
@@ -340,6 +342,7 @@ def test_a_frame_is_read_without_loss(data: Json) -> None:
         (b'{"detail": "Not authenticated"}', "Not authenticated"),
         (b'{"detail": {"message": "x"}}', "x"),
         (b'{"detail": [{"msg": "x"}, {"msg": "y"}, {}]}', "x; y"),
+        (b'{"error": {"message": "<html><title>502</title>"}}', "502"),
         (b"[1]", "[1]"),
         (b"<html>", ""),
         (b"<!DOCTYPE html><TITLE>502 Bad&nbsp;Gateway</TITLE>", "502 Bad Gateway"),
@@ -351,6 +354,27 @@ def test_a_frame_is_read_without_loss(data: Json) -> None:
 )
 def test_the_message_of_an_http_error_body(body: bytes, words: str) -> None:
     assert read_error_body(body) == words
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"error": {"message": "<html><head><title>504 Time-out</title></head></html>"}},
+        {"error": "<!DOCTYPE html><h1>504 Time-out</h1>"},
+        {"message": "<html><body><h1>504\nTime-out</h1>"},
+        {"detail": {"message": "<html><title>504 Time-out</title>"}},
+    ],
+)
+def test_the_message_of_an_event_is_the_title_of_a_page(error: JsonObject) -> None:
+    (problem,) = decode({"type": "error", **error})
+    assert isinstance(problem, ServerProblem)
+    assert problem.message == "504 Time-out"
+
+
+def test_a_page_without_a_title_is_shown_as_it_is() -> None:
+    (problem,) = decode({"type": "error", "error": {"message": "<html>no"}})
+    assert isinstance(problem, ServerProblem)
+    assert problem.message == "<html>no"
 
 
 # -------------------------------------------------------------------------------------- recordings

@@ -249,7 +249,7 @@ def connect(
     *,
     url: str = OPENAI_URL,
     api_key: str | None = None,
-    headers: Iterable[tuple[str, str]] = (),
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     auth: Auth = "header",
     beta: bool = False,
     insecure: bool = False,
@@ -262,7 +262,7 @@ def connect(
     """Connect: `async with rtchat.connect("gpt-realtime-2.1") as rt:`.
 
     Without `api_key`, the environment variable OPENAI_API_KEY is sent, but only to OpenAI; an empty
-    `api_key` means no key. `headers` are pairs of a name and a value. `auth="subprotocol"` sends
+    `api_key` means no key. `headers` are a mapping or pairs. `auth="subprotocol"` sends
     the key as browsers do, for short-lived client secrets. `beta` requests the API from before May
     2026. `insecure` allows a key to be sent unencrypted to another machine. `ca_bundle` is a PEM
     file of the certificate authorities to trust instead of the system's; `ssl` is a TLS context to
@@ -276,8 +276,9 @@ def connect(
         ConnectError: on entering the block, if the connection fails.
     """
     key = _default_key(url) if api_key is None else api_key
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
     where = endpoint(
-        model, url=url, api_key=key, headers=headers, auth=auth, beta=beta, insecure=insecure
+        model, url=url, api_key=key, headers=pairs, auth=auth, beta=beta, insecure=insecure
     )
     if ssl is not None and ca_bundle is not None:
         raise UsageError("ssl and ca_bundle cannot be used together", hint="use one of them")

@@ -23,6 +23,8 @@ from rtchat.core.events import Timer
 from rtchat.core.values import Channel, Message, Options
 
 _TIMERS = frozenset({Timer.STALL, Timer.OVERDUE, Timer.OWNER, Timer.LIMIT})
+MAX_WAIT = 1.0
+"""The maximum time in seconds before a caller looks at the timers again."""
 MAX_IDS = 100
 """The maximum number of event ids that are kept."""
 Unsent: TypeAlias = tuple[str, fx.Command]
@@ -66,6 +68,10 @@ class TextReplies:
         self._current: TextReply | None = None
         self._is_asking = False
         """Whether the next message to send is the question and not an earlier item."""
+        self._last_id = ""
+        """The id of the last response."""
+        self._stale: deque[str] = deque(maxlen=MAX_IDS)
+        """The ids of the responses that the server did not end."""
         self._ids: deque[str] = deque(maxlen=MAX_IDS)
         """The event ids of the last commands, to recognise their errors."""
         self._inbox: deque[ev.Event] = deque()
@@ -109,6 +115,8 @@ class TextReplies:
                 self._handle(event)
 
     def _concerns_reply(self, event: ev.ServerEvent) -> bool:
+        if isinstance(event, ev.ResponseEvent) and event.response_id in filter(None, self._stale):
+            return False
         if isinstance(event, ev.ServerProblem):
             return not event.event_id or self.is_own(event.event_id)
         if isinstance(event, ev.Delta | ev.ChannelDone):
@@ -131,20 +139,24 @@ class TextReplies:
             self.lost(replace(lost, retry=ev.Retry.NEVER))
 
     def restored(self) -> None:
-        """The connection was restored, and the session with it."""
+        """The connection was restored, and the session with it. Its responses may have the same
+        ids."""
+        self._stale.clear()
+        self._last_id = ""
         self._handle(ev.TimerFired(Timer.RETRY))
 
     # -------------------------------------------------------------------------------------- timers
 
     @contextmanager
-    def waiting(self) -> Iterator[float | None]:
-        """A context in which a caller waits. Yields the seconds until a timer is due, or None."""
+    def waiting(self) -> Iterator[float]:
+        """A context in which a caller waits. Yields the seconds until it must look at the timers
+        again: when one is due or earlier, as a reply that is stopped meanwhile sets one."""
         if not self._waiters:
             self._waiting_since = asyncio.get_running_loop().time()
         self._waiters += 1
         try:
             due = min(self._timers.values(), default=None)
-            yield None if due is None else max(0.0, due - self._now())
+            yield MAX_WAIT if due is None else min(MAX_WAIT, max(0.0, due - self._now()))
         finally:
             self._fire_due()
             now = self._now()
@@ -180,6 +192,7 @@ class TextReplies:
                 self._is_asking = True
             case fx.Show(fx.ReplyOver() as over) if self._current is not None:
                 self._current.over, self._current = over, None
+                self._last_id = over.response_id or ""
             case fx.Send(event_id, command):
                 self._send(event_id, command)
             case fx.SetTimer(timer, seconds) if timer in _TIMERS:
@@ -187,7 +200,9 @@ class TextReplies:
             case fx.ClearTimer(timer):
                 self._timers.pop(timer, None)
             case fx.Connect():
-                # All sessions of the conversation use the program's connection.
+                # All sessions of the conversation use the program's connection, so more of the last
+                # reply may arrive.
+                self._stale.append(self._last_id)
                 self._inbox.extend(
                     (ev.ConnectionOpened(), ev.SessionCreated("", ""), ev.SessionUpdated("", ""))
                 )

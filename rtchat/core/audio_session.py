@@ -52,6 +52,9 @@ class AudioSession(ABC):
     server, 0 for none. `resumes` is whether another session can continue after a lost connection.
     """
 
+    SETTINGS_HINT = server_errors.SETTINGS_HINT
+    """What to do if the server refuses the settings."""
+
     def __init__(self, setup: AudioSetup, *, output_rate: int = 0, resumes: bool = True) -> None:
         self._model = setup.model
         self._timeouts = setup.timeouts
@@ -189,9 +192,9 @@ class AudioSession(ABC):
 
     def _problem(self, error: ev.ServerProblem) -> None:
         if self._connection.phase in (Phase.CONNECTING, Phase.CONFIGURING):
-            self._finish(server_errors.refused_settings(error))
+            self._fail(server_errors.refused_settings(error, self.SETTINGS_HINT))
         elif server_errors.is_fatal(error) or error.code == server_errors.NO_AUDIO_SUPPORT:
-            self._finish(server_errors.of_error(error))
+            self._fail(server_errors.of_error(error))
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
             self._exit = ExitCode.REPLY
             level: fx.Level = "detail" if error.message == self._last_error else "error"
@@ -210,7 +213,7 @@ class AudioSession(ABC):
                 self._do(fx.Disconnect())
                 is_ready = self._connection.is_ready
                 seconds = self._timeouts.reply if is_ready else self._timeouts.start
-                self._finish(server_errors.no_response(seconds))
+                self._fail(server_errors.no_response(seconds))
             case _:
                 pass
 
@@ -276,6 +279,10 @@ class AudioSession(ABC):
     def _leave(self, exit_code: ExitCode) -> None:
         self._over(Status.CANCELLED, None, is_needed=False)
         self._stop(exit_code)
+
+    def _fail(self, problem: Problem) -> None:
+        """End the session because of a problem of the server."""
+        self._finish(self._connection.identify(problem))
 
     def _finish(self, problem: Problem | None) -> None:
         """End the session, because of a problem if there is one."""

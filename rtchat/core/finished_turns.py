@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rtchat.core.effects import TurnTranscribed
+
+NOT_COMPLETE = "the transcript is not complete"
+"""The error of a turn whose transcript did not become complete."""
 
 
 class FinishedTurns:
@@ -29,9 +34,13 @@ class FinishedTurns:
         self._turns.pop(item_id, None)
         return self._take()
 
-    def end(self) -> list[TurnTranscribed]:
-        """Stop waiting for all turns."""
-        turns = [turn for turn in self._turns.values() if turn is not None]
+    def end(self, partial: Mapping[str, str]) -> list[TurnTranscribed]:
+        """Stop waiting for all turns. `partial` has the words recognised of incomplete ones."""
+        turns = [
+            turn or TurnTranscribed(item_id, partial[item_id], error=NOT_COMPLETE)
+            for item_id, turn in self._turns.items()
+            if turn is not None or partial.get(item_id)
+        ]
         self._turns.clear()
         return turns
 

@@ -154,9 +154,9 @@ RECORDING_DISCARDED = notice("info", "the recording was discarded")
 IGNORED_TURN = notice("detail", "ignored a turn that the server began without audio")
 
 
-def transcription_failed(message: str, level: Level = "error") -> Show:
+def transcription_failed(message: str, ids: str, level: Level = "error") -> Show:
     """The server could not transcribe speech."""
-    return notice(level, f"the transcription failed: {message}")
+    return Show(Notice(level, f"the transcription failed: {message}", ids=ids))
 
 
 def invalid_audio(why: str, level: Level) -> Show:

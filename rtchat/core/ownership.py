@@ -9,7 +9,7 @@ from rtchat.core.reply import Reply
 from rtchat.core.server_errors import refuses_metadata
 from rtchat.core.signals import HeldEvent, HeldEvents, Output
 from rtchat.core.stale_responses import StaleResponses
-from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, ToolOutput
+from rtchat.core.values import ApprovalAnswer, Channel, Item, Message, RemoteCall, ToolOutput
 
 MAX_HELD = 256
 """The maximum number of events that are held."""
@@ -112,6 +112,18 @@ class Ownership:
     def holds_end(self) -> bool:
         """Whether the response whose events are held is over."""
         return any(isinstance(event, ev.ReplyEnded) for event in self._held)
+
+    @property
+    def continues(self) -> bool:
+        """Whether that response is over and has nothing but calls that the server has made: the
+        reply to the request, which another response continues."""
+        ends = [event for event in self._held if isinstance(event, ev.ReplyEnded)]
+        done = [event.item for event in self._held if isinstance(event, ev.OutputDone)]
+        items = [*done, *(item for end in ends for item in end.items)]
+        only_calls = items and all(isinstance(item, RemoteCall) for item in items)
+        return bool(ends and only_calls) and not any(
+            isinstance(event, ev.Delta) for event in self._held
+        )
 
     def hold(self, event: ev.ReplyStarted) -> SetTimer:
         """A response began: hold its events."""

@@ -14,8 +14,8 @@ MAX_CALLS = 1000
 
 
 class RemoteCalls:
-    """The calls of one turn. Each is shown once: when it begins, if the server reports that, and
-    when it is over."""
+    """The calls of one turn. Each is shown once: when it has begun and its arguments are known, if
+    the server reports that, and when it is over."""
 
     def __init__(self) -> None:
         self.all: list[RemoteCall] = []
@@ -24,6 +24,8 @@ class RemoteCalls:
         """The calls of the current reply that are over."""
         self._open: dict[str, RemoteCall] = {}
         """The calls of the current reply that are not over, by id."""
+        self._started: set[str] = set()
+        """The ids of the calls of the current reply that have begun."""
         self._begun: set[str] = set()
         """The ids of the calls whose beginning was shown."""
         self._failed: dict[str, None] = {}
@@ -38,6 +40,7 @@ class RemoteCalls:
         """Another reply follows."""
         self._in_reply.clear()
         self._open.clear()
+        self._started.clear()
         self._failed.clear()
 
     def describe(self, call: RemoteCall) -> None:
@@ -54,7 +57,10 @@ class RemoteCalls:
             return []
         if event.arguments:
             self._open[call.id] = call = replace(call, arguments=event.arguments)
-        return self._begin(call) if event.state is ev.RemoteState.STARTED else []
+        if event.state is ev.RemoteState.STARTED:
+            self._started.add(call.id)
+        is_known = call.id in self._started and call.arguments
+        return self._begin(call) if is_known else []
 
     def end(self, call: RemoteCall) -> list[fx.Effect]:
         """A call is over."""

@@ -107,7 +107,9 @@ class Replies:
         """The server began a reply."""
         self._usage.began(event.response_id)
         if self.ownership.is_holding:  # the reply cannot begin twice
-            return [*self.ownership.reject(), HeldEvents((event,))]
+            is_own = self.ownership.continues
+            held = self.ownership.accept() if is_own else self.ownership.reject()
+            return [*held, HeldEvents((event,))]
         turn = self.turn
         if self.phase is ReplyPhase.ENDING and self._is_cancel_due:
             self._is_cancel_due = False

@@ -70,13 +70,15 @@ def is_fatal(error: ServerProblem) -> bool:
     return code in _CODES and code != LIMITED
 
 
-def refused_settings(error: ServerProblem) -> Problem:
+SETTINGS_HINT = "remove that setting, or set the server's dialect with --dialect"
+
+
+def refused_settings(error: ServerProblem, hint: str = SETTINGS_HINT) -> Problem:
     """The server refused the `session.update`; `param` is the name of the field."""
     code = _code(error)
     if code in _CODES:
         return of_error(error)
     field = error.param or "the settings"
-    hint = "remove that setting, or set the server's dialect with --dialect"
     return Problem(ExitCode.USAGE, f"the server refused {field}: {error.message}", hint, code)
 
 

@@ -192,7 +192,9 @@ class SpokenTurns:
 
     def transcription_failed(self, event: ev.TranscriptionFailed) -> list[Output]:
         """There will be no transcript."""
-        warning = notices.transcription_failed(event.message, "warning")
+        warning = notices.transcription_failed(
+            event.message, self._connection.session.ids(), "warning"
+        )
         return [warning, *self.transcribed(event.item_id, "", is_known=False)]
 
     # ------------------------------------------------------------------------------------ playback

@@ -49,6 +49,11 @@ class TranscriptLines:
         texts = (self._pieces_of(item_id) for item_id in self._places if item_id in self._pieces)
         return "\n".join(text for text in texts if text)
 
+    @property
+    def unfinished(self) -> dict[str, str]:
+        """The words recognised so far of each turn that is not complete."""
+        return {item_id: self._pieces_of(item_id) for item_id in self._pieces}
+
     def add_partial(self, item_id: str, delta: Delta) -> None:
         """Add a piece of what was recognised of a turn so far. It becomes part of the text only if
         the turn has no final transcript."""

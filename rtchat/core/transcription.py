@@ -64,7 +64,7 @@ class Transcription(AudioSession):
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
                 self._transcript_done(event)
             case ev.TranscriptionFailed(item_id, message):
-                self._do(notices.transcription_failed(message))
+                self._do(notices.transcription_failed(message, self._connection.session.ids()))
                 self._exit = ExitCode.REPLY
                 item_id = self._pending.own_id(item_id)
                 self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=message)))
@@ -176,7 +176,7 @@ class Transcription(AudioSession):
         return self._text.all
 
     def _end_lines(self) -> None:
-        self._show(self._turns.end())
+        self._show(self._turns.end(self._text.unfinished))
         self._show_text(self._text.end_connection())
 
     def _show(self, turns: Iterable[fx.TurnTranscribed]) -> None:

@@ -59,6 +59,8 @@ class Translation(AudioSession):
         """The event id of the command that ends the session."""
         self._is_close_refused = False
 
+    SETTINGS_HINT = "check --to and --set"
+
     def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
         is_suitable = session.dialect in (None, Dialect.TRANSLATION)
         return None if is_suitable else server_errors.no_translation()

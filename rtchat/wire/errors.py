@@ -18,7 +18,7 @@ def error_object(data: JsonObject) -> JsonObject:
     `error`, `message` or `detail`."""
     error = data.get("error")
     if isinstance(error, dict):
-        return error if _text(error.get("message")) else {**error, **_message_of(error)}
+        return {**error, **_message_of(error)}
     if message := _text(error):
         return {"message": message}
     return _message_of(data)
@@ -30,7 +30,15 @@ def _message_of(data: JsonObject) -> JsonObject:
 
 
 def _text(value: object) -> str:
-    return whole_characters(value) if isinstance(value, str) else ""
+    return _readable(whole_characters(value)) if isinstance(value, str) else ""
+
+
+def _readable(text: str) -> str:
+    """The text, or the title or first heading if it is an HTML page."""
+    if not _IS_HTML.match(text):
+        return text
+    title = _TITLE.search(text)
+    return " ".join(unescape(title[2]).split()) if title else ""
 
 
 def _detail(value: object) -> str:
@@ -42,16 +50,12 @@ def _detail(value: object) -> str:
 
 
 def read_error_body(body: bytes) -> str:
-    """The message in the body of an HTTP error: that of a JSON object, the title or
-    first heading of an HTML page,
-    or the body itself."""
+    """The message in the body of an HTTP error: that of a JSON object, the title or first heading
+    of an HTML page, or the body itself."""
     text = body.decode(errors="replace")
-    if _IS_HTML.match(text):
-        title = _TITLE.search(text)
-        return " ".join(unescape(title[2]).split()) if title else ""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
-        return text
+        return _readable(text)
     message = error_object(data).get("message") if isinstance(data, dict) else None
     return message if isinstance(message, str) else text

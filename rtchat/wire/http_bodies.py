@@ -14,7 +14,7 @@ from rtchat.core.values import Dialect, JsonObject, Options, value
 from rtchat.wire import beta
 from rtchat.wire.client_events import INVALID_REQUEST, decode_command, read_request, without_nulls
 from rtchat.wire.fields import Fields
-from rtchat.wire.schema import EXPIRY, SECRET_REQUEST
+from rtchat.wire.schema import EXPIRY, SECRET_REQUEST, SESSION_TYPE
 from rtchat.wire.validators import FieldError
 
 
@@ -61,6 +61,7 @@ def _read_current(data: JsonObject) -> SecretRequest | ServerProblem:
     SECRET_REQUEST(data, "")
     fields = Fields(data, [])
     session = fields.fields("session").data or {"type": "realtime"}
+    SESSION_TYPE(session.get("type", "realtime"), "session.type")
     seconds = fields.fields("expires_after").integer("seconds") or _SECONDS
     transcribes = session.get("type") == "transcription"
     event = {"type": "session.update", "session": session}

@@ -300,5 +300,7 @@ EXPIRY = record(
     {}, {"anchor": one_of("created_at"), "seconds": number(*SECRET_SECONDS, whole=True)}
 )
 """The schema of the lifetime of a client secret."""
+SESSION_TYPE = one_of("realtime", "transcription")
+"""The schema of the type of the sessions that a client secret opens."""
 SECRET_REQUEST = record({}, {"expires_after": EXPIRY, "session": json_object})
 """The schema of a request for a client secret, without that of its session."""
