@@ -316,6 +316,14 @@ def test_the_key_of_the_environment_is_sent_only_to_openai(monkeypatch: pytest.M
         rtchat.connect(url="ws://[/")
 
 
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_time_out_is_positive(seconds: float) -> None:
+    with pytest.raises(rtchat.UsageError):
+        rtchat.connect("m", api_key="k", timeout=seconds)
+    with pytest.raises(rtchat.UsageError):
+        rtchat.connect("m", api_key="k", open_timeout=seconds)
+
+
 def test_a_key_over_a_network_unencrypted() -> None:
     with pytest.raises(rtchat.UsageError, match="refusing to send a key"):
         rtchat.connect(url="ws://192.0.2.1/", api_key="mine")

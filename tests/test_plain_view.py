@@ -105,7 +105,7 @@ def test_the_ids_that_support_asks_for() -> None:
             status.show(update)
     assert shown[False].getvalue().splitlines() == [*errors, "hint: try"]
     assert shown[True].getvalue().splitlines() == [
-        f"rtchat {__version__} · m-2026 (asked for m) · connected in 0.31 s · /help",
+        f"rtchat {__version__} · m-2026 (asked for m) · connected in 0.31 s",
         "session sess_1 at wss://a.example/v1/realtime",
         *errors,
         "hint: try",
@@ -167,7 +167,7 @@ _NORMAL = [
 ]
 _VERBOSE = [
     "connecting to m",
-    f"rtchat {__version__} · m · connected in 0.31 s · /help",
+    f"rtchat {__version__} · m · connected in 0.31 s",
     *_NORMAL[:8],
     "a detail",
     *_NORMAL[8:],

@@ -282,6 +282,8 @@ def connect(
     )
     if ssl is not None and ca_bundle is not None:
         raise UsageError("ssl and ca_bundle cannot be used together", hint="use one of them")
+    if not (open_timeout > 0 and timeout > 0):
+        raise UsageError("a time-out is not positive", hint="use a number of seconds above 0")
     if ssl is None:
         environ = os.environ if where.is_encrypted else {}
         ssl = tls_context(None if ca_bundle is None else Path(ca_bundle), environ)

@@ -39,12 +39,16 @@ _MAX_SHOWN = 200
 
 def greeting(ready: Ready) -> str:
     """The first line of a conversation."""
+    return _SEPARATOR.join((connected(ready), "/help"))
+
+
+def connected(ready: Ready) -> str:
+    """The program, the model, and how long connecting took."""
     return _SEPARATOR.join(
         (
             f"rtchat {__version__}",
             on_a_line(model_names(ready.model, ready.session.model)),
             f"connected in {ready.seconds:.2f} s",
-            "/help",
         )
     )
 

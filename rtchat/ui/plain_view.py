@@ -48,7 +48,7 @@ class StatusWriter(View):
                 elif self._banner:
                     self._info(messages.greeting(update))
                 else:
-                    self._detail(messages.greeting(update))
+                    self._detail(messages.connected(update))
                 self._detail(messages.session(update.session))
                 self._was_ready = True
             case fx.Waiting():
