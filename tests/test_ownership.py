@@ -10,6 +10,7 @@ from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.ownership import MAX_HELD, OWNER_WAIT, Ownership
 from rtchat.core.question import Question
+from rtchat.core.signals import HeldEvents
 from rtchat.core.values import (
     Channel,
     Item,
@@ -344,3 +345,12 @@ def test_a_long_response_is_not_held_for_long() -> None:
     session = Session()
     assert session.shows(ev.ReplyStarted("r"), *[delta("x", "r")] * (MAX_HELD - 2)) == []
     assert texts(session.shows(delta("x", "r"))) == ["x"] * (MAX_HELD - 1)
+
+
+def test_a_request_after_nothing_was_sent_leaves_the_held_events() -> None:
+    ownership = Ownership()
+    ownership.requested("rtchat_3", QUESTION.item)
+    started = ev.ReplyStarted("r")
+    ownership.hold(started)
+    ownership.requested("rtchat_4", None)
+    assert ownership.accept()[-1] == HeldEvents((started,))

@@ -93,3 +93,8 @@ def test_control_characters_are_escaped_in_json(text: str, written: str) -> None
 )
 def test_a_sentence_ends_with_one_mark(text: str, written: str) -> None:
     assert sentence(text) == written
+
+
+def test_more_characters_than_are_cached_are_shown() -> None:
+    text = "".join(map(chr, range(0x4E00, 0x9FFF)))
+    assert visible(text) == text

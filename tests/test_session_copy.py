@@ -166,6 +166,7 @@ def test_items_that_the_server_made() -> None:
             "transcript": "",
         },
         added({"type": "mcp_list_tools", "id": "m", "server_label": "x", "tools": []}),
+        added({"type": "mcp_approval_request", "id": "p", "name": "f", "arguments": "{}"}),
         created(),
         added(call | {"arguments": "", "status": "in_progress"}),
         output(call | {"status": "completed"}),

@@ -248,3 +248,10 @@ def test_where_no_session_can_be_had_nobody_listens() -> None:
     muted = fx.MicrophoneStatus(is_on=False, push_to_talk=False)
     assert shown(units.spoken.fail()) == [muted]
     assert units.spoken.fail() == []
+
+
+def test_the_transcript_of_a_question_that_is_not_saved_is_not_saved_either() -> None:
+    units = ready()
+    question = units.log.enter("", audio=bytes(2))
+    assert list(units.log.add_transcript(question, "hi")) == []
+    assert question.transcript == "hi"

@@ -152,3 +152,10 @@ def test_calls_are_taken_from_the_end() -> None:
     first, second = ToolCall("now", "c1", "{}"), ToolCall("then", "c2", "{}")
     calls.finish([first, Message("assistant", (Part("text", "One moment."),)), second])
     assert calls.made == [first, second]
+
+
+def test_no_more_calls_than_the_limit_are_described() -> None:
+    calls = ReplyCalls(TurnLimits(calls=1))
+    for number in range(2):
+        calls.describe(ToolCall("clock", f"c{number}", "", f"i{number}"))
+    assert calls.exceeded == "max_tool_calls"

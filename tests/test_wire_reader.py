@@ -147,6 +147,19 @@ def test_keys_in_json_escapes_are_redacted() -> None:
     }
 
 
+def test_the_words_of_the_user_stay_held_back_at_the_end_of_a_reply() -> None:
+    events = EventRedactor(REDACTOR)
+    heard: dict[str, object] = {
+        "type": "conversation.item.input_audio_transcription.delta",
+        "item_id": "u",
+        "delta": f"it is {KEY[:5]}",
+    }
+    events.redact(json.dumps(heard), heard)
+    assert list(events.end(replies_only=True)) == []
+    (rest,) = events.end()
+    assert rest["delta"] == KEY[:5]
+
+
 def test_without_keys_events_are_unchanged() -> None:
     event = delta("sk-\\u0061 % &")
     events = EventRedactor(Redactor())

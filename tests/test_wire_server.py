@@ -304,7 +304,16 @@ def test_an_event_survives_a_round_trip_in_beta(event: Any, event_id: str) -> No
 _ARGUMENTS = events.ChannelDone(Channel.ARGUMENTS, "{}", "r", "i")
 
 
-@pytest.mark.parametrize("event", [events.Other("ping"), events.Unknown("x", "why"), _ARGUMENTS])
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.Other("ping"),
+        events.Unknown("x", "why"),
+        events.RemoteCallUpdate("i"),
+        events.ToolListing("i"),
+        _ARGUMENTS,
+    ],
+)
 def test_events_that_a_server_does_not_send_are_not_encoded(event: events.ServerEvent) -> None:
     assert encode_event(event, "e") is None
 

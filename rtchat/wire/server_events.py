@@ -158,6 +158,8 @@ def _part(event: ev.PartAdded | ev.PartDone) -> JsonObject:
             return write_part(event.part, "assistant") | transcript | {"type": "audio"}
         case "image":
             return write_part(event.part, "user")
+        case _:
+            assert_never(event.part.kind)
 
 
 _STREAMS = {
