@@ -8,6 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core import signals as sg
+from rtchat.core.conversation import Conversation
 from rtchat.core.echo import MAX_ECHOES
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
@@ -18,7 +19,8 @@ from rtchat.core.replies import ReplyPhase
 from rtchat.core.reply_audio import MAX_PLAYED
 from rtchat.core.signals import Output
 from rtchat.core.speech_input import MAX_EXTRA_TURNS, SpeechOptions
-from rtchat.core.values import BYTES_A_MS, Channel, Status, Usage
+from rtchat.core.values import BYTES_A_MS, Channel, Message, Part, Status, Usage
+from tests.playbook import Playbook
 from tests.units import TEXT, Units, made, ready, sent, shown
 
 KEY = SpeechOptions(speaks=True, has_microphone=True)
@@ -112,6 +114,31 @@ def test_a_turn_that_the_server_ended_is_a_question_and_a_reply_is_due() -> None
     assert sent(spoken(units)) == []
     assert current(units).audio == ms(500)
     assert units.replies.phase is ReplyPhase.ASKED
+
+
+def test_a_reply_to_speech_whose_end_was_not_confirmed_is_its_reply() -> None:
+    play = Playbook(Conversation("m", TEXT, speech=OPEN))
+    play.skip(
+        ev.Started(),
+        ev.ConnectionOpened(),
+        ev.SessionCreated("s", "m"),
+        ev.SessionUpdated("s", "m"),
+        ev.AudioCaptured(ms(500)),
+        ev.SpeechStarted("u1", 0),
+        ev.SpeechStopped("u1", 500),
+    )
+    updates = shown(play.handle(ev.ReplyStarted("r1")))
+    assert [update for update in updates if isinstance(update, fx.QuestionAsked)] == [
+        fx.QuestionAsked("", "m", spoken=True)
+    ]
+    assert play.handle(ev.AudioCommitted("u1")) == []  # late
+    done = ev.ReplyEnded(
+        "r1", Status.COMPLETED, items=(Message("assistant", (Part("text", "Noon."),)),)
+    )
+    heard = ev.ChannelDone(Channel.INPUT_TRANSCRIPT, "When?", item_id="u1")
+    updates = shown([*play.handle(heard), *play.handle(done)])
+    assert fx.UserTranscript("When?") in updates
+    assert fx.TextArrived("Noon.") in updates
 
 
 def test_a_turn_that_the_server_reports_twice_is_one() -> None:

@@ -248,6 +248,8 @@ class Conversation:
                 return (output for event in events for output in self._route(event))
             case sg.RenewalDue() | sg.ReplyStopped():
                 return self._queue.next()
+            case sg.UnrequestedReply(response_id) if self._shared.speech.has_stopped:
+                return self._reply_to_speech(response_id)
             case sg.UnrequestedReply(response_id):
                 return self._raw.unrequested_reply(response_id)
             case sg.CallsRequested(ended):
@@ -269,6 +271,11 @@ class Conversation:
         yield from self._turns.session_ready()
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
+
+    def _reply_to_speech(self, response_id: str) -> Iterable[Output]:
+        """The server replies to speech, although it did not say that the turn is over."""
+        yield from self._spoken.committed("")
+        yield from self._replies.started(ev.ReplyStarted(response_id))
 
     def _session_closed(self) -> Iterable[Output]:
         yield from self._spoken.session_closed()

@@ -109,6 +109,11 @@ class SpeechInput:
         """Whether the user is in the middle of a turn."""
         return self._start_ms is not None
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the user has stopped speaking, but the server has not ended the turn."""
+        return self.listens and self.is_speaking and self._end_ms is not None
+
     def captured(self, audio: bytes, *, has_session: bool) -> AppendAudio | None:
         """Take the next audio from the microphone; return the command that sends it, if any."""
         if not self.is_available:

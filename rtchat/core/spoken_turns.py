@@ -131,7 +131,7 @@ class SpokenTurns:
         if item_id and item_id in self._queue.item_ids:
             return []  # a repeated event
         self._usage.began(item_id)
-        if not self._speech.listens:
+        if not self._speech.listens or self._is_late(item_id):
             return self._set_item_id(item_id)
         if not self._speech.is_turn():
             return [notices.IGNORED_TURN]
@@ -144,11 +144,18 @@ class SpokenTurns:
         question.in_session = True  # and is answered after the current turn
         return self._queue.say(question)
 
+    def _is_late(self, item_id: str) -> bool:
+        """Whether the server has already begun to reply to the audio."""
+        turn = self._turns.current
+        is_unnamed = turn is not None and turn.question.is_spoken and not turn.question.item_id
+        return bool(item_id) and is_unnamed and not self._speech.is_speaking
+
     def _set_item_id(self, item_id: str) -> list[Output]:
         turn = self._turns.current
         if turn is None or not turn.question.is_spoken or turn.question.item_id:
             return []
         turn.question.item_id = item_id
+        self._speech.awaiting_transcript.pop("", None)
         self._await_transcript(turn.question)
         return self._replies.ownership.confirmed(turn.question.item)
 
