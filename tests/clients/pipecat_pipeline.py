@@ -76,6 +76,13 @@ class Seen(FrameProcessor):
             frames.append(await self.frames.get())
         return frames
 
+    async def says(self, text: str) -> None:
+        """Wait for this text, so that none of it arrives later."""
+        said = ""
+        while text not in said:
+            frame = (await self.until(LLMTextFrame))[-1]
+            said += frame.text if isinstance(frame, LLMTextFrame) else ""
+
     async def answer(self) -> str:
         """The text of the next response with text."""
         text = ""
@@ -146,7 +153,7 @@ async def text() -> None:
 async def interrupted() -> None:
     """An answer that the program stops, and a question after it, which is spoken."""
     async with talking("something long", audio=hearing(turn_detection=False)) as (worker, _, seen):
-        await seen.until(TTSAudioRawFrame)
+        await seen.says("it does not end")
         await worker.queue_frame(InterruptionFrame())
         await seen.until(LLMFullResponseEndFrame)
         say(interrupted=True)
@@ -165,7 +172,7 @@ async def spoken() -> None:
         say(audio=sum(len(frame.audio) for frame in frames if isinstance(frame, TTSAudioRawFrame)))
         say(text="".join(frame.text for frame in frames if isinstance(frame, LLMTextFrame)))
         await worker.queue_frames(speech())
-        await seen.until(TTSAudioRawFrame)
+        await seen.says("it does not end")
         await worker.queue_frames(speech())
         await seen.until(LLMFullResponseEndFrame)
         say(interrupted=True)
