@@ -212,6 +212,15 @@ def test_several_questions_wait_for_the_new_session() -> None:
     assert asyncio.run(run()) == ["Fine."] * 3
 
 
+@pytest.mark.full
+def test_a_question_waits_for_a_restoration_of_several_seconds() -> None:
+    async def run() -> str:
+        async with connected(Server((END,), (END,), (END,))) as rt:
+            return await whole(rt, "One?")
+
+    assert asyncio.run(run()) == "Fine."
+
+
 def test_sending_restores_the_connection() -> None:
     async def run() -> None:
         server = Server()

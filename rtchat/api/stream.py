@@ -150,26 +150,29 @@ class EventStream:
 
     async def receive(self, reader: Reader, seconds: float | None) -> Received | None:
         """The next event. None if the reader may be ready without it, or if nothing has arrived for
-        `seconds`.
+        `seconds`, not counting the time to restore a lost connection.
 
         Raises:
             ConnectError: the connection is lost; `EndedError` if it was closed normally.
         """
         read = self._read_count
         try:
-            async with asyncio.timeout(seconds), self._reading:
+            async with asyncio.timeout(seconds) as limit, self._reading:
                 if reader.is_ready or self._read_count != read:  # by another reader
                     return None
                 self._read_count += 1
-                return await self._next()
+                return await self._next(limit)
         except TimeoutError:
             return None
 
-    async def _next(self) -> Received | None:
+    async def _next(self, limit: asyncio.Timeout) -> Received | None:
         """The next event; None if what has arrived is only for `text`, or nothing has."""
         if not self._unread:
             if self._lost is not None:
+                when = limit.when()
+                limit.reschedule(None)
                 await self._restore()
+                limit.reschedule(when)
             link = self.link
             frame = await link.receive()
             self._unread.extend(self._events.end() if frame is None else self._read(frame))
