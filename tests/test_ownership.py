@@ -8,7 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
-from rtchat.core.ownership import MAX_HELD, OWNER_WAIT, Ownership
+from rtchat.core.ownership import MAX_HELD, MAX_HELD_TEXT, OWNER_WAIT, Ownership
 from rtchat.core.question import Question
 from rtchat.core.signals import HeldEvents
 from rtchat.core.values import (
@@ -354,3 +354,11 @@ def test_a_request_after_nothing_was_sent_leaves_the_held_events() -> None:
     ownership.hold(started)
     ownership.requested("rtchat_4", None)
     assert ownership.accept()[-1] == HeldEvents((started,))
+
+
+def test_another_session_may_hold_as_much_as_the_first() -> None:
+    ownership = Ownership()
+    for _ in range(2):
+        ownership.hold(ev.ReplyStarted("r"))
+        assert ownership.receive(delta("x" * MAX_HELD_TEXT, "r")) == []
+        ownership.reset()

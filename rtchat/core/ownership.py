@@ -46,7 +46,7 @@ class Ownership:
         """Another session begins."""
         self._echoes, self._awaited = False, None
         self._confirms.clear()
-        self._held.clear()
+        self.release()
         self.unrequested.is_active = False
         self.stale.clear()
 
