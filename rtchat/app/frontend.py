@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import StringIO
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rtchat.ui.meter import Meters
-    from rtchat.ui.terminal import Screen
+
+
+_REFLOWING = (
+    *("TMUX", "VTE_VERSION", "KITTY_WINDOW_ID", "ITERM_SESSION_ID", "WT_SESSION"),
+    *("WEZTERM_PANE", "GHOSTTY_RESOURCES_DIR", "ALACRITTY_WINDOW_ID", "KONSOLE_VERSION"),
+)
+"""The variables that are set by terminals which wrap rows again."""
 
 
 def status_writer_of(settings: Settings, environment: Environment) -> StatusWriter:
@@ -133,15 +139,9 @@ def unechoed(terminal: int) -> Iterator[None]:
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
-def screen_of(settings: Settings, environment: Environment) -> Screen:
-    """The screen for a conversation. With `--plain`, as for screen readers, nothing is redrawn."""
-    verbose, quiet = settings.verbose, settings.quiet
-    if not renders(settings, environment):
-        status = StatusWriter(environment.stderr, verbose=verbose, quiet=quiet, banner=True)
-        return PlainView(environment.stdout.buffer, status, raw=False)
-    from rtchat.ui.live_view import LiveView
-
-    return LiveView(*consoles(settings, environment), banner=True, verbose=verbose, quiet=quiet)
+def _reflows(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal wraps rows again when its width changes, as far as that is known."""
+    return any(environ.get(name) for name in _REFLOWING)
 
 
 def terminal_of(
@@ -155,21 +155,31 @@ def terminal_of(
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
         from rtchat.inputs import attachments
         from rtchat.ui.clipboard import Clipboard
-        from rtchat.ui.live_view import preload
+        from rtchat.ui.live_view import LiveView, preload
+        from rtchat.ui.panel import LivePanel
         from rtchat.ui.prompt import Prompt
         from rtchat.ui.terminal import Terminal
 
-        colors = _colors(settings, environment, is_terminal=True)
+        out, err = consoles(settings, environment)
+        panel = LivePanel(out, reflows=_reflows(environment.environ))
         prompt = Prompt(
+            panel,
             environment.state_dir / "input_history",
-            color=colors,
             meters=meters,
             paints_meter=renders(settings, environment),
             stdout=environment.stdout,
         )
         clipboard = Clipboard(environment.stdout, environment.environ)
-        view, detail = screen_of(settings, environment), settings.image_detail
-        terminal = Terminal(view, prompt, clipboard, attachments, detail)
+        view = LiveView(
+            out,
+            err,
+            panel=panel,
+            banner=True,
+            plain=not renders(settings, environment),
+            verbose=settings.verbose,
+            quiet=settings.quiet,
+        )
+        terminal = Terminal(view, prompt, clipboard, attachments, settings.image_detail)
         deferred.set_view(terminal)
         if renders(settings, environment):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))

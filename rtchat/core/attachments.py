@@ -6,6 +6,8 @@ sent in advance, and deleted again if the user detaches them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rtchat.core import effects as fx
 from rtchat.core import notices
 from rtchat.core.events import Attached
@@ -45,6 +47,10 @@ class Attachments:
         parts = tuple(file.part for file in self._files)
         self._files, self._unsent, self._sent_ids = [], [], []
         return parts
+
+    def put_back(self, parts: Iterable[Part]) -> list[Output]:
+        """Attach the files of a question that the user takes back."""
+        return [output for part in parts for output in self.attach(Attached("file", part))]
 
     def detach(self, number: int | None) -> list[Output]:
         """Detach one file, numbered from 1, or all files if `number` is None."""

@@ -148,6 +148,8 @@ class Conversation:
                 return self._timer(timer)
             case ev.UserSaid(text):
                 return self._queue.say(self._shared.log.enter(text, self._attachments.take()))
+            case ev.QueuedTakenBack():
+                return self._take_back()
             case ev.AudioSaid(audio, text):
                 return self._queue.say(
                     self._shared.log.enter(text, self._attachments.take(), audio)
@@ -319,6 +321,13 @@ class Conversation:
         else:
             yield from self._replies.silence()
             yield from self._spoken.drop() or self._queue.drop()
+
+    def _take_back(self) -> Iterable[Output]:
+        question = self._queue.take_back()
+        if question is not None:
+            yield from self._attachments.put_back(question.attached)
+            yield fx.Show(fx.Draft(question.text))
+            yield from self._queue.show_waiting()
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
         yield from self._replies.ownership.accept()

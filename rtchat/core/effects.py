@@ -182,6 +182,28 @@ class QuestionAsked:
 
 
 @value
+class Queued:
+    """The typed questions that wait to be asked, in order. Only for a conversation with a person,
+    and whenever they change."""
+
+    texts: tuple[str, ...]
+
+
+@value
+class QuestionDropped:
+    """A typed question will not be asked; its `ReplyOver` says why."""
+
+    text: str
+
+
+@value
+class Draft:
+    """A text for the entry at the prompt, for the user to change and send."""
+
+    text: str
+
+
+@value
 class UserTranscript:
     """The transcript of a spoken question. It comes before the text of the reply, or after the
     reply if it is late."""
@@ -333,6 +355,9 @@ Update: TypeAlias = (
     | Ready
     | Waiting
     | QuestionAsked
+    | Queued
+    | QuestionDropped
+    | Draft
     | UserTranscript
     | MicrophoneStatus
     | TextArrived

@@ -423,6 +423,11 @@ class UserSaid:
 
 
 @value
+class QueuedTakenBack:
+    """The user takes the last queued question back to change it."""
+
+
+@value
 class AudioSaid:
     """A recorded question: PCM16, mono, 24 kHz. `text` is sent before the audio."""
 
@@ -663,6 +668,7 @@ class TimerFired:
 LocalEvent: TypeAlias = (
     Started
     | UserSaid
+    | QueuedTakenBack
     | AudioSaid
     | AudioCaptured
     | MicrophoneToggled

@@ -39,6 +39,8 @@ class QuestionQueue:
         self._is_winding_down = False
         """Whether the microphone was lost, and the server may still end the last turn."""
         self._exit = ExitCode.OK
+        self._shown: tuple[str, ...] = ()
+        """The waiting questions that are shown."""
 
     def __contains__(self, question: Question) -> bool:
         return question in self._waiting
@@ -61,7 +63,23 @@ class QuestionQueue:
         out = self.next()
         if question in self._waiting and question.raw is None:
             out.append(self._log.queued(question, self._connection.model))
-        return out
+        return [*out, *self.show_waiting()]
+
+    def take_back(self) -> Question | None:
+        """Remove the last typed question that waits and return it, if there is one."""
+        for question in reversed(self._waiting):
+            if _is_typed(question):
+                self._waiting.remove(question)
+                return question
+        return None
+
+    def show_waiting(self) -> list[Output]:
+        """Show the waiting questions to a person, if they have changed."""
+        texts = tuple(question.text for question in self._waiting if _is_typed(question))
+        if self._mode is not Mode.CHAT or texts == self._shown:
+            return []
+        self._shown = texts
+        return [fx.Show(fx.Queued(texts))]
 
     def ask_again(self) -> list[Output]:
         """Ask the last question again."""
@@ -97,7 +115,10 @@ class QuestionQueue:
             return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:
             return self._connection.connect()
-        return self._ask(self._waiting.popleft()) if self._waiting else []
+        if not self._waiting:
+            return []
+        question = self._waiting.popleft()
+        return [*self.show_waiting(), *self._ask(question)]
 
     @property
     def _is_input_over(self) -> bool:
@@ -129,9 +150,11 @@ class QuestionQueue:
     ) -> list[Output]:
         over = fx.ReplyOver(status, "", self._connection.model, reason, problem)
         dropped, self._waiting = self._waiting, deque()
-        out: list[Output] = []
+        out = self.show_waiting()
         for question in dropped:
             out += show_transcript(question)
+            if self._mode is Mode.CHAT and _is_typed(question):
+                out.append(fx.Show(fx.QuestionDropped(question.text)))
             out += self._turns.close(question, over)
         return out
 
@@ -208,3 +231,7 @@ class QuestionQueue:
         if self._mode is not Mode.CHAT or not self._connection.ever_connected:
             out += stop(problem.exit)
         return out
+
+
+def _is_typed(question: Question) -> bool:
+    return question.raw is None and not question.is_spoken

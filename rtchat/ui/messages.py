@@ -30,6 +30,7 @@ from rtchat.core.values import (
 )
 from rtchat.ui.approval import as_code
 
+HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
 _SEPARATOR = " · "

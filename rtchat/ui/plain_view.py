@@ -63,6 +63,8 @@ class StatusWriter(View):
                 pass
             case fx.SourceArrived() | fx.Copy() | fx.ToolAsked():
                 pass
+            case fx.Queued() | fx.QuestionDropped() | fx.Draft():
+                pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))
             case fx.ToolEnded():
