@@ -19,7 +19,9 @@ from rtchat.ui.plain_view import PlainView, StatusWriter
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rtchat.ui.live_view import LiveView
     from rtchat.ui.meter import Meters
+    from rtchat.ui.panel import LivePanel
 
 
 _REFLOWING = (
@@ -139,6 +141,22 @@ def unechoed(terminal: int) -> Iterator[None]:
             termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
+def screen_of(
+    settings: Settings, environment: Environment, panel: LivePanel | None = None
+) -> LiveView:
+    """The view of a conversation on a terminal. With `--plain`, Markdown is not rendered."""
+    from rtchat.ui.live_view import LiveView
+
+    return LiveView(
+        *consoles(settings, environment),
+        panel=panel,
+        banner=True,
+        plain=not renders(settings, environment),
+        verbose=settings.verbose,
+        quiet=settings.quiet,
+    )
+
+
 def _reflows(environ: Mapping[str, str]) -> bool:
     """Whether the terminal wraps rows again when its width changes, as far as that is known."""
     return any(environ.get(name) for name in _REFLOWING)
@@ -155,13 +173,13 @@ def terminal_of(
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
         from rtchat.inputs import attachments
         from rtchat.ui.clipboard import Clipboard
-        from rtchat.ui.live_view import LiveView, preload
+        from rtchat.ui.live_view import preload
         from rtchat.ui.panel import LivePanel
         from rtchat.ui.prompt import Prompt
         from rtchat.ui.terminal import Terminal
 
-        out, err = consoles(settings, environment)
-        panel = LivePanel(out, reflows=_reflows(environment.environ))
+        console, _ = consoles(settings, environment)
+        panel = LivePanel(console, reflows=_reflows(environment.environ))
         prompt = Prompt(
             panel,
             environment.state_dir / "input_history",
@@ -170,15 +188,7 @@ def terminal_of(
             stdout=environment.stdout,
         )
         clipboard = Clipboard(environment.stdout, environment.environ)
-        view = LiveView(
-            out,
-            err,
-            panel=panel,
-            banner=True,
-            plain=not renders(settings, environment),
-            verbose=settings.verbose,
-            quiet=settings.quiet,
-        )
+        view = screen_of(settings, environment, panel)
         terminal = Terminal(view, prompt, clipboard, attachments, settings.image_detail)
         deferred.set_view(terminal)
         if renders(settings, environment):

@@ -1,4 +1,4 @@
-"""The layout of the entry: the questions that wait, the text, the completions and the status line."""
+"""The layout of the entry: questions that wait, the text, completions and the status line."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class LiveView:
         verbose: bool = False,
         quiet: bool = False,
     ) -> None:
-        self._out = out
+        self._out = out if panel is None else panel.console
         self._err = err
         self._now = now
         self._banner = banner
@@ -378,7 +378,8 @@ class LiveView:
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""
-        console = self._out if self._panel is not None and self._err.is_terminal else self._err
+        has_panel = self._panel is not None or self._outer_panel is not None
+        console = self._out if has_panel and self._err.is_terminal else self._err
         print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
 
 

@@ -37,6 +37,8 @@ class LivePanel(RenderHook):
         self._reflows = reflows
         self._is_started = False
         self._content: list[Row] = []
+        self._content_width = 0
+        """The width for which the content was drawn. It is not shown at another one."""
         self._entry: list[Row] = []
         self._entry_cursor = _FIRST
         """The row and the column of the cursor in the entry."""
@@ -69,7 +71,8 @@ class LivePanel(RenderHook):
     def set_content(self, renderable: RenderableType) -> None:
         """Set the content that is shown after the next print."""
         rows = self.console.render_lines(renderable, pad=False)
-        self._content = [_with_fixed_border(row, self.console.width) for row in rows]
+        self._content_width = self.console.width
+        self._content = [_with_fixed_border(row, self._content_width) for row in rows]
 
     def paint_entry(self, rows: list[Row], cursor: tuple[int, int]) -> None:
         """Repaint the rows with this entry; `cursor` is the row and the column of its cursor."""
@@ -112,7 +115,8 @@ class LivePanel(RenderHook):
     def _rows(self) -> tuple[list[Row], tuple[int, int]]:
         """The rows to show, and where the cursor is to be. If there are too many rows, the first
         ones are left out."""
-        rows = [*self._content, *self._entry][-max(self.console.height, 1) :]
+        content = self._content if self._content_width == self.console.width else []
+        rows = [*content, *self._entry][-max(self.console.height, 1) :]
         if not self._entry:
             return rows, _FIRST
         row, column = self._entry_cursor

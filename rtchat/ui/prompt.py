@@ -159,7 +159,7 @@ class Prompt:
             key_bindings=merge_key_bindings([load_auto_suggest_bindings(), self._keys()]),
             editing_mode=editing_mode,
             style=_STYLE,
-            cursor=ModalCursorShapeConfig(),
+            cursor=ModalCursorShapeConfig() if editing_mode is EditingMode.VI else None,
             erase_when_done=True,
             input=input or create_input(),
             output=output,

@@ -262,7 +262,8 @@ class Terminal:
         while (entry := await self._entries.get()) is not None:
             for event in await self._meaning(entry):
                 if isinstance(event, LeaveAsked):
-                    return await self._leave(event)
+                    await self._leave(event)
+                    return
                 self._is_typed_pending |= isinstance(event, UserSaid)
                 self._post(event)
         await self._leave(LeaveAsked())
