@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, nullcontext
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
@@ -145,9 +145,10 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, environment, status, audio)
     if is_interactive:
-        view, source = terminal_of(settings, environment, voice)
-        source = partial(_attachments_first, attached, source)
-        return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
+        with unechoed(environment) as typeahead:
+            view, source = terminal_of(settings, environment, voice, typeahead)
+            source = partial(_attachments_first, attached, source)
+            return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         view = _PacedView(
@@ -296,8 +297,7 @@ class _Chat:
             session = Session(setup.make(), ports)
             is_chat = self.mode is Mode.CHAT
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
-            with unechoed(environment.stdin or 0) if is_chat else nullcontext():
-                code = await session.run(source, signal_events(interrupt))
+            code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
                 # The terminal was closed, but the signal has not arrived yet.
                 return ExitCode.HANGUP

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import sys
 import termios
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -122,23 +125,50 @@ class _DeferredView:
             view.show(update)
 
 
+def _can_repaint(environment: Environment) -> bool:
+    """Whether the terminal can move its cursor."""
+    return environment.environ.get("TERM") != "dumb"
+
+
 @contextmanager
-def unechoed(terminal: int) -> Iterator[None]:
-    """Turn off the terminal's echo, so that input that is not read yet is not shown, such as `^C`
-    and cursor position reports."""
+def unechoed(environment: Environment) -> Iterator[str]:
+    """Turn off the terminal's echo and its line editing, and return what was typed before.
+
+    Input that is not read yet is not shown then, such as `^C`, and keys pressed before there is a
+    prompt arrive as they were pressed.
+    """
+    terminal = environment.stdin or 0
+    if not _can_repaint(environment):
+        yield ""
+        return
     try:
         before = termios.tcgetattr(terminal)
     except termios.error:
-        yield
+        yield ""
         return
-    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    characters = [*before[6]]
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+    local = before[3] & ~(termios.ECHO | termios.ICANON)
+    quiet = [before[0] & ~termios.ICRNL, *before[1:3], local, *before[4:6], characters]
     termios.tcsetattr(terminal, termios.TCSANOW, quiet)
     try:
-        yield
+        typed = _typeahead(terminal)
+        if typed and not typed.endswith("\r"):
+            environment.stdout.write("\r\x1b[K")  # it was echoed
+        yield typed
     finally:
         with suppress(termios.error):  # the terminal has closed
             termios.tcflush(terminal, termios.TCIFLUSH)
             termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+def _typeahead(terminal: int) -> str:
+    """What was typed while Enter was still a new line."""
+    with suppress(OSError):
+        waiting = int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
+        if waiting:
+            return os.read(terminal, waiting).decode(errors="replace").replace("\n", "\r")
+    return ""
 
 
 def screen_of(
@@ -163,9 +193,11 @@ def _reflows(environ: Mapping[str, str]) -> bool:
 
 
 def terminal_of(
-    settings: Settings, environment: Environment, meters: Meters | None = None
+    settings: Settings, environment: Environment, meters: Meters | None, typeahead: str
 ) -> tuple[View, Source]:
-    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation.
+    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation,
+    and `typeahead` was typed before.
+
     Importing them takes longer than connecting, so both happen at the same time."""
     deferred = _DeferredView(status_writer_of(settings, environment))
 
@@ -173,6 +205,25 @@ def terminal_of(
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
         from rtchat.inputs import attachments
         from rtchat.ui.clipboard import Clipboard
+
+        clipboard = Clipboard(environment.stdout, environment.environ)
+        if not _can_repaint(environment):
+            from rtchat.ui.line_terminal import LineTerminal
+
+            plain = StatusWriter(
+                environment.stderr, verbose=settings.verbose, quiet=settings.quiet, banner=True
+            )
+            lines = LineTerminal(
+                PlainView(environment.stdout.buffer, plain, raw=False),
+                environment.stdin or 0,
+                environment.stdout,
+                clipboard,
+                attachments,
+                settings.image_detail,
+            )
+            deferred.set_view(lines)
+            await lines.run(post)
+            return
         from rtchat.ui.live_view import preload
         from rtchat.ui.panel import LivePanel
         from rtchat.ui.prompt import Prompt
@@ -187,8 +238,8 @@ def terminal_of(
             paints_meter=renders(settings, environment),
             stdout=environment.stdout,
         )
-        clipboard = Clipboard(environment.stdout, environment.environ)
         view = screen_of(settings, environment, panel)
+        prompt.type_ahead(typeahead)
         terminal = Terminal(view, prompt, clipboard, attachments, settings.image_detail)
         deferred.set_view(terminal)
         if renders(settings, environment):

@@ -21,7 +21,9 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, has_completions, has_focus, vi_insert_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
@@ -36,8 +38,8 @@ from rtchat.core.events import (
     MicrophoneToggled,
     QueuedTakenBack,
 )
-from rtchat.core.values import value
 from rtchat.ui.completion import CommandCompleter
+from rtchat.ui.entries import Entry
 from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
 from rtchat.ui.input_history import InputHistory
@@ -72,15 +74,6 @@ _STYLE = Style.from_dict(
         "scrollbar.button": "bg:default",
     }
 )
-
-
-@value
-class Entry:
-    """What the user sent. `is_literal` is whether it begins with pasted text, which is never a
-    command."""
-
-    text: str
-    is_literal: bool = False
 
 
 class Prompt:
@@ -183,6 +176,12 @@ class Prompt:
         await self._history.ready()
         with self._updating_meter():
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+
+    def type_ahead(self, text: str) -> None:
+        """Treat this as typed, once the prompt runs."""
+        keys: list[KeyPress] = []
+        Vt100Parser(keys.append).feed(text)
+        store_typeahead(self._app.input, keys)
 
     def exit(self) -> None:
         """Remove the entry from the screen and stop reading."""

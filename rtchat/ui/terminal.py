@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from rich.text import Text
 
@@ -21,27 +21,21 @@ from rtchat.core.effects import (
     ToolAsked,
     Update,
 )
-from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
-    Attached,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
-    LocalNotice,
     ToolAnswered,
     UserSaid,
-    local_error,
 )
 from rtchat.core.ports import View
 from rtchat.core.values import ImageDetail
-from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
-from rtchat.ui.prompt import Entry, Prompt
+from rtchat.ui.entries import Entries, Entry, Files
+from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
-from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
-
-T = TypeVar("T")
 
 
 class Screen(View, Protocol):
@@ -60,22 +54,6 @@ class Screen(View, Protocol):
         """Remove what is painted, until the next tick."""
 
 
-class Files(Protocol):
-    """Finds and reads the files that the user names at the prompt."""
-
-    def may_be_dropped(self, entry: str) -> bool:
-        """Whether an entry begins like a path."""
-
-    def paths_from_drop(self, entry: str) -> Sequence[str]:
-        """The paths of which an entry consists; empty if it contains anything else."""
-
-    def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
-        """Read a file. Raises UsageError if it cannot be attached."""
-
-    def text(self, entered: str) -> str:
-        """Read a text file. Raises UsageError if it cannot be read or is not text."""
-
-
 class Terminal:
     """The user interface of `talk`: a view, and below it the entry. `detail` is for the images that
     the user attaches, unless /attach has its own."""
@@ -92,9 +70,7 @@ class Terminal:
         self._prompt = prompt
         self._panel = prompt.panel
         self._clipboard = clipboard
-        self._files = files
-        self._detail = detail
-        self._disk = Worker("files")
+        self._meanings = Entries(files, detail, view.echo)
         self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
         """What the user has sent and is not handled yet; None at the end."""
         self._is_typed_pending = False
@@ -104,8 +80,6 @@ class Terminal:
         self._queued: Sequence[str] = ()
         self._question: ShownQuestion | None = None
         """The question about a call that is on the screen."""
-        self._stop_reading: asyncio.Event | None = None
-        """Stops reading a file."""
         self._copies: list[asyncio.Task[None]] = []
         """Copies to the clipboard that are in progress; leaving waits for them."""
         self._held: list[Update] = []
@@ -122,7 +96,7 @@ class Terminal:
     def _can_stop(self) -> bool:
         """Whether Ctrl-C has a reply, a question or a file to stop."""
         is_pending = self._is_typed_pending or bool(self._queued) or self._asked is not None
-        return is_pending or self._stop_reading is not None
+        return is_pending or self._meanings.is_reading
 
     # ------------------------------------------------------------------------------- what is shown
 
@@ -253,14 +227,14 @@ class Terminal:
     def _press(self, event: LocalEvent) -> None:
         if isinstance(event, LeaveAsked):
             self._entries.put_nowait(None)
-        elif isinstance(event, CancelPressed) and self._stop_reading is not None:
-            self._stop_reading.set()
+        elif isinstance(event, CancelPressed) and self._meanings.is_reading:
+            self._meanings.stop()
         else:
             self._post(event)
 
     async def _handle_entries(self) -> None:
         while (entry := await self._entries.get()) is not None:
-            for event in await self._meaning(entry):
+            for event in await self._meanings.meaning(entry):
                 if isinstance(event, LeaveAsked):
                     await self._leave(event)
                     return
@@ -272,62 +246,3 @@ class Terminal:
         await asyncio.gather(*self._copies)
         self._prompt.exit()
         self._post(event)
-
-    async def _meaning(self, entry: Entry) -> Sequence[LocalEvent]:
-        """The events of an entry. A path is a file to attach, unless it is a command or begins with
-        a literal slash."""
-        line = entry.text
-        event = UserSaid(line) if entry.is_literal else parse(line)
-        match event:
-            case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
-                files = await self._from_disk(lambda: self._files.paths_from_drop(line))
-                if files:
-                    self._view.echo(line)
-                    return await self._attach(files, self._detail)
-            case _:
-                pass
-        if isinstance(event, UserSaid):
-            return [event]
-        self._view.echo(line)
-        match event:
-            case AttachAsked(file, detail):
-                return await self._attach([file], detail or self._detail)
-            case TextFileAsked(file, make):
-                unchanged = "the instructions were not changed"
-                return await self._read(lambda: [make(self._files.text(file))], unchanged)
-            case _:
-                return [event]
-
-    async def _attach(
-        self, files: Sequence[str], detail: ImageDetail | None
-    ) -> Sequence[LocalEvent]:
-        """Attach all files, or none and return the reason."""
-        unchanged = "nothing was attached"
-        return await self._read(
-            lambda: [self._files.attach(file, detail) for file in files], unchanged
-        )
-
-    async def _read(
-        self, read: Callable[[], Sequence[LocalEvent]], unchanged: str
-    ) -> Sequence[LocalEvent]:
-        """The result of `read`, or a notice about why it failed."""
-        try:
-            events = await self._from_disk(read)
-        except UsageError as error:
-            return [local_error(error.problem)]
-        if events is None:
-            return [LocalNotice(f"reading was stopped; {unchanged}", is_error=True)]
-        return events
-
-    async def _from_disk(self, read: Callable[[], T]) -> T | None:
-        """Read from a disk, which may be slow or hang. Returns None if the user stops waiting."""
-        reading = self._disk.call(read)
-        self._stop_reading = asyncio.Event()
-        stop = self._tasks.create_task(self._stop_reading.wait())
-        await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        self._stop_reading = None
-        if reading.done():
-            return reading.result()
-        self._disk = Worker("files")  # the old one may hang forever
-        return None

@@ -1,0 +1,125 @@
+"""What the user's entries mean: events for the conversation, after reading the files they name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from rtchat.core.errors import UsageError
+from rtchat.core.events import Attached, LocalEvent, LocalNotice, UserSaid, local_error
+from rtchat.core.values import ImageDetail, value
+from rtchat.system.worker import Worker
+from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
+
+T = TypeVar("T")
+
+
+@value
+class Entry:
+    """What the user sent. `is_literal` is whether it begins with pasted text, which is never a
+    command."""
+
+    text: str
+    is_literal: bool = False
+
+
+class Files(Protocol):
+    """Finds and reads the files that the user names at the prompt."""
+
+    def may_be_dropped(self, entry: str) -> bool:
+        """Whether an entry begins like a path."""
+
+    def paths_from_drop(self, entry: str) -> Sequence[str]:
+        """The paths of which an entry consists; empty if it contains anything else."""
+
+    def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
+        """Read a file. Raises UsageError if it cannot be attached."""
+
+    def text(self, entered: str) -> str:
+        """Read a text file. Raises UsageError if it cannot be read or is not text."""
+
+
+class Entries:
+    """Interprets entries. `detail` is for the images that the user attaches, unless /attach has its
+    own. `echo` is called with an entry that is not a question."""
+
+    def __init__(
+        self, files: Files, detail: ImageDetail | None, echo: Callable[[str], None]
+    ) -> None:
+        self._files = files
+        self._detail = detail
+        self._echo = echo
+        self._disk = Worker("files")
+        self._stopped: asyncio.Event | None = None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a file is being read."""
+        return self._stopped is not None
+
+    def stop(self) -> None:
+        """Stop waiting for the file that is being read."""
+        if self._stopped is not None:
+            self._stopped.set()
+
+    async def meaning(self, entry: Entry) -> Sequence[LocalEvent]:
+        """The events of an entry. A path is a file to attach, unless it is a command or begins with
+        a literal slash."""
+        line = entry.text
+        event = UserSaid(line) if entry.is_literal else parse(line)
+        match event:
+            case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
+                files = await self._from_disk(lambda: self._files.paths_from_drop(line))
+                if files:
+                    self._echo(line)
+                    return await self._attach(files, self._detail)
+            case _:
+                pass
+        if isinstance(event, UserSaid):
+            return [event]
+        self._echo(line)
+        match event:
+            case AttachAsked(file, detail):
+                return await self._attach([file], detail or self._detail)
+            case TextFileAsked(file, make):
+                unchanged = "the instructions were not changed"
+                return await self._read(lambda: [make(self._files.text(file))], unchanged)
+            case _:
+                return [event]
+
+    async def _attach(
+        self, files: Sequence[str], detail: ImageDetail | None
+    ) -> Sequence[LocalEvent]:
+        """Attach all files, or none and return the reason."""
+        unchanged = "nothing was attached"
+        return await self._read(
+            lambda: [self._files.attach(file, detail) for file in files], unchanged
+        )
+
+    async def _read(
+        self, read: Callable[[], Sequence[LocalEvent]], unchanged: str
+    ) -> Sequence[LocalEvent]:
+        """The result of `read`, or a notice about why it failed."""
+        try:
+            events = await self._from_disk(read)
+        except UsageError as error:
+            return [local_error(error.problem)]
+        if events is None:
+            return [LocalNotice(f"reading was stopped; {unchanged}", is_error=True)]
+        return events
+
+    async def _from_disk(self, read: Callable[[], T]) -> T | None:
+        """Read from a disk, which may be slow or hang. Returns None if the user stops waiting."""
+        reading = self._disk.call(read)
+        self._stopped = asyncio.Event()
+        stop = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            self._stopped = None
+        if reading.done():
+            return reading.result()
+        self._disk = Worker("files")  # the old one may hang forever
+        return None

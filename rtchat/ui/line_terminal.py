@@ -1,0 +1,128 @@
+"""A conversation on a terminal that cannot be repainted (`TERM=dumb`), which edits lines itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import TextIO
+
+from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update
+from rtchat.core.events import Answer, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
+from rtchat.core.ports import View
+from rtchat.core.values import ImageDetail
+from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.entries import Entries, Entry, Files
+from rtchat.ui.entry_layout import PROMPT
+from rtchat.ui.shown_question import ANSWER
+
+_WIDTH = 80
+ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
+
+
+class LineTerminal:
+    """Shows updates in a view, and reads lines from the file descriptor `stdin`."""
+
+    def __init__(
+        self,
+        view: View,
+        stdin: int,
+        stdout: TextIO,
+        clipboard: Clipboard,
+        files: Files,
+        detail: ImageDetail | None = None,
+    ) -> None:
+        self._view = view
+        self._stdin = stdin
+        self._stdout = stdout
+        self._clipboard = clipboard
+        self._entries = Entries(files, detail, lambda _: None)  # the terminal has echoed it
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        """The lines that were read; None at the end."""
+        self._unread = b""
+        self._pending = 0
+        """How many questions were posted and are not answered."""
+        self._is_asking = False
+        """Whether the next line is the answer to the question about a call."""
+
+    def show(self, update: Update) -> None:
+        """Show an update, and the prompt where the next line is expected."""
+        if isinstance(update, Copy):
+            self._copying = asyncio.ensure_future(self._copy(update))
+            return
+        self._view.show(update)
+        match update:
+            case Ready():
+                self._prompt()
+            case ReplyOver():
+                self._pending = max(self._pending - 1, 0)
+                self._is_asking = False
+                self._prompt()
+            case ToolAsked():
+                self._is_asking = True
+                rows = ToolQuestion(update).rows(_WIDTH)
+                self._write("".join(f"{row}\n" for row in rows) + ANSWER)
+            case _:
+                pass
+
+    def tick(self) -> None:
+        """Do nothing: nothing is repainted."""
+
+    def close(self) -> None:
+        """Close the view."""
+        self._view.close()
+
+    async def run(self, post: Callable[[LocalEvent], None]) -> None:
+        """Read lines and post their events, until the user exits."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._stdin, self._read)
+        try:
+            while (line := await self._lines.get()) is not None:
+                if self._is_asking:
+                    self._answer(line, post)
+                    continue
+                if not line.strip():
+                    self._prompt()
+                    continue
+                for event in await self._entries.meaning(Entry(line)):
+                    self._pending += isinstance(event, UserSaid)
+                    post(event)
+                    if isinstance(event, LeaveAsked):
+                        return
+                loop.call_soon(self._prompt)
+            post(LeaveAsked())
+        finally:
+            loop.remove_reader(self._stdin)
+
+    def _answer(self, line: str, post: Callable[[LocalEvent], None]) -> None:
+        typed = line.strip().lower()
+        answer = next((each for each in ANSWERS if typed and each.startswith(typed)), None)
+        if answer is None:
+            self._write(ANSWER)
+            return
+        self._is_asking = False
+        post(ToolAnswered(answer))
+
+    async def _copy(self, asked: Copy) -> None:
+        self.show(await self._clipboard.copy(asked))
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._stdin, 65536)
+        except OSError:
+            data = b""
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._lines.put_nowait(line.decode(errors="replace"))
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._stdin)
+            self._lines.put_nowait(None)
+
+    def _prompt(self) -> None:
+        if not self._pending and not self._is_asking:
+            self._write(PROMPT)
+
+    def _write(self, text: str) -> None:
+        self._stdout.write(text)
+        self._stdout.flush()
