@@ -23,12 +23,15 @@ from rtchat.core.effects import (
     CreateResponse,
     Delete,
     Disconnect,
+    Draft,
     Effect,
     LoadConversation,
     MicrophoneStatus,
     Notice,
     Play,
     QuestionAsked,
+    QuestionDropped,
+    Queued,
     Raw,
     Record,
     ReplyOver,
@@ -65,6 +68,7 @@ from rtchat.core.events import (
     ModelSet,
     NewConversationAsked,
     PlaybackCut,
+    QueuedTakenBack,
     RawSaid,
     ReplyEnded,
     ReplyStarted,
@@ -164,6 +168,10 @@ class World:
         self.replies = 0
         self.said = 0
         self.asked: list[str] = []
+        self.unasked: list[str] = []
+        """Questions that were dropped or taken back."""
+        self.queued: tuple[str, ...] = ()
+        self.typed: list[int] = []
         self.over = 0
         self.retries = 0
         self.running: list[str] = []
@@ -252,6 +260,10 @@ class World:
                 self.asking = True
             case QuestionAsked(text, spoken=False) if text:  # otherwise from /raw
                 self.asked.append(text)
+            case QuestionDropped(text) | Draft(text):
+                self.unasked.append(text)
+            case Queued(texts):
+                self.queued = texts
             case MicrophoneStatus(is_on):
                 self.is_muted = not is_on
             case ReplyOver(text=text):
@@ -457,7 +469,18 @@ class World:
     def ask(self) -> None:
         self.said += 1
         self.files.clear()
+        self.typed.append(self.said)
         self.post(UserSaid(f"question {self.said}"))
+
+    def take_back(self) -> None:
+        """The user takes the last waiting question back."""
+        if self.mode is not Mode.CHAT:
+            return
+        expected = self.queued[-1:]
+        before = len(self.unasked)
+        self.post(QueuedTakenBack())
+        assert tuple(self.unasked[before:]) == expected
+        self.over += len(expected)
 
     def attach(self) -> None:
         self.post(Attached("picture", Part("image", data="data:image/png;base64,AA==")))
@@ -481,6 +504,10 @@ class World:
         if not self.retries:
             order = [int(text.split()[1]) for text in self.asked]
             assert order == sorted(set(order)), "questions were asked twice or out of order"
+        if not self.retries and self.mode is Mode.CHAT:
+            typed = [*self.asked, *self.unasked, *self.queued]
+            expected = [f"question {number}" for number in self.typed]
+            assert sorted(typed) == sorted(expected), "a question was lost"
         timers = self.timers - {Timer.SAVE, Timer.RENEW}
         busy = self.to_server or self.active or self.running or self.asking
         if waiting and self.connection == "open" and not busy:
@@ -570,6 +597,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "microphone": World.toggle_microphone,
     "attach": World.attach,
     "detach": World.detach,
+    "take_back": World.take_back,
 }
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}

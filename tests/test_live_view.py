@@ -152,6 +152,7 @@ def test_a_turn_of_a_conversation() -> None:
     )
     assert show.screen.rows() == [
         "rtchat 0.1.0 · gpt-realtime-2.1 · connected in 0.31 s · /help",
+        "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ?",
         "",
         "Hello.",
         "",

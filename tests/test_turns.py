@@ -337,7 +337,8 @@ def test_that_no_session_can_be_had_is_said_with_the_turn_that_ends() -> None:
 def test_a_spent_budget_refuses_all_questions() -> None:
     units = ready(budget=SPENT)
     units.shared.usage.add(Usage(10**6, 0, 0, 10**6), "m", "r0")
-    (over,) = shown(units.queue.say(units.log.enter("hi")))
+    question, over = shown(units.queue.say(units.log.enter("hi")))
+    assert question == fx.QuestionDropped("hi")
     assert isinstance(over, fx.ReplyOver)
     assert over.problem is not None
     assert over.problem.exit is ExitCode.LIMIT

@@ -323,11 +323,11 @@ class Conversation:
             yield from self._spoken.drop() or self._queue.drop()
 
     def _take_back(self) -> Iterable[Output]:
-        question = self._queue.take_back()
+        question, outputs = self._queue.take_back()
+        yield from outputs
         if question is not None:
             yield from self._attachments.put_back(question.attached)
             yield fx.Show(fx.Draft(question.text))
-            yield from self._queue.show_waiting()
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
         yield from self._replies.ownership.accept()

@@ -60,7 +60,7 @@ class ConversationLog:
             self.last.item = entry.item
         elif self.last is not None and self.last.turn == entry.turn:
             self.last.entries = entry.index + 1
-        if entry.state is not State.QUEUED:
+        if entry.state not in (State.QUEUED, State.WITHDRAWN):
             self.items.append(entry.item)
 
     @property
@@ -139,6 +139,10 @@ class ConversationLog:
     def queued(self, question: Question, model: str) -> Record:
         """A question is waiting to be asked."""
         return self._save(question, Entry(question.turn, 0, question.item, State.QUEUED, model))
+
+    def withdrawn(self, question: Question, model: str) -> Record:
+        """The user took a question back before it was asked."""
+        return self._save(question, Entry(question.turn, 0, question.item, State.WITHDRAWN, model))
 
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:
         """A question is about to be sent, under these instructions."""

@@ -65,13 +65,14 @@ class QuestionQueue:
             out.append(self._log.queued(question, self._connection.model))
         return [*out, *self.show_waiting()]
 
-    def take_back(self) -> Question | None:
+    def take_back(self) -> tuple[Question | None, list[Output]]:
         """Remove the last typed question that waits and return it, if there is one."""
-        for question in reversed(self._waiting):
-            if _is_typed(question):
-                self._waiting.remove(question)
-                return question
-        return None
+        question = next(filter(_is_typed, reversed(self._waiting)), None)
+        if question is None:
+            return None, []
+        self._waiting.remove(question)
+        withdrawn = self._log.withdrawn(question, self._connection.model)
+        return question, [withdrawn, *self.show_waiting()]
 
     def show_waiting(self) -> list[Output]:
         """Show the waiting questions to a person, if they have changed."""

@@ -387,6 +387,8 @@ class State(StrEnum):
 
     QUEUED = "queued"
     """Entered, but not sent yet."""
+    WITHDRAWN = "withdrawn"
+    """Taken back by the user before it was sent."""
     ASKED = "asked"
     """Sent; a reply is pending."""
     STREAMING = "streaming"

@@ -32,6 +32,7 @@ SPOKEN = "(spoken)"
 _KINDS: dict[str, Kind] = {"user": "question", "assistant": "reply", "system": "instructions"}
 _NOTES = {
     State.QUEUED: "not sent",
+    State.WITHDRAWN: "taken back",
     State.ASKED: "not answered",
     State.STREAMING: "unfinished",
     State.COMPLETED: "",

@@ -139,12 +139,15 @@ def main() -> None:
             server.kill()
             server.wait()
     ms = [1000 * each for each in typing.latencies]
-    print(f"keys while a reply streams: {len(ms)}")
-    print(f"  median {statistics.median(ms):.1f} ms, p95 {percentile(ms, 95):.1f} ms, ", end="")
-    print(f"p99 {percentile(ms, 99):.1f} ms, max {max(ms):.1f} ms")
-    print(f"bytes to the terminal for each byte of text: {quiet.written / len(text.encode()):.2f}")
+    sys.stdout.write(f"keys while a reply streams: {len(ms)}" + "\n")
+    sys.stdout.write(f"  median {statistics.median(ms):.1f} ms, p95 {percentile(ms, 95):.1f} ms, ")
+    sys.stdout.write(f"p99 {percentile(ms, 99):.1f} ms, max {max(ms):.1f} ms" + "\n")
+    sys.stdout.write(
+        f"bytes to the terminal for each byte of text: {quiet.written / len(text.encode()):.2f}"
+        + "\n"
+    )
     frames, absent = typing.frames + quiet.frames, typing.absent + quiet.absent
-    print(f"frames without the prompt: {absent} of {frames}")
+    sys.stdout.write(f"frames without the prompt: {absent} of {frames}" + "\n")
 
 
 if __name__ == "__main__":
