@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
 When: TypeAlias = Literal["auto", "always", "never"]
 Vad: TypeAlias = Literal["server", "semantic", "off"]
+Notify: TypeAlias = Literal["auto", "bell", "off"]
+EditingModeName: TypeAlias = Literal["auto", "emacs", "vi"]
 
 _VAD: Parser[Vad] = choice("server", "semantic", "off")
 _DETAIL: Parser[ImageDetail] = choice("auto", "low", "high")
@@ -380,6 +382,48 @@ class Settings:
         "When to use colours; auto means on a terminal.",
         option="--color",
         commands=_ONCE,
+    )
+    status: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        True,
+        "Show a status line below the prompt.",
+        example=False,
+        option="--no-status",
+        option_help="Do not show a status line below the prompt.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_STATUS", dotenv="yes"),
+    )
+    title: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        True,
+        "Show the title of the conversation in the title of the window.",
+        example=False,
+        option="--no-title",
+        option_help="Do not change the title of the window.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_TITLE", dotenv="yes"),
+    )
+    notify: Setting[Notify] = Setting(
+        _OUTPUT,
+        choice("auto", "bell", "off"),
+        "auto",
+        "How to announce a long reply in another window; auto means a notification if possible.",
+        example="bell",
+        option="--notify",
+        commands=("talk",),
+        variable=Variable("RTCHAT_NOTIFY", dotenv="yes"),
+    )
+    editing_mode: Setting[EditingModeName] = Setting(
+        _OUTPUT,
+        choice("auto", "emacs", "vi"),
+        "auto",
+        "The keys that edit the prompt; auto means those of ~/.inputrc.",
+        example="vi",
+        option="--editing-mode",
+        commands=("talk",),
+        variable=Variable("RTCHAT_EDITING_MODE", dotenv="yes"),
     )
     quiet: Setting[bool] = Setting(
         _OUTPUT,

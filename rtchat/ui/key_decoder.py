@@ -74,7 +74,7 @@ class KeyDecoder:
         self._pasted = 0
         """How many characters of the paste arrived since the last time-out."""
         self._keystrokes = 0
-        self._burst = ""
+        self._burst: list[str] = []
         """The lines that arrived at once, to which more may belong."""
 
     def feed(self, data: str, *, is_typeahead: bool = False) -> str:
@@ -85,7 +85,7 @@ class KeyDecoder:
         out = []
         if self._burst or (self._finds_bursts and not is_typeahead and self._is_burst(data)):
             end = _BURST.match(data).end()  # type: ignore[union-attr]  # it matches anything
-            self._burst += data[:end]
+            self._burst.append(data[:end])
             data = data[end:]
             if not data:
                 return ""
@@ -195,7 +195,8 @@ class KeyDecoder:
         )
 
     def _take_burst(self) -> str:
-        text, self._burst = self._burst, ""
+        text = "".join(self._burst)
+        self._burst.clear()
         return _pasted(text)
 
 
