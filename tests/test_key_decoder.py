@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,14 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_toolkit import PromptSession
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.history import DummyHistory
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import DummyOutput
 
 from rtchat.ui.key_decoder import PASTE_BEGIN, PASTE_END, KeyDecoder
 from rtchat.ui.terminal_input import TerminalInput
@@ -462,3 +467,23 @@ def test_lines_pasted_into_a_terminal_that_does_not_mark_pastes() -> None:
         source.detach()
         os.write(master, typed)
         assert _text(source.read_keys()) == list(typed.decode())
+
+
+@pytest.mark.parametrize("mode", list(EditingMode))
+def test_no_key_with_a_name_leaves_its_sequence_in_an_entry(mode: EditingMode) -> None:
+    async def read(master: int, source: TerminalInput) -> list[str]:
+        session: PromptSession[str] = PromptSession(
+            input=source, output=DummyOutput(), editing_mode=mode, history=DummyHistory()
+        )
+        left = []
+        for sequence, key in ANSI_SEQUENCES.items():
+            is_alt = isinstance(key, tuple)  # Esc would end the insert mode of vi
+            if len(sequence) == 1 or sequence == PASTE_BEGIN or (is_alt and mode is EditingMode.VI):
+                continue
+            os.write(master, f"{sequence}\r".encode())
+            if await session.prompt_async():
+                left.append(sequence)
+        return left
+
+    with _terminal() as (master, source):
+        assert asyncio.run(read(master, source)) == []

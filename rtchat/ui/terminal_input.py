@@ -9,9 +9,13 @@ from typing import TextIO
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 
 from rtchat.ui.key_decoder import PASTE_END, KeyDecoder
 
+_ESC = "\x1b"
+_WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
+"""Keys whose bindings read their data."""
 _READ = 4096
 """The most bytes that are read at once; a terminal's buffer holds no more."""
 
@@ -29,7 +33,7 @@ class TerminalInput(Vt100Input):
         super().__init__(stdin)
         self._decoder = KeyDecoder(on_focus=on_focus, on_cursor=on_cursor, finds_bursts=True)
         self._keys: list[KeyPress] = []
-        self.vt100_parser = Vt100Parser(self._keys.append)
+        self.vt100_parser = Vt100Parser(self._press)
         self._is_typeahead = True
         """Whether what is read next may have been typed while nobody read."""
 
@@ -60,6 +64,13 @@ class TerminalInput(Vt100Input):
         while text:  # paste by paste, since the parser calls itself after each
             part, mark, text = text.partition(PASTE_END)
             self.vt100_parser.feed(part + mark)
+
+    def _press(self, press: KeyPress) -> None:
+        """Add a key. One that has a name and no binding would be inserted as its sequence."""
+        is_sequence = press.data.startswith(_ESC) and len(press.data) > 1
+        if is_sequence and press.key not in _WITH_DATA:
+            press = KeyPress(press.key, "")
+        self._keys.append(press)
 
     def _take(self) -> list[KeyPress]:
         keys = list(self._keys)
