@@ -478,7 +478,8 @@ def test_no_key_with_a_name_leaves_its_sequence_in_an_entry(mode: EditingMode) -
         left = []
         for sequence, key in ANSI_SEQUENCES.items():
             is_alt = isinstance(key, tuple)  # Esc would end the insert mode of vi
-            if len(sequence) == 1 or sequence == PASTE_BEGIN or (is_alt and mode is EditingMode.VI):
+            is_control = len(sequence) == 1 and key is not Keys.ShiftEscape
+            if is_control or sequence == PASTE_BEGIN or (is_alt and mode is EditingMode.VI):
                 continue
             os.write(master, f"{sequence}\r".encode())
             if await session.prompt_async():

@@ -13,7 +13,6 @@ from prompt_toolkit.keys import Keys
 
 from rtchat.ui.key_decoder import PASTE_END, KeyDecoder
 
-_ESC = "\x1b"
 _WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
 """Keys whose bindings read their data."""
 _READ = 4096
@@ -67,7 +66,7 @@ class TerminalInput(Vt100Input):
 
     def _press(self, press: KeyPress) -> None:
         """Add a key. One that has a name and no binding would be inserted as its sequence."""
-        is_sequence = press.data.startswith(_ESC) and len(press.data) > 1
+        is_sequence = len(press.data) > 1 or press.key is Keys.ShiftEscape
         if is_sequence and press.key not in _WITH_DATA:
             press = KeyPress(press.key, "")
         self._keys.append(press)
