@@ -71,25 +71,12 @@ def test_a_terminal_is_sent_only_modes_that_it_is_known_to_have() -> None:
         assert modes(kind) == (FOCUS_REPORTS, KITTY_KEYS)
 
 
-def test_modes_are_turned_on_and_off_once() -> None:
-    written: list[str] = []
-    terminal = TerminalModes(written.append, TerminalKind.KITTY)
-    terminal.off()
-    terminal.on()
-    terminal.on()
-    terminal.off()
-    terminal.off()
-    assert written == ["\x1b[?1004h\x1b[>1u", "\x1b[?1004l\x1b[<u"]
-
-
 def test_a_basic_terminal_is_sent_nothing() -> None:
     written: list[str] = []
-    for each in (
-        TerminalModes(written.append, TerminalKind.BASIC),
-        Attention(written.append, TerminalKind.BASIC),
-    ):
-        each.on()
-        each.off()
+    attention = Attention(written.append, TerminalKind.BASIC)
+    with TerminalModes(written.append, TerminalKind.BASIC).turned(on=True):
+        attention.on()
+        attention.off()
     assert written == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ from prompt_toolkit.output import DummyOutput
 
 from rtchat.ui.key_decoder import PASTE_BEGIN, PASTE_END, KeyDecoder
 from rtchat.ui.terminal_input import TerminalInput
+from rtchat.ui.terminal_kind import TerminalKind, TerminalModes
 
 _NEW_LINE = Keys.ControlJ
 _MAX_PAUSES = 5
@@ -433,11 +434,13 @@ def test_the_keyboard_always_comes_back(sent: list[str | None], finds_bursts: bo
 
 
 @contextmanager
-def _terminal() -> Iterator[tuple[int, TerminalInput]]:
+def _terminal(written: list[str] | None = None) -> Iterator[tuple[int, TerminalInput]]:
+    """A terminal in raw mode; `written` receives the modes that it is sent."""
     master, slave = os.openpty()
+    modes: list[str] = [] if written is None else written
     try:
         with open(slave, encoding="utf-8") as stdin:
-            source = TerminalInput(stdin)
+            source = TerminalInput(stdin, TerminalModes(modes.append, TerminalKind.KITTY))
             with source.raw_mode():
                 yield master, source
     finally:
@@ -467,6 +470,22 @@ def test_lines_pasted_into_a_terminal_that_does_not_mark_pastes() -> None:
         source.detach()
         os.write(master, typed)
         assert _text(source.read_keys()) == list(typed.decode())
+
+
+_ON, _OFF = "\x1b[?1004h\x1b[>1u", "\x1b[?1004l\x1b[<u"
+
+
+def test_the_modes_of_a_terminal_are_on_only_while_its_keys_are_read() -> None:
+    written: list[str] = []
+    with suppress(ZeroDivisionError), _terminal(written) as (_, source):
+        with source.raw_mode():
+            pass
+        assert written == [_ON]
+        with source.cooked_mode():  # for an editor, or while the program is suspended
+            assert written == [_ON, _OFF]
+        assert written == [_ON, _OFF, _ON]
+        raise ZeroDivisionError
+    assert written == [_ON, _OFF] * 2
 
 
 @pytest.mark.parametrize("mode", list(EditingMode))

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
 When: TypeAlias = Literal["auto", "always", "never"]
 Vad: TypeAlias = Literal["server", "semantic", "off"]
-Notify: TypeAlias = Literal["auto", "bell", "off"]
-EditingModeName: TypeAlias = Literal["auto", "emacs", "vi"]
 
 _VAD: Parser[Vad] = choice("server", "semantic", "off")
 _DETAIL: Parser[ImageDetail] = choice("auto", "low", "high")
@@ -405,7 +403,7 @@ class Settings:
         commands=("talk",),
         variable=Variable("RTCHAT_TITLE", dotenv="yes"),
     )
-    notify: Setting[Notify] = Setting(
+    notify: Setting[Literal["auto", "bell", "off"]] = Setting(
         _OUTPUT,
         choice("auto", "bell", "off"),
         "auto",
@@ -415,7 +413,7 @@ class Settings:
         commands=("talk",),
         variable=Variable("RTCHAT_NOTIFY", dotenv="yes"),
     )
-    editing_mode: Setting[EditingModeName] = Setting(
+    editing_mode: Setting[Literal["auto", "emacs", "vi"]] = Setting(
         _OUTPUT,
         choice("auto", "emacs", "vi"),
         "auto",

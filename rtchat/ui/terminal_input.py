@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TextIO
 
 from prompt_toolkit.input.vt100 import Vt100Input
@@ -12,6 +12,7 @@ from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
 from rtchat.ui.key_decoder import PASTE_END, KeyDecoder
+from rtchat.ui.terminal_kind import TerminalModes
 
 _WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
 """Keys whose bindings read their data."""
@@ -20,21 +21,40 @@ _READ = 4096
 
 
 class TerminalInput(Vt100Input):
-    """Reads keys from a terminal. `on_focus` and `on_cursor` are as for `KeyDecoder`."""
+    """Reads keys from a terminal. `on_focus` and `on_cursor` are as for `KeyDecoder`.
+
+    `modes` are on only in raw mode. So they are off whenever others have the terminal: at the end,
+    even after an error, while the program is suspended, and in an editor. In other modes of the
+    terminal, Ctrl-C would not be a signal.
+    """
 
     def __init__(
         self,
         stdin: TextIO,
+        modes: TerminalModes,
         *,
         on_focus: Callable[[bool], None] = lambda _: None,
         on_cursor: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__(stdin)
+        self._modes = modes
         self._decoder = KeyDecoder(on_focus=on_focus, on_cursor=on_cursor, finds_bursts=True)
         self._keys: list[KeyPress] = []
         self.vt100_parser = Vt100Parser(self._press)
         self._is_typeahead = True
         """Whether what is read next may have been typed while nobody read."""
+
+    @contextmanager
+    def raw_mode(self) -> Iterator[None]:
+        """A context in which the terminal sends each key at once, in the encoding of `modes`."""
+        with super().raw_mode(), self._modes.turned(on=True):
+            yield
+
+    @contextmanager
+    def cooked_mode(self) -> Iterator[None]:
+        """A context in raw mode in which the terminal is as others expect it."""
+        with self._modes.turned(on=False), super().cooked_mode():
+            yield
 
     def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
         """A context in which the callback is called when there is something to read."""

@@ -6,7 +6,8 @@ underlining, and older Linux consoles print kitty's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -114,26 +115,24 @@ def modes(kind: TerminalKind) -> tuple[Mode, ...]:
 
 
 class TerminalModes:
-    """Turns the modes on, and off again. `write` writes to the terminal.
-
-    `off` must be called whenever the terminal is given to somebody else: at the end, however the
-    program ends, before it is suspended, and before it starts an editor or a pager.
-    """
+    """Turns the modes of a terminal on and off. `write` writes to the terminal."""
 
     def __init__(self, write: Callable[[str], None], kind: TerminalKind) -> None:
         self._write = write
         self._modes = modes(kind)
-        self._is_on = False
+        self._are_on = False
 
-    def on(self) -> None:
-        """Turn the modes on, if they are off."""
-        self._set(is_on=True)
+    @contextmanager
+    def turned(self, *, on: bool) -> Iterator[None]:
+        """A context in which the modes are on or off. At its end they are as before."""
+        before = self._are_on
+        self._turn(on=on)
+        try:
+            yield
+        finally:
+            self._turn(on=before)
 
-    def off(self) -> None:
-        """Turn the modes off, if they are on."""
-        self._set(is_on=False)
-
-    def _set(self, *, is_on: bool) -> None:
-        if self._modes and is_on is not self._is_on:
-            self._is_on = is_on
-            self._write("".join(mode.on if is_on else mode.off for mode in self._modes))
+    def _turn(self, *, on: bool) -> None:
+        if self._modes and on is not self._are_on:
+            self._are_on = on
+            self._write("".join(mode.on if on else mode.off for mode in self._modes))
