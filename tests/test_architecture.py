@@ -34,6 +34,7 @@ _PURE = ("core", "wire")
 """Folders without I/O, clock or randomness."""
 _PURE_MODULES = (
     *("ui.messages", "ui.approval", "ui.slash_commands"),
+    *("ui.key_codes", "ui.key_decoder", "ui.terminal_kind"),
     *("markdown.dialect", "markdown.splitter", "markdown.theme"),
     *("history.schema", "history.transcript"),
     *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),

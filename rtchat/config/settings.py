@@ -381,6 +381,48 @@ class Settings:
         option="--color",
         commands=_ONCE,
     )
+    status: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        True,
+        "Show a status line below the prompt.",
+        example=False,
+        option="--no-status",
+        option_help="Do not show a status line below the prompt.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_STATUS", dotenv="yes"),
+    )
+    title: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        True,
+        "Show the title of the conversation in the title of the window.",
+        example=False,
+        option="--no-title",
+        option_help="Do not change the title of the window.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_TITLE", dotenv="yes"),
+    )
+    notify: Setting[Literal["auto", "bell", "off"]] = Setting(
+        _OUTPUT,
+        choice("auto", "bell", "off"),
+        "auto",
+        "How to announce a long reply in another window; auto means a notification if possible.",
+        example="bell",
+        option="--notify",
+        commands=("talk",),
+        variable=Variable("RTCHAT_NOTIFY", dotenv="yes"),
+    )
+    editing_mode: Setting[Literal["auto", "emacs", "vi"]] = Setting(
+        _OUTPUT,
+        choice("auto", "emacs", "vi"),
+        "auto",
+        "The keys that edit the prompt; auto means those of ~/.inputrc.",
+        example="vi",
+        option="--editing-mode",
+        commands=("talk",),
+        variable=Variable("RTCHAT_EDITING_MODE", dotenv="yes"),
+    )
     quiet: Setting[bool] = Setting(
         _OUTPUT,
         parsers.switch,
