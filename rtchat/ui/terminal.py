@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from shutil import get_terminal_size
 from typing import Protocol, TypeVar
 
 from rtchat.core.effects import (
@@ -38,7 +39,14 @@ from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
-from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
+from rtchat.ui.slash_commands import (
+    AttachAsked,
+    FilesMentioned,
+    HelpAsked,
+    TextFileAsked,
+    parse,
+)
+from rtchat.ui.slash_help import help_text
 
 T = TypeVar("T")
 
@@ -61,6 +69,9 @@ class Files(Protocol):
 
     def paths_from_drop(self, entry: str) -> Sequence[str]:
         """The paths of which an entry consists; empty if it contains anything else."""
+
+    def mentioned(self, words: Sequence[str]) -> Sequence[str]:
+        """The paths of the files that these words after @ name. Other words are text."""
 
     def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
         """Read a file. Raises UsageError if it cannot be attached."""
@@ -216,20 +227,31 @@ class Terminal:
         return await self._meaning(line) if line.strip() else ()
 
     async def _meaning(self, line: str) -> Sequence[LocalEvent]:
-        """The events of an entry. A path is a file to attach, unless it is a command or begins with
-        a literal slash."""
+        """The events of an entry. A path is a file to attach, unless it is a command."""
         event = parse(line)
+        is_text = isinstance(event, UserSaid | FilesMentioned)
+        is_mistake = isinstance(event, LocalNotice) and event.is_error
+        if (is_text or is_mistake) and self._files.may_be_dropped(line):
+            files = await self._from_disk(lambda: self._files.paths_from_drop(line))
+            if files:
+                return await self._attach(files, self._detail)
         match event:
             case AttachAsked(file, detail):
                 return await self._attach([file], detail or self._detail)
             case TextFileAsked(file, make):
                 unchanged = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unchanged)
-            case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
-                files = await self._from_disk(lambda: self._files.paths_from_drop(line))
-                return await self._attach(files, self._detail) if files else [event]
+            case FilesMentioned(text, words):
+                return await self._read(lambda: self._question(text, words), "nothing was asked")
+            case HelpAsked(command):
+                return [LocalNotice(help_text(get_terminal_size().columns, command))]
             case _:
                 return [event]
+
+    def _question(self, text: str, words: Sequence[str]) -> Sequence[LocalEvent]:
+        """A question with the files that it mentions."""
+        files = [self._files.attach(file, self._detail) for file in self._files.mentioned(words)]
+        return [*files, UserSaid(text)]
 
     async def _attach(
         self, files: Sequence[str], detail: ImageDetail | None
