@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.core.errors import ExitCode, extra_hint
+from rtchat.core.errors import ExitCode
 from rtchat.ui.slash_commands import TABLE
 from tests import generate
 
@@ -44,7 +44,6 @@ def test_hints_install_extras_that_there_are_as_the_readme_does() -> None:
     assert extras
     assert extras <= set(project["optional-dependencies"])
     assert "`pip install '.[voice,tools]'`" in README
-    assert "pip install '.[tools]'" in extra_hint("tools")
 
 
 def test_every_exit_code_is_explained() -> None:
