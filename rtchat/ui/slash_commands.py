@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias, get_args
 
 from rtchat.core import events as ev
+from rtchat.core.suggestions import did_you_mean
 from rtchat.core.values import ImageDetail, value
 from rtchat.ui.mentions import mentions
 from rtchat.ui.suggestions import suggestion
@@ -232,7 +233,7 @@ def _command(name: str, argument: str) -> Meaning:
 
 def _unknown(name: str) -> ev.LocalNotice:
     near = suggestion(name, [row.name for row in TABLE])
-    hint = f"did you mean /{near}?" if near else "use /help to list the commands"
+    hint = did_you_mean([near and f"/{near}"], "use /help to list the commands")
     return _error(f"unknown command /{name}", f"{hint} (a space before / makes it a question)")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+
+from rtchat.core.suggestions import closest
 
 SYNONYMS: Mapping[str, str] = {
     word: name
@@ -27,7 +29,7 @@ SYNONYMS: Mapping[str, str] = {
         "reasoning": "think thinking effort",
         "tools": "functions tool function mcp plugins",
         "t": "template templates prompts",
-        "attach": "file files image add upload read include picture photo",
+        "attach": "file files image add upload read include picture photo attachment attachments",
         "detach": "unattach drop unload discard",
         "voice": "speak speech audio talk say tts",
         "mute": "mic microphone unmute silence listen record",
@@ -41,35 +43,9 @@ SYNONYMS: Mapping[str, str] = {
     for word in words.split()
 }
 """The command that a word means. A word that is itself a command or an alias is not listed."""
-_MIN_PREFIX = 2
 
 
-def suggestion(word: str, names: Sequence[str]) -> str | None:
-    """The name that a word most likely means; None if no name is near."""
-    word = word.lower()
-    if (meant := SYNONYMS.get(word)) in names:
-        return meant
-    if word in names:
-        return word
-    allowed = 1 if len(word) < 6 else 2
-    distance, nearest = min((_distance(word, name), name) for name in names)
-    if distance <= allowed and distance < len(nearest):
-        return nearest
-    longer = [name for name in names if name.startswith(word) and len(word) >= _MIN_PREFIX]
-    shorter = [name for name in names if word.startswith(name) and len(name) > _MIN_PREFIX]
-    return next(iter(longer + shorter), None)
-
-
-def _distance(one: str, other: str) -> int:
-    """How many insertions, deletions, replacements and swaps of neighbours turn one word into the
-    other (optimal string alignment)."""
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        older, before, row = before, row, [i]
-        for j, wanted in enumerate(other, start=1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and (letter, one[i - 2]) == (other[j - 2], wanted):
-                cost = min(cost, older[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
+def suggestion(word: str, names: Collection[str]) -> str:
+    """The command that was probably meant by a word; empty if there is none."""
+    known = {word: name for word, name in SYNONYMS.items() if name in names}
+    return closest(word, names, known)
