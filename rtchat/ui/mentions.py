@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_MENTION = re.compile(
-    r"""(?<![^\s(\[{<'"])   # not inside a word, as in an e-mail address
-    @("[^"\n]+"|'[^'\n]+'|(?:\\.|[^\s\\"'])+)""",
-    re.VERBOSE,
-)
+_START = r"""(?<![^\s(\[{<'"])@"""
+"""An @ that is not inside a word, as in an e-mail address."""
+_MENTION = re.compile(rf"""{_START}("[^"\n]+"|'[^'\n]+'|(?:\\.|[^\s\\"'])+)""")
+_OPEN = re.compile(rf"""{_START}("[^"\n]*|'[^'\n]*|(?:\\.|[^\s\\"'])*)$""")
 
 
 def mentions(text: str, pasted: Sequence[str] = ()) -> tuple[str, ...]:
@@ -30,5 +29,5 @@ def _is_in(pasted: Sequence[str], mention: str) -> bool:
 def open_mention(typed: str) -> str | None:
     """The path of a mention that `typed` ends in, without @; it may begin with a quotation mark
     that is not closed. None if there is no mention at the end."""
-    found = re.search(r"""(?<![^\s(\[{<'"])@("[^"\n]*|'[^'\n]*|(?:\\.|[^\s\\"'])*)$""", typed)
+    found = _OPEN.search(typed)
     return found[1] if found else None

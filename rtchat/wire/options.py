@@ -99,6 +99,13 @@ _IMPLIED = {
 _temperature = number(0.0, 2.0)
 
 
+VOICES = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo"),
+    *("marin", "sage", "shimmer", "verse"),
+)
+"""The voices of OpenAI's server."""
+
+
 class OptionError(UsageError):
     """An option is unknown, or its value is invalid."""
 
@@ -152,14 +159,8 @@ def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
     Raises:
         OptionError: an option is unknown, or its value is invalid.
     """
-    rest = {key: value for key, value in fields.items() if key != "temperature"}
     try:
-        if "temperature" in fields:
-            _temperature(fields["temperature"], "temperature")
-        if scope == "session":
-            SESSION({"type": "realtime"} | rest, "")
-        else:
-            RESPONSE(rest, "response")
+        _validate(scope, fields)
     except FieldError as error:
         if error.code == "missing_required_parameter" and only:
             return
@@ -169,6 +170,42 @@ def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
         message = f"invalid option {error.param} ({why[:1].lower()}{why[1:]})"
         meant = closest(str(error.value), error.words)
         raise OptionError(message, hint=did_you_mean([meant])) from None
+
+
+def _validate(scope: OptionScope, fields: JsonObject) -> None:
+    """Raise FieldError at the first error."""
+    rest = {key: value for key, value in fields.items() if key != "temperature"}
+    if "temperature" in fields:
+        _temperature(fields["temperature"], "temperature")
+    if scope == "session":
+        SESSION({"type": "realtime"} | rest, "")
+    else:
+        RESPONSE(rest, "response")
+
+
+def words(scope: OptionScope, key: str) -> tuple[str, ...]:
+    """The words that an option may be set to, or OpenAI's voices; empty if there are none, or any
+    text is valid."""
+    if key == "audio.output.voice":
+        return VOICES
+    error = _error(scope, key, "no such word")
+    if error is None or error.code not in ("invalid_type", "invalid_value"):
+        return ()
+    literals = {"true": True, "false": False, "null": None}
+    valid = (word for word, value in literals.items() if _error(scope, key, value) is None)
+    return (*error.words, *valid)
+
+
+def _error(scope: OptionScope, key: str, value: object) -> FieldError | None:
+    """What is wrong with a value of one option."""
+    fields = completed(nested(key, value))
+    if key.startswith(f"{_VAD}.") and not has(fields, f"{_VAD}.type"):
+        fields = merged(fields, nested(f"{_VAD}.type", "server_vad"))
+    try:
+        _validate(scope, fields)
+    except FieldError as error:
+        return error
+    return None
 
 
 def _unknown_option(scope: OptionScope, key: str) -> OptionError:
