@@ -214,7 +214,7 @@ def _worded_notices(tree: ast.AST) -> Iterator[int]:
             yield call.lineno
 
 
-_OF_SOCKETS = ("client.transport", "client.failures", "client.http_post")
+_OF_SOCKETS = ("client.transport", "client.failures", "client.http_request")
 
 
 def test_sockets_are_used_in_few_places() -> None:

@@ -59,6 +59,7 @@ from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
+    from rtchat.app.candidates import ChatCandidates
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
@@ -145,9 +146,12 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, environment, status, audio)
     if is_interactive:
-        view, source = terminal_of(settings, environment, voice)
+        from rtchat.app.candidates import ChatCandidates
+
+        candidates = ChatCandidates(settings, environment)
+        view, source = terminal_of(settings, environment, voice, candidates)
         source = partial(_attachments_first, attached, source)
-        return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
+        return _Chat(settings, environment, options, Mode.CHAT, view, voice, candidates).run(source)
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         view = _PacedView(
@@ -225,6 +229,7 @@ class _Chat:
     mode: Mode
     view: View
     voice: LiveAudio | None = None
+    candidates: ChatCandidates | None = None
 
     def run(self, source: Source) -> ExitCode:
         """Run the conversation; `source` posts the input of the user."""
@@ -293,7 +298,10 @@ class _Chat:
                 player=player,
                 output=environment.output,
             )
-            session = Session(setup.make(), ports)
+            conversation = setup.make()
+            if self.candidates is not None:
+                self.candidates.conversation = conversation
+            session = Session(conversation, ports)
             is_chat = self.mode is Mode.CHAT
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
             with unechoed(environment.stdin or 0) if is_chat else nullcontext():

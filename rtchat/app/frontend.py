@@ -19,6 +19,7 @@ from rtchat.ui.plain_view import PlainView, StatusWriter
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rtchat.ui.candidates import Candidates
     from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Screen
 
@@ -145,9 +146,13 @@ def screen_of(settings: Settings, environment: Environment) -> Screen:
 
 
 def terminal_of(
-    settings: Settings, environment: Environment, meters: Meters | None = None
+    settings: Settings,
+    environment: Environment,
+    meters: Meters | None = None,
+    candidates: Candidates | None = None,
 ) -> tuple[View, Source]:
-    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation.
+    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation,
+    and `candidates` complete the arguments of commands.
     Importing them takes longer than connecting, so both happen at the same time."""
     deferred = _DeferredView(status_writer_of(settings, environment))
 
@@ -165,6 +170,7 @@ def terminal_of(
             color=colors,
             meters=meters,
             paints_meter=renders(settings, environment),
+            candidates=candidates,
             stdout=environment.stdout,
         )
         clipboard = Clipboard(environment.stdout, environment.environ)

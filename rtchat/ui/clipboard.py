@@ -39,7 +39,7 @@ class Clipboard:
         """Copy the requested text and return a notice about the result."""
         text, what = request.text, "the reply"
         if request.block:
-            blocks = _code_blocks(visible(request.text))
+            blocks = code_blocks(request.text)
             if request.block > len(blocks):
                 noun = "code block" if len(blocks) == 1 else "code blocks"
                 return Notice("error", f"the reply has {len(blocks) or 'no'} {noun}")
@@ -93,6 +93,7 @@ class Clipboard:
         return None
 
 
-def _code_blocks(text: str) -> list[str]:
-    tokens = parser().parse(text, {"references": references({})})
+def code_blocks(text: str) -> list[str]:
+    """The code blocks of a reply, escaped for a terminal."""
+    tokens = parser().parse(visible(text), {"references": references({})})
     return [token.content for token in tokens if token.type in {"fence", "code_block"}]

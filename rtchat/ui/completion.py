@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
-from typing import Protocol
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from rtchat.core.text import on_a_line, shortened
-from rtchat.core.values import value
 from rtchat.system.worker import Worker
+from rtchat.ui.candidates import Candidate, Candidates
 from rtchat.ui.mentions import open_mention
-from rtchat.ui.slash_commands import TABLE, ArgumentKind, Row, find
+from rtchat.ui.slash_commands import TABLE, Row, find
 
 _MAX_HELP = 100
 """Characters of a description."""
 _MAX_TEXT = 200
 """Characters of a candidate."""
-
-
-@value
-class Candidate:
-    """Something that an argument can be, and what it means. Both may come from a server."""
-
-    text: str
-    help: str = ""
-
-
-class Candidates(Protocol):
-    """Finds what the arguments of commands can be."""
-
-    def find(self, kind: ArgumentKind) -> AsyncIterator[Candidate]:
-        """Yield the arguments of this kind, the likeliest first. It may take a while, and has no
-        effect on the conversation. Does not raise."""
 
 
 class CommandCompleter(Completer):
@@ -112,12 +95,13 @@ def _arguments(row: Row, typed: str) -> Iterator[Completion]:
 
 
 def _offers(candidates: Iterable[Candidate], typed: str, end: str = "") -> Iterator[Completion]:
-    """Completions for the candidates that contain what is typed, in the text or in its meaning.
-    Those that cannot be shown as they are are left out."""
+    """Completions for the candidates that contain what is typed; if they are numbers, in their
+    meaning too. Those that cannot be shown as they are are left out."""
     for candidate in candidates:
         text, meaning = candidate.text, on_a_line(candidate.help)
         is_plain = on_a_line(text) == text and 0 < len(text) <= _MAX_TEXT
-        if is_plain and typed.casefold() in f"{text}\n{meaning}".casefold():
+        searched = f"{text}\n{meaning}" if text.isdecimal() else text
+        if is_plain and typed.casefold() in searched.casefold():
             meta = shortened(meaning, _MAX_HELP)
             yield Completion(f"{text}{end}", -len(typed), display=text, display_meta=meta)
 

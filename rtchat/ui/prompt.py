@@ -28,6 +28,7 @@ from prompt_toolkit.styles import Style
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
 from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.candidates import Candidates
 from rtchat.ui.completion import CommandCompleter
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
@@ -48,7 +49,8 @@ _PLAIN = Style([])
 class Prompt:
     """Reads entries from a terminal. If `history` is None, they are kept in memory only.
 
-    `meters` is for voice conversations; it is shown below the entry if `paints_meter`.
+    `meters` is for voice conversations; it is shown below the entry if `paints_meter`. `candidates`
+    completes the arguments of commands.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Prompt:
         color: bool = True,
         meters: Meters | None = None,
         paints_meter: bool = True,
+        candidates: Candidates | None = None,
         input: Input | None = None,
         output: Output | None = None,
         stdout: TextIO | None = None,
@@ -95,7 +98,7 @@ class Prompt:
             multiline=True,
             editing_mode=EditingMode.EMACS,
             tempfile_suffix=".md",
-            completer=CommandCompleter(),
+            completer=CommandCompleter(candidates),
             complete_while_typing=False,
             key_bindings=self._keys(),
             prompt_continuation="  ",
