@@ -342,6 +342,24 @@ def test_the_key_is_not_sent_unencrypted(tmp_path: Path) -> None:
     assert texts(candidates, "model") == ["m"]
 
 
+def test_a_server_that_does_not_answer_is_no_error(tmp_path: Path) -> None:
+    with background(lambda: tcp(b"", stays=True)) as port:
+        url = f"ws://{port.address}/v1/realtime"
+        candidates = candidates_of(tmp_path, url=url, model="m", connect_timeout="0.1")
+        assert texts(candidates, "model") == ["m"]
+
+
+def test_a_server_that_dotenv_names_receives_no_key(tmp_path: Path) -> None:
+    with background(lambda: tcp(listing("n"))) as port:
+        dotenv = tmp_path / ".env"
+        dotenv.write_text(f"RTCHAT_URL=ws://{port.address}/v1/realtime\nRTCHAT_MODEL=m\n")
+        settings = resolve({}, {"OPENAI_API_KEY": KEY}, dotenv=dotenv)
+        candidates = ChatCandidates(settings, environment(tmp_path))
+        assert texts(candidates, "model") == ["m", "n"]
+    (head,) = port.heads
+    assert KEY.encode() not in head
+
+
 @pytest.mark.parametrize(
     ("url", "models"),
     [
