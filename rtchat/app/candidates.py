@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 
 from rtchat.app.environment import Environment
 from rtchat.app.wiring import endpoint_of, model_of, tls_of
@@ -13,6 +14,7 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.errors import RtchatError
 from rtchat.core.models import MODELS
 from rtchat.core.pricing import known_rates
+from rtchat.core.text import visible
 from rtchat.core.values import StoredConversation
 from rtchat.system.worker import Worker
 from rtchat.ui.candidates import Candidate
@@ -48,17 +50,15 @@ class ChatCandidates:
                 for conversation in await self._worker.call(self._saved):
                     yield _described(conversation)
             case "attachment":
-                for number, name in enumerate(self._attached, start=1):
+                attached = self.conversation.attached if self.conversation else ()
+                for number, name in enumerate(attached, start=1):
                     yield Candidate(str(number), name)
             case "block":
-                for candidate in await self._worker.call(self._blocks):
+                reply = self.conversation.last_reply if self.conversation else ""
+                for candidate in await self._worker.call(partial(_blocks, reply)):
                     yield candidate
             case _:
                 pass
-
-    @property
-    def _attached(self) -> tuple[str, ...]:
-        return self.conversation.attached if self.conversation else ()
 
     async def _models(self) -> AsyncIterator[Candidate]:
         settings = self._settings
@@ -71,7 +71,7 @@ class ChatCandidates:
                 yield Candidate(used, "used before")
         rates = known_rates(settings.url, settings.prices)
         for known in (*settings.prices, *(name for name in MODELS if name in rates)):
-            yield Candidate(known, "its price is known")
+            yield Candidate(known, "has a known price")
         if self._offered is None:
             self._offered = await self._ask_for_models()
         for offered in self._offered:
@@ -100,18 +100,20 @@ class ChatCandidates:
         from rtchat.history.store import FILE, Store
 
         path = self._environment.data_dir / FILE
-        if self._settings.history and path.exists():
-            with suppress(RtchatError), closing(Store(path)) as store:
-                return store.conversations(_MAX_CONVERSATIONS)
+        with suppress(RtchatError, OSError):
+            if self._settings.history and path.exists():
+                with closing(Store(path)) as store:
+                    return store.conversations(_MAX_CONVERSATIONS)
         return []
 
-    def _blocks(self) -> list[Candidate]:
-        """The code blocks of the last reply, each with its first line."""
-        from rtchat.ui.clipboard import code_blocks
 
-        reply = self.conversation.last_reply if self.conversation else ""
-        first_lines = (block.strip().partition("\n")[0] for block in code_blocks(reply))
-        return [Candidate(str(number), line) for number, line in enumerate(first_lines, start=1)]
+def _blocks(reply: str) -> list[Candidate]:
+    """The code blocks of a reply, each with its first line."""
+    from rtchat.markdown.code_blocks import code_blocks
+
+    blocks = code_blocks(visible(reply))
+    first_lines = (block.text.strip().partition("\n")[0] for block in blocks)
+    return [Candidate(str(number), line) for number, line in enumerate(first_lines, start=1)]
 
 
 def _described(conversation: StoredConversation) -> Candidate:
