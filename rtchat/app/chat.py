@@ -20,7 +20,8 @@ from rtchat.app.audio_io import (
     converter,
 )
 from rtchat.app.environment import Environment, OutputFormat, unblocked
-from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
+from rtchat.app.frontend import renders, status_writer_of, view_of
+from rtchat.app.interactive import terminal_of, unechoed
 from rtchat.app.os_signals import signal_events
 from rtchat.app.recording import finish_recording, recorder_of
 from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
@@ -59,6 +60,7 @@ from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
+    from rtchat.app.candidates import ChatCandidates
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
@@ -145,10 +147,14 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, environment, status, audio)
     if is_interactive:
+        from rtchat.app.candidates import ChatCandidates
+
+        candidates = ChatCandidates(settings, environment)
         with unechoed(environment) as typeahead:
-            view, source = terminal_of(settings, environment, voice, typeahead)
+            view, source = terminal_of(settings, environment, voice, candidates, typeahead)
             source = partial(_attachments_first, attached, source)
-            return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
+            chat = _Chat(settings, environment, options, Mode.CHAT, view, voice, candidates)
+            return chat.run(source)
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         view = _PacedView(
@@ -226,6 +232,7 @@ class _Chat:
     mode: Mode
     view: View
     voice: LiveAudio | None = None
+    candidates: ChatCandidates | None = None
 
     def run(self, source: Source) -> ExitCode:
         """Run the conversation; `source` posts the input of the user."""
@@ -294,7 +301,10 @@ class _Chat:
                 player=player,
                 output=environment.output,
             )
-            session = Session(setup.make(), ports)
+            conversation = setup.make()
+            if self.candidates is not None:
+                self.candidates.conversation = conversation
+            session = Session(conversation, ports)
             is_chat = self.mode is Mode.CHAT
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
             code = await session.run(source, signal_events(interrupt))

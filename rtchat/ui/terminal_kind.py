@@ -32,6 +32,10 @@ class TerminalKind(Enum):
     OTHER = auto()
 
 
+REFLOWING = frozenset(TerminalKind) - {
+    *(TerminalKind.BASIC, TerminalKind.SCREEN, TerminalKind.XTERM, TerminalKind.OTHER)
+}
+"""The terminals that wrap rows again when their width changes."""
 _BASIC = ("", "dumb", "linux", "cons25", "ansi", "sun", "cygwin", "unknown")
 _BASIC_PREFIXES = ("vt1", "vt2", "vt3", "vt4", "vt5", "eterm")
 _TERMS = {
