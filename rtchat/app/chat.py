@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
@@ -93,9 +94,11 @@ def run_once(
                 message = "there is no prompt, because --attach - reads stdin"
                 raise UsageError(message, hint=hint)
         if audio.audio_in is None:
-            question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
+            question: LocalEvent = _typed_question(settings, prompt, descriptor, status.say)
         else:
             question = _spoken_question(audio.audio_in, prompt, descriptor, status.say)
+            if settings.template is not None:
+                question = replace(question, text=settings.template.fill(question.text))
 
         async def ask(post: Post) -> None:
             await asyncio.sleep(0)  # start connecting first, which takes longer
@@ -113,9 +116,19 @@ def run_once(
         return _Chat(settings, environment, options, Mode.ONCE, view).run(ask)
 
 
+def _typed_question(
+    settings: Settings, prompt: str | None, stdin: int | None, say: Callable[[str], None]
+) -> UserSaid:
+    """The question, with the template if there is one. A template with a text may need no input."""
+    template = settings.template
+    if template is None or not template.text:
+        return UserSaid(read_prompt(prompt, stdin, say))
+    return UserSaid(template.fill(read_prompt(prompt, stdin, say, is_all=False)))
+
+
 def _spoken_question(
     audio_in: str, prompt: str | None, stdin: int | None, say: Callable[[str], None]
-) -> LocalEvent:
+) -> AudioSaid:
     """A question from an audio file, with any text that accompanies it."""
     from rtchat.audio.files import read
 
@@ -130,6 +143,8 @@ def _spoken_question(
 def talk(settings: Settings, environment: Environment, options: ChatOptions) -> ExitCode:
     """A conversation, typed at a terminal or read line by line from a pipe, and spoken if there is
     a microphone. Files are sent with the first question."""
+    from rtchat.app.templates import Templates
+
     audio = options.audio
     status = status_writer_of(settings, environment)
     voice = LiveAudio(settings) if audio.is_live else None
@@ -144,8 +159,10 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, environment, status, audio)
+    templates = Templates(environment.templates_dir, settings, is_pipe=not is_interactive)
     if is_interactive:
-        view, source = terminal_of(settings, environment, voice)
+        view, source = terminal_of(settings, environment, templates.events, voice)
+        source = templates.apply(source)
         source = partial(_attachments_first, attached, source)
         return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
     with unblocked(environment) as environment:
@@ -156,6 +173,7 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         source = _no_input
         if environment.stdin is not None:
             source = partial(read_lines, descriptor=environment.stdin, answered=view.answered)
+        source = templates.apply(source)
         source = partial(_attachments_first, attached, source)
         return _Chat(settings, environment, options, Mode.LINES, view, voice).run(source)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import StringIO
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from rtchat.app.environment import Environment, OutputFormat
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
+from rtchat.core.events import LocalEvent
 from rtchat.core.ports import Post, Source, View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
@@ -145,9 +146,13 @@ def screen_of(settings: Settings, environment: Environment) -> Screen:
 
 
 def terminal_of(
-    settings: Settings, environment: Environment, meters: Meters | None = None
+    settings: Settings,
+    environment: Environment,
+    templates: Callable[[str, str], Sequence[LocalEvent]],
+    meters: Meters | None = None,
 ) -> tuple[View, Source]:
-    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation.
+    """A view and a source with a prompt; `meters` show the audio levels of a voice conversation,
+    and `templates` returns the events of /t.
     Importing them takes longer than connecting, so both happen at the same time."""
     deferred = _DeferredView(status_writer_of(settings, environment))
 
@@ -169,7 +174,7 @@ def terminal_of(
         )
         clipboard = Clipboard(environment.stdout, environment.environ)
         view, detail = screen_of(settings, environment), settings.image_detail
-        terminal = Terminal(view, prompt, clipboard, attachments, detail)
+        terminal = Terminal(view, prompt, clipboard, attachments, detail, templates=templates)
         deferred.set_view(terminal)
         if renders(settings, environment):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))

@@ -34,7 +34,16 @@ class TextFileAsked:
     make: Callable[[str], ev.LocalEvent]
 
 
-Meaning: TypeAlias = ev.LocalEvent | AttachAsked | TextFileAsked
+@value
+class TemplateAsked:
+    """/t: the caller reads the template `name` and asks its text with this input. Without a name,
+    it lists the templates."""
+
+    name: str
+    input: str
+
+
+Meaning: TypeAlias = ev.LocalEvent | AttachAsked | TextFileAsked | TemplateAsked
 
 
 @value
@@ -75,6 +84,12 @@ TABLE: tuple[Row, ...] = (
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked()),
     Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: ev.UsageAsked()),
+    Row(
+        "t",
+        "[NAME [TEXT]]",
+        "apply template NAME, and ask it with TEXT; no NAME: list them",
+        lambda argument: _template(argument),
+    ),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
 )
 
@@ -120,6 +135,11 @@ def _system(text: str) -> ev.LocalEvent | TextFileAsked:
     if text == "@":
         return _error("/system needs a file name after @", "write it as /system @notes.txt")
     return TextFileAsked(text[1:], ev.SystemSet)
+
+
+def _template(argument: str) -> TemplateAsked:
+    name, *rest = argument.split(maxsplit=1) or [""]
+    return TemplateAsked(name, "".join(rest))
 
 
 def _attach(argument: str) -> Meaning:

@@ -38,7 +38,7 @@ from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
-from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
+from rtchat.ui.slash_commands import AttachAsked, TemplateAsked, TextFileAsked, parse
 
 T = TypeVar("T")
 
@@ -69,9 +69,14 @@ class Files(Protocol):
         """Read a text file. Raises UsageError if it cannot be read or is not text."""
 
 
+def _no_templates(name: str, text: str) -> Sequence[LocalEvent]:
+    raise UsageError("there are no templates")
+
+
 class Terminal:
     """The user interface of `talk`: a view, and the loop that reads entries. `detail` is for the
-    images that the user attaches, unless /attach has its own."""
+    images that the user attaches, unless /attach has its own. `templates` returns the events of
+    /t; it may raise UsageError."""
 
     def __init__(
         self,
@@ -80,7 +85,10 @@ class Terminal:
         clipboard: Clipboard,
         files: Files,
         detail: ImageDetail | None = None,
+        *,
+        templates: Callable[[str, str], Sequence[LocalEvent]] = _no_templates,
     ) -> None:
+        self._templates = templates
         self._view = view
         self._prompt = prompt
         self._clipboard = clipboard
@@ -225,6 +233,8 @@ class Terminal:
             case TextFileAsked(file, make):
                 unchanged = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unchanged)
+            case TemplateAsked(name, text):
+                return await self._read(lambda: self._templates(name, text), "nothing was asked")
             case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
                 files = await self._from_disk(lambda: self._files.paths_from_drop(line))
                 return await self._attach(files, self._detail) if files else [event]
