@@ -40,6 +40,7 @@ _HELP = [
     "/copy [N]",
     "/tools",
     "/usage",
+    "/t [NAME [TEXT]]",
     "/raw JSON",
     "Enter",
     "Alt-Enter, Ctrl-J",
@@ -147,5 +148,6 @@ def test_every_command_is_in_the_help() -> None:
         "copy",
         "tools",
         "usage",
+        "t",
         "raw",
     ]

@@ -201,7 +201,7 @@ def config_edit(no_env: NoEnv = False) -> int:
     from rtchat.config.file import read_config, template
 
     path = _config_path(no_env)
-    edit_file(path, template())
+    edit_file(path, template(), hint="use another file with RTCHAT_CONFIG")
     read_config(path, required=True)
     return 0
 

@@ -11,10 +11,10 @@ from rtchat.core.errors import OutputError, UsageError
 from rtchat.system.folders import make_private
 
 
-def edit_file(path: Path, start: str) -> None:
+def edit_file(path: Path, start: str, *, hint: str) -> None:
     """Open a file in $VISUAL or $EDITOR. If it does not exist, it is created with the text `start`;
-    only the user can read it."""
-    _begin(path, start)
+    only the user can read it. `hint` says what to do if it cannot be written."""
+    _begin(path, start, hint)
     named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
         editor = shlex.split(named) or [named]
@@ -30,7 +30,7 @@ def edit_file(path: Path, start: str) -> None:
         )
 
 
-def _begin(path: Path, start: str) -> None:
+def _begin(path: Path, start: str, hint: str) -> None:
     try:
         make_private(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -38,6 +38,6 @@ def _begin(path: Path, start: str) -> None:
         if path.is_file():
             return
         message = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(message, hint="check the permissions of its folder") from error
+        raise OutputError(message, hint=hint) from error
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(start)

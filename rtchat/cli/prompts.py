@@ -61,6 +61,7 @@ def prompts_edit(name: Name) -> int:
     if not re.fullmatch(NAME, name):
         hint = "use letters, digits, -, _ and dots"
         raise UsageError(f"invalid name {name!r} for a template", hint=hint)
-    edit_file(templates_dir() / f"{name}.toml", START)
+    hint = "check the permissions of its folder"
+    edit_file(templates_dir() / f"{name}.toml", START, hint=hint)
     read_template(templates_dir(), name)
     return 0
