@@ -378,6 +378,35 @@ class Settings:
         commands=("translate",),
         variable=Variable("RTCHAT_TRANSLATE_TO", dotenv="yes"),
     )
+    output_schema: Setting[Path | None] = Setting(
+        _OUTPUT,
+        parsers.path,
+        None,
+        "Print a JSON value that fits the JSON schema in this file, or exit with code 1.",
+        option="--output-schema",
+        commands=("once",),
+        in_file=False,
+    )
+    extract: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        False,
+        "Print only the last code block of the reply, or exit with code 1.",
+        option="--extract",
+        short="-x",
+        commands=("once",),
+        in_file=False,
+    )
+    extract_lang: Setting[str | None] = Setting(
+        _OUTPUT,
+        parsers.text,
+        None,
+        "Print only the last code block in this language.",
+        option="--extract-lang",
+        metavar="LANG",
+        commands=("once",),
+        in_file=False,
+    )
     render: Setting[When] = Setting(
         _OUTPUT,
         choice("auto", "always", "never"),

@@ -105,7 +105,11 @@ def _keys() -> dict[str, Setting[Any]]:
     return keys | {row.name: row for row in (Settings.model, *_ONLY_HERE)}
 
 
-_ONLY_HERE: tuple[Setting[Any], ...] = ()
+_ONLY_HERE: tuple[Setting[Any], ...] = (
+    Settings.output_schema,
+    Settings.extract,
+    Settings.extract_lang,
+)
 """Settings that a template can set, but the config file cannot."""
 
 
