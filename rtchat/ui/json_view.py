@@ -14,6 +14,7 @@ from rtchat.core.effects import (
     Update,
     UserTranscript,
 )
+from rtchat.core.json_output import VERSION
 from rtchat.core.ports import View
 from rtchat.core.text import write_json
 from rtchat.core.values import JsonObject, Message, RemoteCall, ToolCall, TranscriptDetails, Usage
@@ -75,6 +76,7 @@ def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:
         for segment in turn.segments
     ]
     return {
+        "version": VERSION,
         "item_id": turn.item_id or None,
         "text": turn.text,
         "segments": segments,
@@ -93,6 +95,7 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
         "hint": problem.hint or None,
     }
     return {
+        "version": VERSION,
         "heard": heard,
         "text": over.text,
         "parsed": None,
