@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from rtchat.app.templates import Templates
+from rtchat.config.prompt_template import PromptTemplate
 from rtchat.config.resolve import resolve
 from rtchat.config.settings import Settings
 from rtchat.config.table import Values
-from rtchat.config.templates import START, PromptTemplate, read_template, template_names
+from rtchat.config.templates import START, read_template, template_names
 from rtchat.core.errors import UsageError
 from rtchat.core.events import LocalNotice, ModelSet, OptionSet, SystemSet, UserSaid
 from rtchat.server.engine import Answer, ModelInput

@@ -12,7 +12,7 @@ from rtchat.core.events import LocalEvent, LocalNotice, ModelSet, OptionSet, Sys
 from rtchat.core.ports import Post, Source
 
 if TYPE_CHECKING:
-    from rtchat.config.templates import PromptTemplate
+    from rtchat.config.prompt_template import PromptTemplate
 
 _IN_A_CONVERSATION = (
     Settings.model,

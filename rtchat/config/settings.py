@@ -23,7 +23,7 @@ from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from rtchat.config.templates import PromptTemplate
+    from rtchat.config.prompt_template import PromptTemplate
     from rtchat.core.models import Rate
 
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]

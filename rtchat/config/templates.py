@@ -6,19 +6,17 @@ because it can set anything that the config file can set, except the server.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rtchat.config import parsers
 from rtchat.config.file import TomlFile
+from rtchat.config.prompt_template import PromptTemplate
 from rtchat.config.settings import Settings, rows
-from rtchat.config.table import Setting, Values
+from rtchat.config.table import Setting
 from rtchat.core.errors import UsageError
 
-INPUT = "{input}"
-"""What is replaced by the input. All other braces remain as they are."""
 NAME = r"[A-Za-z0-9][\w.-]*"
 """The names that a template may have."""
 START = """\
@@ -34,29 +32,6 @@ START = """\
 """
 """The contents of a new template."""
 _TEXT = "text"
-
-
-@dataclass(frozen=True)
-class PromptTemplate:
-    """A template: the text of a question, empty if there is none, and settings."""
-
-    name: str
-    text: str
-    values: Values
-
-    def fill(self, given: str) -> str:
-        """The question for an input.
-
-        Raises:
-            UsageError: there is no input, but the template requires one.
-        """
-        if INPUT in self.text and not given.strip():
-            hint = f'write `rtchat once -t {self.name} "some text"`, or pipe it in'
-            raise UsageError(f"the template {self.name} requires an input", hint=hint)
-        text = self.text.rstrip("\n")
-        if INPUT in text:
-            return text.replace(INPUT, given)
-        return "\n\n".join(part for part in (text, given) if part.strip())
 
 
 def template_names(folder: Path) -> list[str]:
