@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -20,7 +22,7 @@ from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from rtchat.ui.plain_view import StatusWriter
-from tests.program import Program, background
+from tests.program import PATIENCE, Program, background
 
 _PERSON = {
     "type": "object",
@@ -42,6 +44,7 @@ _SCRIPT: dict[str, object] = {
         {"match": "quota", "fail": {"code": "insufficient_quota", "message": "No credit."}},
         {"match": "code", "text": "A\n```py\nprint(1)\n```\nB\n```sh\nls\n```\nC\n"},
         {"match": "odd", "text": "```\n\x1b[31mred\n```\n"},
+        {"match": "forever", "text": "word " * 10_000, "chunk": 5, "delay": 0.01},
         {"text": "No code."},
     ],
 }
@@ -53,8 +56,10 @@ class _Recorder(ScriptEngine):
     def __init__(self) -> None:
         super().__init__(read_script(_SCRIPT))
         self.prompts: list[ModelInput] = []
+        self.was_asked = Event()
 
     def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
+        self.was_asked.set()
         self.prompts.append(prompt)
         return super().answer(prompt)
 
@@ -147,6 +152,26 @@ def test_an_incomplete_reply_is_not_printed(
     data = json.loads(ran.text)
     assert (ran.code, data["parsed"], data["extracted"]) == (code, None, None)
     assert data["status"] != "completed"
+
+
+@pytest.mark.parametrize("options", [_SCHEMA, ("-x",)])
+def test_an_interrupted_reply_is_not_printed(
+    program: Program, engine: _Recorder, options: tuple[str, ...]
+) -> None:
+    with program.start("once", "forever", "--no-stdin", *options) as process:
+        assert engine.was_asked.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_value_that_cannot_be_written_is_an_error(program: Program, gone: int) -> None:
+    for options in (_SCHEMA, ("-x",)):
+        question = "fits" if options == _SCHEMA else "code"
+        with open("/dev/full", "wb") as full:
+            assert program.run("once", question, *options, stdout=full).code == 6
+        assert program.run("once", question, *options, stdout=gone).code == 141
 
 
 def test_a_server_that_cannot_be_reached(program: Program) -> None:

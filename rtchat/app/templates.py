@@ -61,6 +61,12 @@ class Templates:
 
         return lambda event: post(changed(event))
 
+    def names(self) -> list[str]:
+        """The names of all templates, for completion."""
+        from rtchat.config.templates import template_names
+
+        return template_names(self._folder)
+
     def events(self, name: str, text: str) -> Sequence[LocalEvent]:
         """The events of /t: the settings of the template, which remain, then the question. Without
         a name, the list of templates.
@@ -68,10 +74,10 @@ class Templates:
         Raises:
             UsageError: there is no such template, it is not valid, or it requires an input.
         """
-        from rtchat.config.templates import read_template, template_names
+        from rtchat.config.templates import read_template
 
         if not name:
-            names = template_names(self._folder)
+            names = self.names()
             hint = "run `rtchat prompts edit NAME` to create one"
             if not names:
                 return [LocalNotice("there are no templates", hint=hint)]
