@@ -230,6 +230,7 @@ def test_what_is_not_json(tmp_path: Path, text: str) -> None:
         ({"type": "string", "format": "date"}, '"soon"'),
         ({"$defs": {"a": {"type": "array"}}, "$ref": "#/$defs/a"}, "1"),
         ({"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1}, "0"),
+        ({"type": "array", "items": {"$ref": "#"}}, "[" * 300 + "]" * 300),
         ({"items": {"type": "integer"}}, json.dumps(["x" * 10_000] * 100)),
     ],
 )
