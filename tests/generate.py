@@ -1,5 +1,4 @@
-"""What is written from the tables of settings and commands: `.env.example`, and two sections of the
-README.
+"""What is written from tables: `.env.example`, and three sections of the README.
 
 `python -m tests.generate` writes them. Tests compare them with the tables.
 """
@@ -7,7 +6,7 @@ README.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from rtchat.config import variables
 from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
 from rtchat.config.table import Setting, Variable
+from rtchat.core.json_output import OUTPUTS, Fields
 from rtchat.ui.slash_help import grouped
 
 ROOT = Path(__file__).parents[1]
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
 
-_SETTINGS, _COMMANDS = "settings", "commands"
+_SETTINGS, _COMMANDS, _JSON = "settings", "commands", "JSON"
 
 _SECTIONS = """\
 # Variables that rtchat reads: copy this to .env in the folder where you run it, and remove the #
@@ -122,9 +122,30 @@ def commands() -> str:
 _COMMANDS_HEAD = "| command | does |\n|---|---|\n"
 
 
+def json_reference() -> str:
+    """The fields of the objects of `--json` as Markdown tables."""
+    out = []
+    for output in OUTPUTS.values():
+        commands = ", ".join(f"`rtchat {name}`" for name in output.commands.split(", "))
+        out.append(f"\n**{commands}**\n\n| field | type | meaning |\n|---|---|---|\n")
+        out += _json_rows(output.fields)
+    return "".join(out)
+
+
+def _json_rows(fields: Fields, prefix: str = "") -> Iterator[str]:
+    for name, field in fields.items():
+        kind = f"{field.kind} or null" if field.is_nullable else field.kind
+        kind += ", may be missing" if field.is_optional else ""
+        help = ": ".join(filter(None, (field.help, ", ".join(field.choices))))
+        yield f"| `{prefix}{name}` | {kind} | {help} |\n"
+        inner = f"{prefix}{name}[]." if field.kind == "array" else f"{prefix}{name}."
+        yield from _json_rows(field.fields or {}, inner)
+
+
 def readme(text: str, schema: type[Settings] = Settings) -> str:
-    """The README with the settings and the commands between their marks."""
+    """The README with the tables between their marks."""
     text = _replace(text, _SETTINGS, reference(schema))
+    text = _replace(text, _JSON, json_reference())
     return _replace(text, _COMMANDS, f"\n{commands()}")
 
 

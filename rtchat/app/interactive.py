@@ -7,7 +7,7 @@ import fcntl
 import os
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from rtchat.app.environment import Environment
 from rtchat.app.frontend import consoles, renders, screen_of, status_writer_of
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
+from rtchat.core.events import LocalEvent
 from rtchat.core.ports import Post, Source, View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
@@ -111,13 +112,14 @@ def terminal_of(
     environment: Environment,
     meters: Meters | None,
     candidates: Candidates,
+    templates: Callable[[str, str], Sequence[LocalEvent]],
     typeahead: str,
 ) -> tuple[View, Source]:
     """A view and a source with a prompt.
 
     `meters` show the audio levels of a voice conversation, `candidates` complete the arguments of
-    commands, and `typeahead` was typed before. Importing what is needed takes longer than
-    connecting, so both happen at the same time.
+    commands, `templates` returns the events of /t, and `typeahead` was typed before. Importing what
+    is needed takes longer than connecting, so both happen at the same time.
     """
     deferred = _DeferredView(status_writer_of(settings, environment))
 
@@ -128,11 +130,13 @@ def terminal_of(
 
         clipboard = Clipboard(environment.stdout, environment.environ)
         if not _can_repaint(environment):
-            lines = _line_terminal(settings, environment, clipboard)
+            lines = _line_terminal(settings, environment, templates, clipboard)
             deferred.set_view(lines)
             await lines.run(post)
             return
-        terminal = _terminal(settings, environment, meters, candidates, typeahead, clipboard)
+        terminal = _terminal(
+            settings, environment, meters, candidates, templates, typeahead, clipboard
+        )
         deferred.set_view(terminal)
         if renders(settings, environment):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
@@ -143,7 +147,10 @@ def terminal_of(
 
 
 def _line_terminal(
-    settings: Settings, environment: Environment, clipboard: Clipboard
+    settings: Settings,
+    environment: Environment,
+    templates: Callable[[str, str], Sequence[LocalEvent]],
+    clipboard: Clipboard,
 ) -> LineTerminal:
     from rtchat.inputs import attachments
     from rtchat.ui.line_terminal import LineTerminal
@@ -157,6 +164,7 @@ def _line_terminal(
         environment.stdout,
         clipboard,
         attachments,
+        templates,
         settings.image_detail,
     )
 
@@ -166,6 +174,7 @@ def _terminal(
     environment: Environment,
     meters: Meters | None,
     candidates: Candidates,
+    templates: Callable[[str, str], Sequence[LocalEvent]],
     typeahead: str,
     clipboard: Clipboard,
 ) -> Terminal:
@@ -212,6 +221,7 @@ def _terminal(
         clipboard,
         attachments,
         settings.image_detail,
+        templates=templates,
         status=status,
         attention=attention,
     )

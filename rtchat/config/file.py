@@ -73,15 +73,9 @@ def read_config(path: Path | None, *, required: bool, schema: type[Settings] = S
     """The config file at a path, which may be missing unless it is `required`."""
     if path is None or not (required or _exists(path)):
         return Config(Values(), {})
-    text = read_text(path, str(path))
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{path} is not TOML ({error})", hint="repair or remove the file"
-        ) from error
+    file = TomlFile.open(path, file_keys(schema))
+    data = dict(file.data)
     profiles = data.pop("profiles", {})
-    file = _File(path, text, file_keys(schema))
     if not isinstance(profiles, dict):
         raise UsageError(
             f"{file.place('', 'profiles')}: profiles must be tables",
@@ -101,13 +95,34 @@ def _exists(path: Path) -> bool:
     return not why_unreachable(path) and path.exists()
 
 
+_LONG_STRING = re.compile(r'("""|\'\'\').*?\1', re.DOTALL)
+
+
 @dataclass(frozen=True)
-class _File:
+class TomlFile:
+    """A TOML file whose keys are settings."""
+
     path: Path
     text: str
+    """Its text, without the contents of strings of several lines."""
     keys: Mapping[str, Setting[Any]]
+    data: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path, keys: Mapping[str, Setting[Any]]) -> TomlFile:
+        """Read a file. Raises UsageError if it is not TOML."""
+        text = read_text(path, str(path))
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(
+                f"{path} is not TOML ({error})", hint="repair or remove the file"
+            ) from error
+        text = _LONG_STRING.sub(lambda found: '""' + "\n" * found[0].count("\n"), text)
+        return cls(path, text, keys, data)
 
     def read(self, table: Mapping[str, object], name: str) -> Values:
+        """The settings in one of its tables; `name` is empty for the top level."""
         _, _, profile = name.partition(".")
         out = Values()
         for key, entry in table.items():

@@ -15,6 +15,7 @@ from rtchat.ui.slash_commands import (
     AttachAsked,
     FilesMentioned,
     HelpAsked,
+    TemplateAsked,
     TextFileAsked,
     parse,
 )
@@ -56,13 +57,22 @@ class Files(Protocol):
 
 
 class Entries:
-    """Interprets entries. `detail` is for the images that the user attaches, unless /attach has its
-    own. `echo` is called with an entry that is not a question."""
+    """Interprets entries.
+
+    `detail` is for the images that the user attaches, unless /attach has its own. `templates`
+    returns the events of /t; it may raise UsageError. `echo` is called with an entry that is not a
+    question.
+    """
 
     def __init__(
-        self, files: Files, detail: ImageDetail | None, echo: Callable[[str], None]
+        self,
+        files: Files,
+        detail: ImageDetail | None,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
+        echo: Callable[[str], None],
     ) -> None:
         self._files = files
+        self._templates = templates
         self._detail = detail
         self._echo = echo
         self._disk = Worker("files")
@@ -98,6 +108,8 @@ class Entries:
                 return await self._read(lambda: [make(self._files.text(file))], unchanged)
             case FilesMentioned(text, words):
                 return await self._read(lambda: self._question(text, words), "nothing was asked")
+            case TemplateAsked(name, text):
+                return await self._read(lambda: self._templates(name, text), "nothing was asked")
             case HelpAsked(command):
                 return [LocalNotice(help_text(get_terminal_size().columns, command))]
             case _:

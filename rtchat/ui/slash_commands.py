@@ -53,7 +53,18 @@ class HelpAsked:
     command: str = ""
 
 
-Meaning: TypeAlias = ev.LocalEvent | AttachAsked | TextFileAsked | FilesMentioned | HelpAsked
+@value
+class TemplateAsked:
+    """/t: the caller reads the template `name` and asks its text with this input. Without a name,
+    it lists the templates."""
+
+    name: str
+    input: str
+
+
+Meaning: TypeAlias = (
+    ev.LocalEvent | AttachAsked | TextFileAsked | FilesMentioned | HelpAsked | TemplateAsked
+)
 Group: TypeAlias = Literal["Conversation", "Replies", "Model", "Files", "Voice", "Program"]
 """The headings of the help, in order."""
 ArgumentKind: TypeAlias = Literal[
@@ -143,6 +154,14 @@ TABLE: tuple[Row, ...] = (
         kind="option",
     ),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked(), "Model"),
+    Row(
+        "t",
+        "[NAME [TEXT]]",
+        "apply template NAME, and ask it with TEXT; no NAME: list them",
+        lambda argument: _template(argument),
+        "Model",
+        kind="template",
+    ),
     Row(
         "attach",
         "[FILE]",
@@ -254,6 +273,11 @@ def _system(text: str) -> ev.LocalEvent | TextFileAsked:
     if text == "@":
         return _error("/system needs a file name after @", "write it as /system @notes.txt")
     return TextFileAsked(text[1:], ev.SystemSet)
+
+
+def _template(argument: str) -> TemplateAsked:
+    name, *rest = argument.split(maxsplit=1) or [""]
+    return TemplateAsked(name, "".join(rest))
 
 
 def _attach(argument: str) -> Meaning:

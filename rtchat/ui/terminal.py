@@ -69,17 +69,18 @@ class Terminal:
         files: Files,
         detail: ImageDetail | None = None,
         *,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
         status: StatusLine | None = None,
         attention: Attention | None = None,
     ) -> None:
-        """`status` and `attention` see all updates."""
+        """`templates` returns the events of /t. `status` and `attention` see all updates."""
         self._status = status
         self._attention = attention
         self._view = view
         self._prompt = prompt
         self._panel = prompt.panel
         self._clipboard = clipboard
-        self._meanings = Entries(files, detail, view.echo)
+        self._meanings = Entries(files, detail, templates, view.echo)
         self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
         """What the user has sent and is not handled yet; None at the end."""
         self._is_typed_pending = False
