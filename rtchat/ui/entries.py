@@ -76,7 +76,8 @@ class Entries:
         self._detail = detail
         self._echo = echo
         self._disk = Worker("files")
-        self._stopped: asyncio.Event | None = None
+        self._stopped: asyncio.Future[None] | None = None
+        """Done when the user stops waiting for a file."""
 
     @property
     def is_reading(self) -> bool:
@@ -85,8 +86,8 @@ class Entries:
 
     def stop(self) -> None:
         """Stop waiting for the file that is being read."""
-        if self._stopped is not None:
-            self._stopped.set()
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
 
     async def meaning(self, entry: Entry) -> Sequence[LocalEvent]:
         """The events of an entry. A path is a file to attach, unless it is a command."""
@@ -144,12 +145,10 @@ class Entries:
     async def _from_disk(self, read: Callable[[], T]) -> T | None:
         """Read from a disk, which may be slow or hang. Returns None if the user stops waiting."""
         reading = self._disk.call(read)
-        self._stopped = asyncio.Event()
-        stop = asyncio.ensure_future(self._stopped.wait())
+        self._stopped = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reading, self._stopped), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stop.cancel()
             self._stopped = None
         if reading.done():
             return reading.result()

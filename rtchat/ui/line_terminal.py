@@ -51,7 +51,7 @@ class LineTerminal:
     def show(self, update: Update) -> None:
         """Show an update, and the prompt where the next line is expected."""
         if isinstance(update, Copy):
-            self._copying = asyncio.ensure_future(self._copy(update))
+            self._tasks.create_task(self._copy(update))
             return
         self._view.show(update)
         match update:
@@ -80,22 +80,26 @@ class LineTerminal:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._stdin, self._read)
         try:
-            while (line := await self._lines.get()) is not None:
-                if self._is_asking:
-                    self._answer(line, post)
-                    continue
-                if not line.strip():
-                    self._prompt()
-                    continue
-                for event in await self._entries.meaning(Entry(line)):
-                    self._pending += isinstance(event, UserSaid)
-                    post(event)
-                    if isinstance(event, LeaveAsked):
-                        return
-                loop.call_soon(self._prompt)
-            post(LeaveAsked())
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._read_lines(post)
         finally:
             loop.remove_reader(self._stdin)
+
+    async def _read_lines(self, post: Callable[[LocalEvent], None]) -> None:
+        while (line := await self._lines.get()) is not None:
+            if self._is_asking:
+                self._answer(line, post)
+                continue
+            if not line.strip():
+                self._prompt()
+                continue
+            for event in await self._entries.meaning(Entry(line)):
+                self._pending += isinstance(event, UserSaid)
+                post(event)
+                if isinstance(event, LeaveAsked):
+                    return
+            asyncio.get_running_loop().call_soon(self._prompt)
+        post(LeaveAsked())
 
     def _answer(self, line: str, post: Callable[[LocalEvent], None]) -> None:
         typed = line.strip().lower()
