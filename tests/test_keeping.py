@@ -263,7 +263,7 @@ def test_resume_continues_another_conversation() -> None:
         play
         >> ConversationLoaded(PAST)
         << [
-            notices.conversation_resumed(7, "A talk"),
+            Show(Resumed(PAST)),
             *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),

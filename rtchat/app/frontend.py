@@ -54,7 +54,7 @@ def renders(settings: Settings, environment: Environment) -> bool:
     return settings.render == "always"
 
 
-def _colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
+def has_colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
     """Whether to colour a stream.
 
     Precedence: option > NO_COLOR > FORCE_COLOR > whether it is a terminal other than TERM=dumb.
@@ -73,7 +73,7 @@ def consoles(settings: Settings, environment: Environment) -> tuple[Console, Con
     from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
-        colors = _colors(settings, environment, is_terminal)
+        colors = has_colors(settings, environment, is_terminal)
         return make_console(file, environment.environ, is_terminal=is_terminal, colors=colors)
 
     err = environment.stderr or StringIO()  # stderr is closed
@@ -153,13 +153,14 @@ def terminal_of(
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
+        from rtchat.app.history import SavedConversations
         from rtchat.inputs import attachments
         from rtchat.ui.clipboard import Clipboard
         from rtchat.ui.live_view import preload
         from rtchat.ui.prompt import Prompt
         from rtchat.ui.terminal import Terminal
 
-        colors = _colors(settings, environment, is_terminal=True)
+        colors = has_colors(settings, environment, is_terminal=True)
         prompt = Prompt(
             environment.state_dir / "input_history",
             color=colors,
@@ -169,7 +170,10 @@ def terminal_of(
         )
         clipboard = Clipboard(environment.stdout, environment.environ)
         view, detail = screen_of(settings, environment), settings.image_detail
-        terminal = Terminal(view, prompt, clipboard, attachments, detail)
+        conversations = SavedConversations(
+            environment, renders=renders(settings, environment), color=colors
+        )
+        terminal = Terminal(view, prompt, clipboard, attachments, detail, conversations)
         deferred.set_view(terminal)
         if renders(settings, environment):
             await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))

@@ -23,6 +23,7 @@ from rtchat.ui.console import print_text
 if TYPE_CHECKING:
     from rich.panel import Panel
 
+    from rtchat.core.values import StoredConversation
     from rtchat.markdown.render import MarkdownStream
     from rtchat.ui.panel import LivePanel
 
@@ -118,8 +119,10 @@ class LiveView:
             case fx.Notice():
                 text = messages.with_ids(update.text, update.ids)
                 self._notice(update.level, text, update.hint)
-            case fx.Copy():
-                pass  # `Terminal` handles it
+            case fx.Resumed(stored):
+                self._show_end(stored)
+            case fx.Copy() | fx.History():
+                pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views
             case _:
@@ -307,6 +310,15 @@ class LiveView:
         if not self._is_pending:
             line.append(" (answered above)", theme.DIM)
         print_text(self._out, line)
+
+    def _show_end(self, stored: StoredConversation) -> None:
+        """Show the last turns of a conversation that continues."""
+        if self._banner:
+            from rtchat.ui.history_view import show_end
+
+            show_end(stored, self._out)
+        else:
+            self._notice("info", messages.conversation(stored))
 
     def _notice(self, level: fx.Level, text: str, hint: str = "") -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)

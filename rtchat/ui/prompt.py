@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
@@ -27,10 +28,12 @@ from prompt_toolkit.styles import Style
 
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
+from rtchat.core.values import StoredConversation
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.completion import CommandCompleter
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
+from rtchat.ui.picker import picker_app
 from rtchat.ui.shown_question import ShownQuestion
 from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
 
@@ -242,6 +245,23 @@ class Prompt:
             app.exit(exception=KeyboardInterrupt)
         else:
             self._typed.press(key)
+
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        output, color = self._session.app.output, self._session.color_depth is None
+        app = picker_app(
+            conversations, now=time.time(), color=color, input=self._input, output=output
+        )
+        return await app.run_async(handle_sigint=False, set_exception_handler=False)
+
+    async def while_hidden(self, use: Callable[[], None]) -> None:
+        """Call `use` in a thread while the entry is hidden and the terminal is in its original
+        mode."""
+        if self.active:
+            await run_in_terminal(use, in_executor=True)
+        else:
+            with self._input.detach(), self._input.cooked_mode():
+                await asyncio.to_thread(use)
 
     def dismiss_question(self) -> None:
         """Remove the question: it no longer needs an answer."""

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TypeAlias, get_args
 
 from rtchat.core import events as ev
-from rtchat.core.values import ImageDetail, value
+from rtchat.core.values import ImageDetail, conversation_key, value
 
 
 @value
@@ -34,7 +34,13 @@ class TextFileAsked:
     make: Callable[[str], ev.LocalEvent]
 
 
-Meaning: TypeAlias = ev.LocalEvent | AttachAsked | TextFileAsked
+@value
+class PickerAsked:
+    """/resume without an argument: the caller lets the user choose a saved conversation, and posts
+    a `ResumeAsked` with its ID."""
+
+
+Meaning: TypeAlias = ev.LocalEvent | AttachAsked | TextFileAsked | PickerAsked
 
 
 @value
@@ -61,7 +67,10 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("model", "NAME", "switch to another model in this conversation", ev.ModelSet),
     Row(
-        "resume", "[ID]", "continue saved conversation ID, or the latest one", lambda n: _resume(n)
+        "resume",
+        "[ID|NAME]",
+        "continue a saved conversation; no ID: choose one",
+        lambda key: ev.ResumeAsked(conversation_key(key)) if key else PickerAsked(),
     ),
     Row(
         "attach",
@@ -76,6 +85,8 @@ TABLE: tuple[Row, ...] = (
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked()),
     Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: ev.UsageAsked()),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
+    Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
+    Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
 )
 
 _KEYS = (
@@ -150,15 +161,6 @@ def _copy(number: str) -> ev.LocalEvent:
     if number.isdecimal() and int(number[:9]):
         return ev.CopyAsked(int(number[:9]))
     return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
-
-
-def _resume(number: str) -> ev.LocalEvent:
-    if not number:
-        return ev.ResumeAsked()
-    if number.isdecimal() and int(number[:15]):
-        return ev.ResumeAsked(int(number[:15]))
-    hint = "run `rtchat history list` to list the IDs"
-    return _error(f"invalid ID {number!r} for /resume", hint)
 
 
 def _set(argument: str) -> ev.LocalEvent:

@@ -15,30 +15,32 @@ from typing import Protocol, TypeVar
 from rtchat.core.effects import (
     Connecting,
     Copy,
+    History,
     MicrophoneStatus,
     QuestionAsked,
     ReplyOver,
     ToolAsked,
     Update,
 )
-from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.errors import ExitCode, OutputError, UsageError
 from rtchat.core.events import (
     Attached,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
     LocalNotice,
+    ResumeAsked,
     ToolAnswered,
     UserSaid,
     local_error,
 )
 from rtchat.core.ports import View
-from rtchat.core.values import ImageDetail
+from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.prompt import Prompt
-from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
+from rtchat.ui.slash_commands import AttachAsked, PickerAsked, TextFileAsked, parse
 
 T = TypeVar("T")
 
@@ -69,6 +71,16 @@ class Files(Protocol):
         """Read a text file. Raises UsageError if it cannot be read or is not text."""
 
 
+class Conversations(Protocol):
+    """The saved conversations."""
+
+    def listed(self) -> Sequence[StoredConversation]:
+        """All of them, newest first, without their entries. May raise OutputError."""
+
+    def page(self, conversation: StoredConversation) -> None:
+        """Show one in a pager. Blocks until the user has left it."""
+
+
 class Terminal:
     """The user interface of `talk`: a view, and the loop that reads entries. `detail` is for the
     images that the user attaches, unless /attach has its own."""
@@ -80,11 +92,13 @@ class Terminal:
         clipboard: Clipboard,
         files: Files,
         detail: ImageDetail | None = None,
+        conversations: Conversations | None = None,
     ) -> None:
         self._view = view
         self._prompt = prompt
         self._clipboard = clipboard
         self._files = files
+        self._conversations = conversations
         self._detail = detail
         self._disk = Worker("files")
         self._changed = asyncio.Event()
@@ -98,10 +112,13 @@ class Terminal:
         """Whether the question about a call is on the screen."""
         self._copies: list[asyncio.Task[None]] = []
         """Copies to the clipboard that are in progress; leaving waits for them."""
+        self._is_hidden = False
+        """Whether a pager or the picker has the screen."""
         self._held: list[Update] = []
         """Updates that arrived while the screen was in use: a question and what follows it while
-        the entry is being removed, everything while $EDITOR is open, and everything while the user
-        is asked about a call, so that nothing is printed between its arguments and the answer."""
+        the entry is being removed, everything while $EDITOR, a pager or the picker has the screen,
+        and everything while the user is asked about a call, so that nothing is printed between its
+        arguments and the answer."""
         prompt.on_suspend = self._suspend
         prompt.on_return = self._show_held
 
@@ -114,7 +131,8 @@ class Terminal:
             self._prompt.dismiss_question()
             self._show_held()
         is_early = isinstance(update, QuestionAsked) and self._prompt.active
-        if self._held or self._prompt.is_in_editor or is_early or self._is_choosing:
+        is_hidden = self._prompt.is_in_editor or self._is_hidden
+        if self._held or is_hidden or is_early or self._is_choosing:
             self._held.append(update)
         else:
             self._show(update)
@@ -122,6 +140,10 @@ class Terminal:
     def _show(self, update: Update) -> None:
         if isinstance(update, Copy):
             self._copies.append(self._tasks.create_task(self._copy(update)))
+            return
+        if isinstance(update, History):
+            self._is_hidden = True
+            self._tasks.create_task(self._page(update.stored))
             return
         if isinstance(update, MicrophoneStatus):
             self._prompt.set_microphone(update)
@@ -142,6 +164,32 @@ class Terminal:
 
     async def _copy(self, asked: Copy) -> None:
         self.show(await self._clipboard.copy(asked))
+
+    async def _page(self, conversation: StoredConversation) -> None:
+        assert self._conversations is not None
+        try:
+            show = self._conversations.page
+            await self._prompt.while_hidden(lambda: show(conversation))
+        finally:
+            self._is_hidden = False
+            self._show_held()
+
+    async def _pick(self) -> Sequence[LocalEvent]:
+        """Let the user choose the conversation to resume."""
+        assert self._conversations is not None
+        try:
+            conversations = await self._from_disk(self._conversations.listed)
+        except OutputError as error:
+            return [local_error(error.problem)]
+        if not conversations:
+            return [LocalNotice("there are no saved conversations", is_error=True)]
+        self._is_hidden = True
+        try:
+            chosen = await self._prompt.pick(conversations)
+        finally:
+            self._is_hidden = False
+            self._show_held()
+        return [ResumeAsked(chosen.id)] if chosen else []
 
     def _end_reply(self) -> None:
         # A rejected question is never asked. A typed question waits until a spoken one is answered.
@@ -225,6 +273,8 @@ class Terminal:
             case TextFileAsked(file, make):
                 unchanged = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unchanged)
+            case PickerAsked():
+                return await self._pick()
             case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
                 files = await self._from_disk(lambda: self._files.paths_from_drop(line))
                 return await self._attach(files, self._detail) if files else [event]
