@@ -19,6 +19,7 @@ from rtchat.core.effects import (
     Ready,
     Record,
     ReplyOver,
+    Resumed,
     Send,
     SetTimer,
     Show,

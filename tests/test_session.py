@@ -18,7 +18,7 @@ from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_SHOW_SECONDS, SLICE
 from rtchat.core import notices as core_notices
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
+from rtchat.core.effects import Notice, ReplyOver, Resumed, TextArrived, Update, Waiting
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
 from rtchat.core.events import (
     AudioSaid,
