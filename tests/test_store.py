@@ -358,7 +358,7 @@ def test_a_match_has_its_conversation_turn_and_snippet(store: Store) -> None:
 @pytest.mark.parametrize(
     ("query", "marked"),
     [
-        ("socket", ["Socket", "WebSockets", "socket", "websockets"]),
+        ("ocket", ["Socket", "WebSockets", "socket", "websockets"]),
         ("web*", ["WebSockets", "websockets"]),
         ('"of websockets"', ["of WebSockets"]),
         ("café", ["Cafe"]),
