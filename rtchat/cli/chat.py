@@ -32,8 +32,6 @@ Resume = Annotated[
         "--resume",
         metavar="[ID|NAME]",
         help="Continue the conversation with this ID or name; without one, choose it.",
-        is_flag=False,
-        flag_value="",
     ),
 ]
 Events = Annotated[

@@ -4,7 +4,6 @@ each."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from io import StringIO
 from itertools import groupby
 from typing import TextIO, TypeAlias
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rtchat.core.effects import ReplyOver, Timing
-from rtchat.core.text import on_a_line, shortened, visible
+from rtchat.core.text import on_a_line, visible
 from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.dates import ago
 from rtchat.history.store import SearchHit
@@ -69,8 +68,7 @@ def show_end(conversation: StoredConversation, console: Console) -> None:
     width = max(console.width, 1)
     turns = groupby(transcript_entries(conversation), lambda each: each.entry.turn)
     above = [list(entries) for _, entries in turns]
-    heading = _heading(conversation, len(above), width)
-    rows = max(console.height - _ROWS_BELOW - _rows([heading], width), _MIN_ROWS)
+    rows = max(console.height - _ROWS_AROUND, _MIN_ROWS)
     shown: list[Text] = []
     while above:
         turn = [Text(), *_lines(above[-1], console), *shown]
@@ -81,21 +79,14 @@ def show_end(conversation: StoredConversation, console: Console) -> None:
     if not shown and above:
         shown = _end(above.pop(), console, rows)
     number = sum(turn[0].entry.turn > 0 for turn in above)
-    for line in (_heading(conversation, number, width), *shown):
+    heading = Text(on_a_line(messages.resumed(conversation, number)), theme.DIM)
+    heading.truncate(width, overflow="ellipsis")
+    for line in (heading, *shown):
         print_text(console, line)
 
 
-def _heading(conversation: StoredConversation, above: int, width: int) -> Text:
-    """The line above the last turns, with a shorter title if it would not fit."""
-    line = messages.resumed(conversation, above)
-    if (excess := cell_len(line) - width) > 0:
-        title = shortened(conversation.title, max(len(conversation.title) - excess, 1))
-        line = messages.resumed(replace(conversation, title=title), above)
-    return Text(on_a_line(line), theme.DIM)
-
-
-_ROWS_BELOW = 4
-"""The greeting, the prompt, the status line, and an empty row."""
+_ROWS_AROUND = 5
+"""The line above, the greeting, the prompt, the status line, and an empty row."""
 _MIN_ROWS = 4
 
 
