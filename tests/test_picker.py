@@ -85,9 +85,9 @@ def test_the_list_shows_what_is_known() -> None:
     typist = _typist(60)
     assert typist.type(_DOWN, _DOWN, "\r") == KEPT[2]
     first, _, third, last = typist.screens
-    assert first[1].split() == "› What is a WebSocket? 1 hour ago".split()  # noqa: RUF001
-    assert first[2].split() == "Café · Une idée 2 hours ago".split()
-    assert first[11].split() == "1 of 40 · ID 1 · 1 turn · model-2".split()
+    assert first[1].split() == ["›", "What", "is", "a", "WebSocket?", "1", "hour", "ago"]  # noqa: RUF001
+    assert first[2].split() == ["Café", "·", "Une", "idée", "2", "hours", "ago"]
+    assert first[11].split() == ["1", "of", "40", "·", "ID", "1", "·", "1", "turn", "·", "model-2"]
     assert third[3].startswith("› Renamed")  # noqa: RUF001
     assert third[11].strip() == "3 of 40 · ID 3 · 3 turns · model-2 · How do I cook rice?"
     assert last == []
@@ -110,7 +110,9 @@ def test_typing_filters_the_list(typed: str, found: list[int]) -> None:
     typist = _typist()
     chosen = typist.type(typed, "\r", *([] if found else ["\x03"]))
     assert (chosen and chosen.id) == (found[0] if found else None)
-    ages = [row for row in typist.screens[1][1:] if row.endswith(("ago", "yesterday", "-21", "-20"))]
+    ages = [
+        row for row in typist.screens[1][1:] if row.endswith(("ago", "yesterday", "-21", "-20"))
+    ]
     assert len(ages) == len(found)
 
 

@@ -79,20 +79,27 @@ class SavedConversations:
     and in colours if it has `color`."""
 
     def __init__(self, environment: Environment, *, renders: bool, color: bool) -> None:
+        from rtchat.ui.pager import Pager
+
         self._environment = environment
         self._renders = renders
         self._environ = dict(environment.environ) | ({} if color else {"NO_COLOR": "1"})
+        self.pager = Pager(environment.stdout, self._environ)
 
     def listed(self) -> Sequence[StoredConversation]:
         """All of them, newest first, without their entries."""
         return conversations(self._environment)
 
-    def page(self, conversation: StoredConversation) -> None:
-        """Show one in a pager. Blocks until the user has left it."""
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
         from rtchat.ui import history_view
 
+        if not self._renders:
+            return visible(plain(conversation))
         out = self._environment.stdout
-        history_view.show_paged(conversation, out, self._environ, renders=self._renders)
+        return history_view.drawn(
+            lambda console: history_view.show(conversation, console), out, self._environ
+        )
 
 
 def search(environment: Environment, say: Say, query: str, *, limit: int, json: bool) -> ExitCode:
@@ -261,9 +268,11 @@ def _write_columns(environment: Environment, rows: Iterable[Sequence[str]]) -> E
 def _draw(environment: Environment, draw: Draw) -> ExitCode:
     """Show what `draw` prints on the terminal, in a pager if it is long."""
     from rtchat.ui import history_view
+    from rtchat.ui.pager import Pager
 
+    out, environ = environment.stdout, environment.environ
     with writing_stdout():
-        history_view.paged(draw, environment.stdout, environment.environ)
+        Pager(out, environ).show(history_view.drawn(draw, out, environ))
     return ExitCode.OK
 
 

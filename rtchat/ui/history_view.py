@@ -17,10 +17,10 @@ from rtchat.core.text import on_a_line, visible
 from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.dates import ago
 from rtchat.history.store import SearchHit
-from rtchat.history.transcript import TranscriptEntry, opening, plain, transcript_entries
+from rtchat.history.transcript import TranscriptEntry, opening, transcript_entries
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
-from rtchat.ui import messages, pager
+from rtchat.ui import messages
 from rtchat.ui.console import make_console, print_text
 
 Draw: TypeAlias = Callable[[Console], None]
@@ -35,25 +35,13 @@ def console(out: TextIO, environ: Mapping[str, str]) -> Console:
     return make_console(out, environ, is_terminal=True, colors=colors)
 
 
-def paged(draw: Draw, out: TextIO, environ: Mapping[str, str]) -> None:
-    """Show what `draw` prints, in a pager if it is longer than the screen. Blocks until the user
-    has left the pager."""
+def drawn(draw: Draw, out: TextIO, environ: Mapping[str, str]) -> str:
+    """What `draw` prints on a terminal, as text for a pager."""
     text = StringIO()
     drawing = console(text, environ)
     drawing.size = console(out, environ).size
     draw(drawing)
-    pager.page(text.getvalue(), out, environ)
-
-
-def show_paged(
-    conversation: StoredConversation, out: TextIO, environ: Mapping[str, str], *, renders: bool
-) -> None:
-    """Show a conversation as `talk` printed it, or as plain text unless it `renders`, in a pager if
-    it is longer than the screen. Blocks until the user has left the pager."""
-    if renders:
-        paged(lambda console: show(conversation, console), out, environ)
-    else:
-        pager.page(visible(plain(conversation)), out, environ)
+    return text.getvalue()
 
 
 def show(conversation: StoredConversation, console: Console) -> None:

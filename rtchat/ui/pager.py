@@ -21,17 +21,37 @@ _ENVIRON = {"LESS": "FRX", "LV": "-c", "LESSCHARSET": "utf-8"}
 """Set for the pager unless the user sets them."""
 
 
-def page(text: str, out: TextIO, environ: Mapping[str, str]) -> None:
-    """Show text on the terminal `out`: in $PAGER or `less` if it does not fit on the screen.
+class Pager:
+    """Shows text on the terminal `out`."""
 
-    Blocks until the user has left the pager. The text is written to `out` if there is no pager.
-    `text` must be safe for a terminal; it may contain styles.
-    """
-    command = _command(environ) if _is_long(text, out) else []
-    with _foreground(out) as take_turns:
-        if take_turns is None or not _run(command, text, out, environ, take_turns):
-            out.write(text)
-            out.flush()
+    def __init__(self, out: TextIO, environ: Mapping[str, str]) -> None:
+        self._out = out
+        self._environ = environ
+
+    def is_long(self, text: str) -> bool:
+        """Whether text and a prompt below it do not fit on the screen."""
+        try:
+            size = os.get_terminal_size(self._out.fileno())
+        except (OSError, ValueError):  # not a terminal, or closed
+            return False
+        rows = 0
+        for line in text.splitlines():
+            rows += max(1, -(-cell_len(Text.from_ansi(line).plain) // max(1, size.columns)))
+            if rows >= size.lines:
+                return True
+        return False
+
+    def show(self, text: str) -> None:
+        """Show text: in $PAGER or `less` if it is long.
+
+        Blocks until the user has left the pager. The text is written to `out` if there is no pager.
+        `text` must be safe for a terminal; it may contain styles.
+        """
+        command = _command(self._environ) if self.is_long(text) else []
+        with _foreground(self._out) as give:
+            if give is None or not _run(command, text, self._out, self._environ, give):
+                self._out.write(text)
+                self._out.flush()
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -46,20 +66,6 @@ def _command(environ: Mapping[str, str]) -> list[str]:
     if not command or command[0] == "cat" or which(command[0], path=environ.get("PATH")) is None:
         return []
     return command
-
-
-def _is_long(text: str, out: TextIO) -> bool:
-    """Whether text and a prompt below it do not fit on the screen."""
-    try:
-        size = os.get_terminal_size(out.fileno())
-    except (OSError, ValueError):  # not a terminal, or closed
-        return False
-    rows = 0
-    for line in text.splitlines():
-        rows += max(1, -(-cell_len(Text.from_ansi(line).plain) // max(1, size.columns)))
-        if rows >= size.lines:
-            return True
-    return False
 
 
 def _run(

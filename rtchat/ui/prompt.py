@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
@@ -33,6 +34,7 @@ from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.completion import CommandCompleter
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
+from rtchat.ui.pager import Pager
 from rtchat.ui.picker import picker_app
 from rtchat.ui.shown_question import ShownQuestion
 from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
@@ -254,14 +256,16 @@ class Prompt:
         )
         return await app.run_async(handle_sigint=False, set_exception_handler=False)
 
-    async def while_hidden(self, use: Callable[[], None]) -> None:
-        """Call `use` in a thread while the entry is hidden and the terminal is in its original
-        mode."""
-        if self.active:
-            await run_in_terminal(use, in_executor=True)
+    async def page(self, text: str, pager: Pager) -> None:
+        """Show text above the entry, or in a pager if it is long."""
+        show = partial(pager.show, text)
+        if not pager.is_long(text):
+            self.print_above(show)
+        elif self.active:
+            await run_in_terminal(show, in_executor=True)
         else:
             with self._input.detach(), self._input.cooked_mode():
-                await asyncio.to_thread(use)
+                await asyncio.to_thread(show)
 
     def dismiss_question(self) -> None:
         """Remove the question: it no longer needs an answer."""

@@ -39,6 +39,7 @@ from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.pager import Pager
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.slash_commands import AttachAsked, PickerAsked, TextFileAsked, parse
 
@@ -72,13 +73,15 @@ class Files(Protocol):
 
 
 class Conversations(Protocol):
-    """The saved conversations."""
+    """The saved conversations, and the pager that shows one."""
+
+    pager: Pager
 
     def listed(self) -> Sequence[StoredConversation]:
         """All of them, newest first, without their entries. May raise OutputError."""
 
-    def page(self, conversation: StoredConversation) -> None:
-        """Show one in a pager. Blocks until the user has left it."""
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
 
 
 class Terminal:
@@ -168,8 +171,8 @@ class Terminal:
     async def _page(self, conversation: StoredConversation) -> None:
         assert self._conversations is not None
         try:
-            show = self._conversations.page
-            await self._prompt.while_hidden(lambda: show(conversation))
+            text = await asyncio.to_thread(self._conversations.text, conversation)
+            await self._prompt.page(text, self._conversations.pager)
         finally:
             self._is_hidden = False
             self._show_held()
