@@ -27,6 +27,7 @@ from rtchat.core.effects import (
     Effect,
     LoadConversation,
     MicrophoneStatus,
+    NameConversation,
     Notice,
     Play,
     QuestionAsked,
@@ -60,12 +61,15 @@ from rtchat.core.events import (
     DetachAsked,
     EntryAbandoned,
     Event,
+    HistoryAsked,
     InputEnded,
     ItemAdded,
     LeaveAsked,
+    LocalNotice,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
+    NameSet,
     NewConversationAsked,
     PlaybackCut,
     QueuedTakenBack,
@@ -213,7 +217,7 @@ class World:
                 self.timers.discard(timer)
             case Show(update):
                 self.handle_update(update)
-            case StartRecord() | Record() | LoadConversation():
+            case StartRecord() | Record() | LoadConversation() | NameConversation():
                 self.handle_record(effect)
             case RunTool(call):
                 self.running.append(call.call_id)
@@ -273,7 +277,9 @@ class World:
             case _:
                 pass
 
-    def handle_record(self, effect: StartRecord | Record | LoadConversation) -> None:
+    def handle_record(
+        self, effect: StartRecord | Record | LoadConversation | NameConversation
+    ) -> None:
         match effect:
             case StartRecord():
                 self.kept.append({})
@@ -283,6 +289,8 @@ class World:
                 self.kept.append(self.kept.pop(0))
                 entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
                 self.post(ConversationLoaded(StoredConversation(1, "", 0.0, 0.0, "m", 0, entries)))
+            case NameConversation(name):
+                self.post(LocalNotice(name))
 
     def items(self) -> list[Item]:
         return [entry.item for entry in self.kept[-1].values()]
@@ -581,6 +589,8 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "model": lambda world: world.post(ModelSet("m2")),
     "new": lambda world: world.post(NewConversationAsked()),
     "resume": lambda world: world.post(ResumeAsked()),
+    "name": lambda world: world.post(NameSet("mine")),
+    "history": lambda world: world.post(HistoryAsked()),
     "retry": World.retry,
     "system": lambda world: world.post(SystemSet("Sing.")),
     "error": lambda world: world.post(ServerProblem("Odd.")),

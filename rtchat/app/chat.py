@@ -6,10 +6,12 @@ Chooses the view, the source of questions and the server, and passes them to a `
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
+from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from rtchat.app.audio_io import (
     AudioSettings,
@@ -19,7 +21,7 @@ from rtchat.app.audio_io import (
     converter,
 )
 from rtchat.app.environment import Environment, OutputFormat, unblocked
-from rtchat.app.frontend import renders, status_writer_of, view_of
+from rtchat.app.frontend import has_colors, renders, status_writer_of, view_of
 from rtchat.app.interactive import terminal_of, unechoed
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
@@ -37,7 +39,7 @@ from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.effects import Notice, ReplyOver, Update, error_notice
+from rtchat.core.effects import Notice, ReplyOver, Resumed, Update, error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
     CancelPressed,
@@ -59,17 +61,26 @@ from rtchat.core.values import (
     value,
 )
 from rtchat.inputs.stdin import read_lines
-from rtchat.ui import messages
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
     from rtchat.app.candidates import ChatCandidates
+    from rtchat.history.store import Store
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
-Past: TypeAlias = int | Literal["latest"] | None
-"""The saved conversation to resume."""
+
+class Choice(Enum):
+    """How to choose the saved conversation to resume."""
+
+    LATEST = "latest"
+    PICKED = "picked"
+    """The user chooses it from a list."""
+
+
+Past: TypeAlias = int | str | Choice | None
+"""The saved conversation to resume: its ID, its name, or how to choose it."""
 
 
 @value
@@ -241,7 +252,7 @@ class _Chat:
                 self.settings, self.environment, self.options.past, status, stack
             )
             if resumed is not None:
-                self.view.show(Notice("info", messages.conversation(resumed)))
+                self.view.show(Resumed(resumed))
             voice = self.voice
             player: Player | None = voice
             recorder = None
@@ -385,8 +396,29 @@ def _history(
     stack.callback(_close_history, writer, status)
     resumed = None
     if past is not None:
-        resumed = store.recall(None if past == "latest" else past)
+        if past is Choice.PICKED:
+            past = _picked(store, settings, environment)
+        resumed = store.recall(None if past is Choice.LATEST else past)
     return (writer if settings.history else None), resumed
+
+
+def _picked(store: Store, settings: Settings, environment: Environment) -> int:
+    """The ID of the conversation that the user chooses from a list. If they cancel, the program
+    ends as after Ctrl-C."""
+    has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
+    if not has_terminal or environment.environ.get("TERM") == "dumb":
+        hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
+        raise UsageError("--resume without an ID requires a terminal", hint=hint)
+    conversations = store.conversations()
+    if not conversations:
+        raise UsageError("there are no saved conversations", hint="start without --resume")
+    from rtchat.ui.picker import picker_app
+
+    colors = has_colors(settings, environment, is_terminal=True)
+    chosen = picker_app(conversations, now=time.time(), color=colors).run()
+    if chosen is None:
+        raise KeyboardInterrupt
+    return chosen.id
 
 
 def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:

@@ -48,7 +48,7 @@ def renders(settings: Settings, environment: Environment) -> bool:
     return settings.render == "always"
 
 
-def _colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
+def has_colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
     """Whether to colour a stream.
 
     Precedence: option > NO_COLOR > FORCE_COLOR > whether it is a terminal other than TERM=dumb.
@@ -67,7 +67,7 @@ def consoles(settings: Settings, environment: Environment) -> tuple[Console, Con
     from rtchat.ui.console import make_console
 
     def console(file: TextIO, is_terminal: bool) -> Console:
-        colors = _colors(settings, environment, is_terminal)
+        colors = has_colors(settings, environment, is_terminal)
         return make_console(file, environment.environ, is_terminal=is_terminal, colors=colors)
 
     err = environment.stderr or StringIO()  # stderr is closed

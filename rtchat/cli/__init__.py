@@ -136,6 +136,19 @@ def _report(arguments: list[str]) -> ExitCode:
         return _fail(_fault(error), ExitCode.FAULT)
 
 
+def _with_values(arguments: list[str]) -> list[str]:
+    """The arguments, with an empty value for a `--resume` without one: Typer has no options whose
+    value may be missing."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    following = [*arguments[1:end], "-"]
+    options = zip(arguments[:end], following, strict=True)
+    given = [
+        "--resume=" if each == "--resume" and after.startswith("-") else each
+        for each, after in options
+    ]
+    return given + arguments[end:]
+
+
 def _fault(error: BaseException) -> RtchatError:
     cause = error
     while isinstance(cause, BaseExceptionGroup):
@@ -150,7 +163,9 @@ def _dispatch(arguments: list[str]) -> ExitCode:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OWN_OPTIONS):
         arguments = ["talk" if is_terminal(sys.stdin) else "once", *arguments]
     try:
-        code = command_line(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
+        code = command_line(arguments[0])(
+            _with_values(arguments), prog_name="rtchat", standalone_mode=False
+        )
     except _ArgumentError as error:
         message = error.format_message().rstrip(".")
         raise UsageError(message[0].lower() + message[1:], hint="run `rtchat --help`") from error

@@ -11,6 +11,7 @@ import typer
 from rtchat.cli.environment import environment_of
 from rtchat.cli.options import Json, NoEnv, Plain, settings_of
 from rtchat.core.errors import UsageError
+from rtchat.core.values import conversation_key
 
 if TYPE_CHECKING:
     from rtchat.app.chat import Past
@@ -26,8 +27,12 @@ Continue = Annotated[
     bool, typer.Option("-c", "--continue", help="Continue the latest conversation.")
 ]
 Resume = Annotated[
-    int | None,
-    typer.Option("--resume", metavar="ID", help="Continue the conversation with this ID."),
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="[ID|NAME]",
+        help="Continue the conversation with this ID or name; without one, choose it.",
+    ),
 ]
 Events = Annotated[
     bool, typer.Option("--events", help="Print every event of the server as a JSON line.")
@@ -101,10 +106,14 @@ def once(
     return run_once(prompt, settings, environment, chat)
 
 
-def _past(*, continue_: bool, resume: int | None) -> Past:
+def _past(*, continue_: bool, resume: str | None) -> Past:
+    from rtchat.app.chat import Choice
+
     if continue_ and resume is not None:
         raise UsageError("--continue and --resume cannot be combined", hint="choose one")
-    return "latest" if continue_ else resume
+    if resume is None:
+        return Choice.LATEST if continue_ else None
+    return conversation_key(resume) or Choice.PICKED
 
 
 def _output_format(*, json: bool, events: bool) -> OutputFormat:

@@ -118,7 +118,9 @@ class Conversation:
                 self._collect(self._pass_on(output), effects)
             else:
                 effects.append(output)
-                if isinstance(output, fx.Stop):
+                if isinstance(output, fx.Record):
+                    self._shared.log.recorded(output.entry)
+                elif isinstance(output, fx.Stop):
                     self._is_stopped = True
 
     def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
@@ -216,6 +218,10 @@ class Conversation:
                 return self._load_conversation(number)
             case ev.ConversationLoaded(stored):
                 return self._resume(stored)
+            case ev.NameSet(name):
+                return [fx.NameConversation(name)]
+            case ev.HistoryAsked():
+                return [self._show_history()]
             case ev.ToolsAsked():
                 return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
@@ -438,7 +444,11 @@ class Conversation:
         yield notices.CONVERSATION_STARTED
         yield from self._connection.connect()
 
-    def _load_conversation(self, number: int | None) -> Iterable[Output]:
+    def _show_history(self) -> Output:
+        saved = self._shared.log.saved
+        return fx.Show(fx.History(saved)) if saved.entries else notices.NOTHING_TO_SHOW
+
+    def _load_conversation(self, number: int | str | None) -> Iterable[Output]:
         if self._queue.is_empty:
             return [fx.LoadConversation(number)]
         return [notices.CANNOT_RESUME]
@@ -449,5 +459,5 @@ class Conversation:
         self._shared.log.restart(stored)
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
-        yield notices.conversation_resumed(stored.id, stored.title)
+        yield fx.Show(fx.Resumed(stored))
         yield from self._connection.connect()

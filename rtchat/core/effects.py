@@ -22,6 +22,7 @@ from rtchat.core.values import (
     RemoteCall,
     SessionInfo,
     Status,
+    StoredConversation,
     ToolCall,
     TranscriptDetails,
     TranscriptSegment,
@@ -329,6 +330,20 @@ class Copy:
     block: int = 0
 
 
+@value
+class Resumed:
+    """A saved conversation continues: show its last turns."""
+
+    stored: StoredConversation
+
+
+@value
+class History:
+    """/history: show the whole conversation, in a pager if it is long."""
+
+    stored: StoredConversation
+
+
 Level: TypeAlias = Literal["detail", "info", "warning", "error"]
 
 
@@ -370,6 +385,8 @@ Update: TypeAlias = (
     | ToolEnded
     | Totals
     | Copy
+    | Resumed
+    | History
     | Notice
 )
 
@@ -433,9 +450,17 @@ class Record:
 
 @value
 class LoadConversation:
-    """Load a saved conversation, the latest if `id` is None; `ConversationLoaded` has it."""
+    """Load the saved conversation with this ID or name, the latest if `id` is None;
+    `ConversationLoaded` has it."""
 
-    id: int | None
+    id: int | str | None
+
+
+@value
+class NameConversation:
+    """Name the conversation that is being saved; a `LocalNotice` says whether it worked."""
+
+    name: str
 
 
 @value
@@ -483,6 +508,7 @@ Effect: TypeAlias = (
     | StartRecord
     | Record
     | LoadConversation
+    | NameConversation
     | Play
     | StopPlaying
     | RunTool

@@ -560,9 +560,10 @@ class NewConversationAsked:
 
 @value
 class ResumeAsked:
-    """/resume: continue a saved conversation, the latest other than this one if `id` is None."""
+    """/resume: continue the saved conversation with this ID or name, the latest other than this one
+    if `id` is None."""
 
-    id: int | None = None
+    id: int | str | None = None
 
 
 @value
@@ -570,6 +571,18 @@ class ConversationLoaded:
     """A saved conversation was loaded."""
 
     stored: StoredConversation
+
+
+@value
+class NameSet:
+    """/name: name this conversation."""
+
+    name: str
+
+
+@value
+class HistoryAsked:
+    """/history: show the whole conversation."""
 
 
 @value
@@ -689,6 +702,8 @@ LocalEvent: TypeAlias = (
     | NewConversationAsked
     | ResumeAsked
     | ConversationLoaded
+    | NameSet
+    | HistoryAsked
     | RetryAsked
     | ToolsAsked
     | ToolAnswered

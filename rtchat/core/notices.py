@@ -12,6 +12,7 @@ NOTHING_TO_REPEAT = notice("error", "there is no question to ask again")
 TRANSCRIPT_UNKNOWN = notice(
     "error", "the last question has no transcript, so it cannot be asked again"
 )
+NOTHING_TO_SHOW = notice("error", "nothing has been said in this conversation yet")
 NOTHING_TO_COPY = notice("error", "there is no reply to copy yet")
 CONVERSATION_STARTED = notice("info", "started a new conversation")
 CANNOT_RESUME = notice(
@@ -19,11 +20,6 @@ CANNOT_RESUME = notice(
     "another conversation cannot be resumed while a reply is pending",
     "stop the reply or wait for it, then use /resume",
 )
-
-
-def conversation_resumed(conversation_id: int, title: str) -> Show:
-    """Another conversation was loaded."""
-    return notice("info", f"resumed conversation {conversation_id}: {title}")
 
 
 # ------------------------------------------------------------------------------------- attachments

@@ -437,3 +437,17 @@ class StoredConversation:
     turns: int
     entries: tuple[Entry, ...] = ()
     """The entries in order; empty if only the conversation itself was loaded."""
+    name: str = field(default="", kw_only=True)
+    """The name that the user gave it; empty if none."""
+    first_words: str = field(default="", kw_only=True)
+    """The beginning of its first question, if the title was changed and does not show it."""
+
+
+def conversation_key(text: str) -> int | str:
+    """The ID that a text consists of, or else the name of a conversation, with single spaces."""
+    text = " ".join(text.split())
+    return int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else text
+
+
+_MAX_DIGITS = 1000
+"""Python refuses to convert much longer numbers."""

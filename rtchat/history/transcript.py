@@ -124,6 +124,24 @@ def plain(conversation: StoredConversation) -> str:
     return "\n\n".join(_plain(entry) for entry in transcript_entries(conversation)) + "\n"
 
 
+def plain_end(conversation: StoredConversation, rows: int, width: int) -> tuple[str, int]:
+    """The last turns as text: as many as fit into `rows`, but at least one. Also returns how many
+    turns precede them."""
+    turns = groupby(transcript_entries(conversation), lambda entry: entry.entry.turn)
+    above = [(turn, "\n\n".join(map(_plain, entries))) for turn, entries in turns]
+    shown: list[str] = []
+    while above and (not shown or _rows(f"{above[-1][1]}\n", width) <= rows):
+        text = above.pop()[1]
+        shown.insert(0, text)
+        rows -= _rows(f"{text}\n", width)
+    return "\n\n".join(shown) + "\n", sum(turn > 0 for turn, _ in above)
+
+
+def _rows(text: str, width: int) -> int:
+    """How many rows of a terminal a text takes, at least."""
+    return sum(max(1, -(-len(line) // width)) for line in text.split("\n"))
+
+
 def _plain(entry: TranscriptEntry) -> str:
     lines = [opening(entry)]
     lines += ["[image]"] * len(entry.images)

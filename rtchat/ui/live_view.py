@@ -23,6 +23,7 @@ from rtchat.ui.console import print_text
 if TYPE_CHECKING:
     from rich.panel import Panel
 
+    from rtchat.core.values import StoredConversation
     from rtchat.ui.panel import LivePanel
 
 
@@ -149,7 +150,9 @@ class LiveView:
                 self._notice(update.level, text, update.hint)
             case fx.QuestionDropped(text):
                 self.echo(text)
-            case fx.Copy() | fx.Draft() | fx.Queued():
+            case fx.Resumed(stored):
+                self._show_end(stored)
+            case fx.Copy() | fx.Draft() | fx.Queued() | fx.History():
                 pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views
@@ -365,6 +368,15 @@ class LiveView:
         if not self._is_advised:
             self._print_status(messages.HOW_TO_LEAVE)
         self._is_advised = True
+
+    def _show_end(self, stored: StoredConversation) -> None:
+        """Show the last turns of a conversation that continues."""
+        if self._banner:
+            from rtchat.ui.history_view import show_end
+
+            show_end(stored, self._out)
+        else:
+            self._notice("info", messages.conversation(stored))
 
     def _notice(self, level: fx.Level, text: str, hint: str = "") -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)

@@ -84,8 +84,19 @@ def reconnected(ready: Ready) -> str:
 
 def conversation(stored: StoredConversation) -> str:
     """The line about a saved conversation that is resumed."""
-    noun = "turn" if stored.turns == 1 else "turns"
-    return _SEPARATOR.join((f"conversation {stored.id}", stored.title, f"{stored.turns} {noun}"))
+    parts = (f"conversation {stored.id}", stored.name, stored.title, turns(stored.turns))
+    return _SEPARATOR.join(filter(None, parts))
+
+
+def turns(number: int) -> str:
+    """A number of turns: `1 turn`."""
+    return f"{number} {'turn' if number == 1 else 'turns'}"
+
+
+def resumed(stored: StoredConversation, above: int) -> str:
+    """The line above the last turns of a conversation, of which `above` turns are not shown."""
+    line = conversation(stored)
+    return f"{turns(above)} above (/history shows all) · {line}" if above else line
 
 
 def waiting(update: Waiting) -> str:

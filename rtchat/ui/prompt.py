@@ -7,12 +7,13 @@ and `terminal` decides what happens to them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeAlias, TypeVar
+from typing import TextIO, TypeAlias
 
-from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
+from prompt_toolkit.application import Application, get_app, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
@@ -44,6 +45,7 @@ from rtchat.core.events import (
     MicrophoneToggled,
     QueuedTakenBack,
 )
+from rtchat.core.values import StoredConversation
 from rtchat.ui.candidates import Candidates
 from rtchat.ui.completion import CommandCompleter
 from rtchat.ui.entries import Entry
@@ -53,8 +55,8 @@ from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.pasted import Pastes
+from rtchat.ui.picker import ConversationPicker
 
-T = TypeVar("T")
 Pressed: TypeAlias = (
     CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
 )
@@ -214,10 +216,9 @@ class Prompt:
         """Call `stop` with the terminal in its original mode, then continue."""
         self._suspension = run_in_terminal(stop)
 
-    async def in_terminal(self, run: Callable[[], Awaitable[T]]) -> T:
-        """Run something that uses the whole terminal, such as a pager."""
-        async with in_terminal():
-            return await run()
+    async def give_terminal(self, to: Callable[[], None]) -> None:
+        """Call something that uses the whole terminal, such as a pager, in a thread."""
+        await run_in_terminal(to, in_executor=True)
 
     # ----------------------------------------------------------------------------- what it shows
 
@@ -272,6 +273,21 @@ class Prompt:
 
     # ------------------------------------------------------------------------------- questions
 
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        chosen: asyncio.Future[StoredConversation | None]
+        chosen = asyncio.get_running_loop().create_future()
+        picker = ConversationPicker(
+            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+        )
+        self._layout.show_instead(picker.container)
+        self._app.invalidate()
+        try:
+            return await chosen
+        finally:
+            self._layout.show_entry()
+            self._app.invalidate()
+
     async def choose(self) -> tuple[Answer | None, str]:
         """Ask until the answer is yes, always or no, and return it with what was typed. None is for
         stopping the reply.
@@ -287,12 +303,12 @@ class Prompt:
                 await asyncio.wait((self._answer,), timeout=pause)
             self._choice.reset()
             if not self._answer.done():
-                self._layout.show_choice(is_shown=True)
+                self._layout.show_choice()
                 self._app.invalidate()
             return await self._answer, self._choice.text
         finally:
             self._answer = None
-            self._layout.show_choice(is_shown=False)
+            self._layout.show_entry()
             self._app.invalidate()
 
     def cursor_reported(self, row: int, _: int) -> None:

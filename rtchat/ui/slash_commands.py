@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from rtchat.core import events as ev
 from rtchat.core.suggestions import did_you_mean
-from rtchat.core.values import ImageDetail, value
+from rtchat.core.values import ImageDetail, conversation_key, value
 from rtchat.ui.mentions import mentions
 from rtchat.ui.suggestions import suggestion
 
@@ -62,8 +62,20 @@ class TemplateAsked:
     input: str
 
 
+@value
+class PickerAsked:
+    """/resume without an argument: the caller lets the user choose a saved conversation, and posts
+    a `ResumeAsked` with its ID."""
+
+
 Meaning: TypeAlias = (
-    ev.LocalEvent | AttachAsked | TextFileAsked | FilesMentioned | HelpAsked | TemplateAsked
+    ev.LocalEvent
+    | AttachAsked
+    | TextFileAsked
+    | FilesMentioned
+    | HelpAsked
+    | PickerAsked
+    | TemplateAsked
 )
 Group: TypeAlias = Literal["Conversation", "Replies", "Model", "Files", "Voice", "Program"]
 """The headings of the help, in order."""
@@ -115,11 +127,13 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "resume",
-        "[ID]",
-        "continue saved conversation ID, or the latest one",
-        lambda n: _resume(n),
+        "[ID|NAME]",
+        "continue a saved conversation; no ID: choose one",
+        lambda key: ev.ResumeAsked(conversation_key(key)) if key else PickerAsked(),
         kind="conversation",
     ),
+    Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
+    Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
     Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked(), "Replies"),
     Row(
         "copy",
@@ -308,15 +322,6 @@ def _copy(number: str) -> ev.LocalEvent:
     if number.isdecimal() and int(number[:9]):
         return ev.CopyAsked(int(number[:9]))
     return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
-
-
-def _resume(number: str) -> ev.LocalEvent:
-    if not number:
-        return ev.ResumeAsked()
-    if number.isdecimal() and int(number[:15]):
-        return ev.ResumeAsked(int(number[:15]))
-    hint = "run `rtchat history list` to list the IDs"
-    return _error(f"invalid ID {number!r} for /resume", hint)
 
 
 def _set(argument: str) -> ev.LocalEvent:
