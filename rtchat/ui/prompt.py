@@ -47,7 +47,7 @@ from rtchat.core.events import (
 )
 from rtchat.core.values import StoredConversation
 from rtchat.ui.candidates import Candidates
-from rtchat.ui.completion import CommandCompleter
+from rtchat.ui.completion import CommandCompleter, command_names
 from rtchat.ui.entries import Entry
 from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
@@ -371,6 +371,16 @@ class Prompt:
         @keys.add("c-j", filter=typing)
         def new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
+
+        @keys.add("tab", filter=typing & ~has_completions)
+        def complete(event: KeyPressEvent) -> None:
+            """A name that is completed at once can be followed by Enter."""
+            buffer = event.current_buffer
+            names = command_names(buffer.document.text_before_cursor)
+            if len(names) == 1:
+                buffer.apply_completion(names[0])
+            else:
+                buffer.start_completion(insert_common_part=True)
 
         @keys.add(Keys.BracketedPaste, filter=typing)
         def paste(event: KeyPressEvent) -> None:
