@@ -66,7 +66,7 @@ def talk(
 
 def once(
     *,
-    prompt: Annotated[str | None, typer.Argument(metavar="[PROMPT]", show_default=False)] = None,
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...")] = None,
     continue_: Continue = False,
     resume: Resume = None,
     attach: Attach = None,
@@ -85,20 +85,24 @@ def once(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Ask one question. Without PROMPT, or with "-", it is read from stdin."""
+    """Ask one question. Without PROMPT, or with "-", it is read from stdin.
+
+    Several words need no quotation marks, but ? * \' and other characters of the shell do.
+    """
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, run_once
 
     settings = settings_of(options, plain=plain, no_env=no_env)
+    question = " ".join(prompt) if prompt else None
     past = _past(continue_=continue_, resume=resume)
     sound = AudioSettings(audio_in, audio_out)
     environment = environment_of()
     if no_stdin:
-        if "-" in (prompt, audio_in, *(attach or ())):
+        if "-" in (question, audio_in, *(attach or ())):
             raise UsageError("--no-stdin cannot be combined with -", hint="remove one of them")
         environment = replace(environment, stdin=None)
     chat = ChatOptions(_output_format(json=json, events=events), past, attach or (), sound)
-    return run_once(prompt, settings, environment, chat)
+    return run_once(question, settings, environment, chat)
 
 
 def _past(*, continue_: bool, resume: int | None) -> Past:

@@ -21,7 +21,7 @@ from rtchat.cli.environment import (
     say,
     warn,
 )
-from rtchat.cli.options import GroupedCommand, NoEnv, settings_of
+from rtchat.cli.options import NoEnv, settings_of
 from rtchat.core.errors import OutputError, UsageError
 from rtchat.core.text import on_a_line
 from rtchat.system.blocking import BlockingFile
@@ -107,7 +107,7 @@ def keys_remove(profile: ProfileName = "default") -> int:
     return 0
 
 
-@keys.command("mint", cls=GroupedCommand)
+@keys.command("mint")
 def keys_mint(
     *,
     ttl: Annotated[

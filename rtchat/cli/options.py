@@ -12,7 +12,6 @@ from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-import typer.core
 
 from rtchat.cli.environment import load_settings
 
@@ -96,23 +95,6 @@ def option_help(row: Setting[Any], command: str) -> str:
     if not row.parser.is_switch and row.default:
         notes.append(f"default: {row.show(row.default)}")
     return f"{text}  [{'; '.join(notes)}]" if notes else text
-
-
-class GroupedCommand(typer.core.TyperCommand):
-    """A command whose help lists the options by groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group. (The types are those of typer's own copy of click.)"""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                group = getattr(parameter, "rich_help_panel", None)
-                is_option = parameter.param_type_name == "option"
-                title = f"{group} options" if group else "Options" if is_option else "Arguments"
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
 
 
 def settings_of(

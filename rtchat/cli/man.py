@@ -1,0 +1,6 @@
+"""`man`."""
+
+
+def man() -> int:
+    """Show the manual."""
+    return 0
