@@ -32,7 +32,7 @@ def _help(program: Program, path: str, columns: int = 80, option: str = "--help"
 @pytest.mark.parametrize("path", [*_PATHS, *_LEAVES])
 def test_the_help_of_each_command_fits_the_terminal(path: str) -> None:
     program: Any = typer.main.get_command(whole_command_line())
-    context = None
+    context: Any = None
     command = program
     for name in ["", *path.split()]:
         command = command.commands[name] if name else program
@@ -43,7 +43,7 @@ def test_the_help_of_each_command_fits_the_terminal(path: str) -> None:
         lines = command.get_help(context).splitlines()
         other = [line for line in lines if line.strip() not in examples]
         assert max(map(len, other)) <= width, path
-        assert not any(line.endswith("...") for line in other[2:])  # nothing is cut
+        assert not any(re.search(r"[a-z]\.\.\.$", line) for line in other)  # nothing is cut
     for parameter in command.params:
         assert all(name in command.get_help(context) for name in parameter.opts if name[0] == "-")
 
@@ -84,8 +84,7 @@ def test_a_group_alone_shows_its_help(program: Program, path: str) -> None:
 
 @pytest.mark.parametrize("line", [line for rows in EXAMPLES.values() for line, _ in rows])
 def test_each_example_is_valid(line: str) -> None:
-    words = shlex.split(re.sub(r"[<>|] [\w. ]+$", "", line).rpartition("| rtchat")[2])
-    words = words[1:] if words[:1] == ["rtchat"] else words
+    _, *words = shlex.split(re.findall(r"rtchat\b[^|<>]*", line)[0])
     command: Any = typer.main.get_command(whole_command_line())
     if not words or words[0] not in command.commands:
         words = ["once" if words and " " in words[0] else "talk", *words]
@@ -105,4 +104,4 @@ def test_every_group_and_each_of_the_other_commands_has_examples() -> None:
 
 def test_the_listing_has_no_options() -> None:
     program: Any = typer.main.get_command(command_line())
-    assert list(program.commands) == _PATHS[1:]
+    assert set(program.commands) == {*_PATHS[1:]}

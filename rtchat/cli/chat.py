@@ -55,7 +55,9 @@ def talk(
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, talk
 
-    settings, environment = settings_of(options, plain=plain, no_env=no_env), environment_of()
+    may_ask = not (json or events)
+    settings = settings_of(options, plain=plain, no_env=no_env, may_ask=may_ask)
+    environment = environment_of()
     # For a pipe, --voice applies only if it was given as an option.
     is_live = settings.voice and (bool(options["voice"]) or environment.stdin_is_terminal)
     sound = AudioSettings(audio_out=audio_out, is_live=is_live)
@@ -92,7 +94,8 @@ def once(
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, run_once
 
-    settings = settings_of(options, plain=plain, no_env=no_env)
+    may_ask = not (json or events)
+    settings = settings_of(options, plain=plain, no_env=no_env, may_ask=may_ask)
     question = " ".join(prompt) if prompt else None
     past = _past(continue_=continue_, resume=resume)
     sound = AudioSettings(audio_in, audio_out)

@@ -108,12 +108,13 @@ def argument_error(error: Any, others: Callable[[str], Sequence[str]]) -> UsageE
 
     `others` returns the commands that have an option.
     """
-    message = str(error.message).rstrip(".")
+    is_option_unknown = "possibilities" in vars(error)
+    message = str(error.message if is_option_unknown else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
     context = error.ctx
     path = "rtchat" if context is None else context.command_path
     hint = ""
-    if context is not None and "possibilities" in vars(error):
+    if context is not None and is_option_unknown:
         hint = _hint_for_option(error.option_name, context, others)
     elif path == "rtchat talk" and "extra argument" in message:
         hint = 'to ask one question, write `rtchat "the question"`'

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from rtchat.cli.environment import load_settings
+from rtchat.cli.environment import is_interactive, load_settings
 
 if TYPE_CHECKING:
     from rtchat.config.serve import ServeSettings
@@ -103,14 +103,27 @@ def settings_of(
     plain: bool = False,
     no_env: bool = False,
     needs_key: bool = True,
+    may_ask: bool = False,
 ) -> Settings:
-    """The settings of a command that was given some of their options."""
+    """The settings of a command that was given some of their options.
+
+    `may_ask` is whether it may ask for a missing key, if all three streams are a terminal.
+    """
+    from rtchat.config.destination import NoKeyError
     from rtchat.config.settings import rows
 
     given = {row.name: value for row, value in _given(options, rows())}
     if plain:
         given["render"] = "never"
-    return load_settings(given, needs_key=needs_key, no_env=no_env)
+    try:
+        return load_settings(given, needs_key=needs_key, no_env=no_env)
+    except NoKeyError as error:
+        if not (may_ask and error.profile and is_interactive()):
+            raise
+        from rtchat.cli.key_prompt import ask_first_key
+
+        ask_first_key(error)
+        return load_settings(given, needs_key=needs_key, no_env=no_env)
 
 
 def serve_settings_of(options: Mapping[str, object]) -> ServeSettings:
