@@ -49,6 +49,14 @@ def listing(environment: Environment, say: Say, *, limit: int | None, json: bool
     return _write_columns(environment, [_line(environment, conversation) for conversation in found])
 
 
+def latest(environment: Environment, limit: int) -> list[StoredConversation]:
+    """The latest conversations, for shell completion. The file is not created."""
+    if not (environment.data_dir / FILE).exists():
+        return []
+    with _open_store(environment) as store:
+        return store.conversations(limit)
+
+
 def _line(environment: Environment, conversation: StoredConversation) -> tuple[str, ...]:
     turns = str(conversation.turns)
     if environment.stdout_is_terminal:

@@ -74,13 +74,21 @@ def command_line(name: str = "", schema: type[Settings] | None = None) -> typer.
     for key, place in _COMMANDS.items():
         if name in _COMMANDS and key != name:
             continue
-        command = _load(place)
-        if name not in _COMMANDS:
-            text = command.info.help if isinstance(command, typer.Typer) else command.__doc__
-            app.command(key, help=text)(_nothing)
+        if name in _COMMANDS:
+            _add(app, key, _load(place), schema)
         else:
-            _add(app, key, command, schema)
+            app.command(key, help=_help_of(place))(_nothing)
     return app
+
+
+def command_names() -> dict[str, str]:
+    """The commands and their help texts."""
+    return {name: _help_of(place) for name, place in _COMMANDS.items()}
+
+
+def _help_of(place: str) -> str:
+    command = _load(place)
+    return (command.info.help if isinstance(command, typer.Typer) else command.__doc__) or ""
 
 
 def whole_command_line() -> typer.Typer:
@@ -170,6 +178,9 @@ def _fault(error: BaseException) -> RtchatError:
 
 
 def _dispatch(arguments: list[str]) -> ExitCode:
+    if arguments[:1] == ["__complete"]:
+        complete = _load("complete.complete")
+        return ExitCode(complete(*arguments[1:]))
     arguments = _with_command(arguments)
     try:
         code = command_line(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)

@@ -171,6 +171,21 @@ def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
         raise OptionError(message, hint=did_you_mean([meant])) from None
 
 
+def choices(scope: OptionScope, key: str) -> tuple[str, ...]:
+    """The values of an option that has only a few; else nothing."""
+    if not all(key.split(".")):
+        return ()
+    fields = completed(nested(key, "\0"))
+    try:
+        if scope == "session":
+            SESSION({"type": "realtime"} | fields, "")
+        else:
+            RESPONSE(fields, "response")
+    except FieldError as error:
+        return error.words
+    return ()
+
+
 def _unknown_option(scope: OptionScope, key: str) -> OptionError:
     key = key.removeprefix("response.")
     prefix = "response." if scope == "response" else ""
