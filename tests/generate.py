@@ -1,6 +1,6 @@
-"""What is written from the table of settings: `.env.example`, and a section of the README.
+"""What is written from the tables: `.env.example`, a section of the README, and the manual page.
 
-`python -m tests.generate` writes both. A test compares them with the table.
+`python -m tests.generate` writes all of them. Tests compare them with the tables.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rtchat.cli import man as manual
 from rtchat.config import variables
 from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
@@ -19,6 +20,7 @@ from rtchat.config.table import Setting, Variable
 ROOT = Path(__file__).parents[1]
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
+MANUAL = ROOT / "man" / "rtchat.1"
 
 _MARKS = "<!-- settings: written by python -m tests.generate -->", "<!-- end of settings -->"
 
@@ -119,4 +121,5 @@ def readme(text: str, schema: type[Settings] = Settings) -> str:
 
 if __name__ == "__main__":
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    MANUAL.write_text(manual.source(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

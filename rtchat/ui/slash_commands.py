@@ -78,7 +78,7 @@ TABLE: tuple[Row, ...] = (
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
 )
 
-_KEYS = (
+KEYS = (
     ("Enter", "send"),
     ("Alt-Enter, Ctrl-J", "start a new line"),
     ("Up, Ctrl-R", "search earlier input"),
@@ -201,4 +201,4 @@ _RAW_HINT = 'write it as /raw {"type": "…"}'
 def help_text() -> str:
     """The commands and the keys, one line each."""
     rows = [(f"/{row.name} {row.argument}".rstrip(), row.help) for row in TABLE]
-    return "\n".join(f"{left:<18}  {right}" for left, right in (*rows, *_KEYS))
+    return "\n".join(f"{left:<18}  {right}" for left, right in (*rows, *KEYS))
