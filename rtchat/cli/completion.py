@@ -10,6 +10,7 @@ import typer
 
 from rtchat.cli.environment import say, stdout
 from rtchat.core.errors import OutputError, UsageError
+from rtchat.system.folders import make_private
 
 app = typer.Typer(help="Manage shell completion: install, show, uninstall.")
 
@@ -101,7 +102,7 @@ def completion_install(shell: Shell = None) -> int:
     name = _shell(shell)
     place = _place(name)
     try:
-        place.script.parent.mkdir(parents=True, exist_ok=True)
+        make_private(place.script.parent)
         place.script.write_text(SCRIPTS[name], encoding="utf-8")
         say(f"saved {place.script}")
         if place.startup is not None and _load_line(place) not in _lines(place.startup):
