@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from rtchat.cli import all_commands
@@ -21,6 +17,11 @@ def man() -> int:
     if not is_terminal(sys.stdout):
         stdout().write(page)
         return 0
+    import shutil
+    import signal
+    import subprocess
+    import tempfile
+
     viewer = shutil.which("man")
     if viewer is None:
         raise UsageError(
