@@ -63,11 +63,9 @@ def ask_first_key(missing: NoKeyError) -> None:
     profile, names = missing.profile, " or ".join(missing.variables)
     whose = "" if profile == DEFAULT_PROFILE else f" for the profile {on_a_line(profile)}"
     say(f"rtchat: there is no key{whose}")
-    say("")
-    say(f"  your key        enter it below{f', or set {names}' if names else ''}")
-    say("  no key          rtchat --local uses the tiny built-in model")
-    say("  another server  rtchat --url URL, or a profile (rtchat config profiles)")
-    say("")
+    say(f"- Enter your key below{f', or set {names}' if names else ''}.")
+    say("- `rtchat --local` uses the tiny built-in model, which needs no key.")
+    say("- `rtchat --url URL` uses another server. `rtchat config profiles` lists some.")
     for _ in range(_ATTEMPTS):
         text = read_key("key (not shown; leave it empty to exit): ")
         if not text.strip():

@@ -18,6 +18,7 @@ _HINTS = {
     **dict.fromkeys(("config", "config-file"), "set RTCHAT_CONFIG to the path of the file"),
     **dict.fromkeys(("env-file", "dotenv"), "rtchat reads .env in the current folder"),
     **dict.fromkeys(("install-completion", "show-completion"), "run `rtchat completion install`"),
+    "v": "run `rtchat --version`",
     "proxy": "set HTTPS_PROXY or ALL_PROXY to the URL of the proxy",
     **dict.fromkeys(("org", "organization"), "set OPENAI_ORG_ID"),
     "project": "set OPENAI_PROJECT_ID",
