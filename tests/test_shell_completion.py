@@ -24,14 +24,13 @@ from tests.program import PATIENCE, Program
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """The program, with two conversations, a profile, a template and a file."""
+    """The program, with two conversations, a profile, a file and a folder."""
     program = Program(tmp_path)
     data = tmp_path / ".local" / "share" / "rtchat"
     data.mkdir(parents=True)
     with_store(data / FILE, "Web: sockets", "Other things")
     config = tmp_path / ".config" / "rtchat"
-    (config / "prompts").mkdir(parents=True)
-    (config / "prompts" / "review.toml").touch()
+    config.mkdir(parents=True)
     (config / "config.toml").write_text(
         '[profiles.lab]\nurl = "wss://lab.example/v1"\nmodel = "m"\n'
     )
@@ -97,6 +96,8 @@ def test_values_are_completed(program: Program) -> None:
 def test_profiles_and_models_are_completed(program: Program) -> None:
     assert values(program, "-p", "la") == ["lab"]
     assert offered(program, "keys", "set", "la")[1] == {"lab": "wss://lab.example/v1"}
+    program.run("keys", "set", "lab", stdin=b"a-key-of-the-lab")
+    assert offered(program, "keys", "set", "la")[1] == {"lab": "has a stored key"}
     assert {"m", "gpt-realtime", "gpt-used"} <= {*values(program, "once", "--model", "")}
     (program.home / ".config" / "rtchat" / "config.toml").write_text("not TOML")
     assert values(program, "-p", "la") == []
@@ -129,7 +130,8 @@ def test_options_of_the_session_are_completed(program: Program) -> None:
     assert values(program, "once", "--set", "response.tool_choice=n") == [
         "response.tool_choice=none"
     ]
-    assert values(program, "once", "--set", "a..b=") == []
+    for key in ("a..b", "metadata.x", "audio.output.voice"):  # any text, or none
+        assert values(program, "once", "--set", f"{key}=") == []
 
 
 def test_paths_are_completed(program: Program) -> None:
@@ -140,6 +142,8 @@ def test_paths_are_completed(program: Program) -> None:
     assert offered(program, "once", "--ca-bundle", "") == ("files", {})
     assert values(program, "once", "-s", "@no") == ["@notes.txt"]
     assert values(program, "once", "-s", "@fo") == ["@folder/"]
+    assert values(program, "once", "-s", "@.co") == ["@.config/"]
+    assert not any(each.startswith("@.") for each in values(program, "once", "-s", "@"))
     assert values(program, "once", "-s", f"@{program.home}/no") == [f"@{program.home}/notes.txt"]
 
 

@@ -194,7 +194,8 @@ def _values(parameter: Any, context: Any, word: str) -> Candidates:
             words.append(Candidate(token))
         elif ":" in token and token[0].islower():  # such as script:FILE
             words.append(Candidate(f"{token.partition(':')[0]}:"))
-    return Candidates([each for each in words if each.value.startswith(word)], paths)
+    found = {each.value: each for each in reversed(words) if each.value.startswith(word)}
+    return Candidates(list(found.values())[::-1], paths)
 
 
 def _profiles(_word: str) -> Iterator[Candidate]:
@@ -234,11 +235,6 @@ def _conversations(_word: str) -> Iterator[Candidate]:
         yield Candidate(str(each.id), each.title)
 
 
-def _templates(_word: str) -> Iterator[Candidate]:
-    folder = config_file().with_name("prompts")
-    yield from (Candidate(path.stem) for path in sorted(folder.glob("*.toml")))
-
-
 def _key_profiles(_word: str) -> Iterator[Candidate]:
     from rtchat.config.keys import KeyStore
 
@@ -268,22 +264,16 @@ def _files_after_at(word: str) -> Iterator[Candidate]:
     prefix = f"{folder}/" if "/" in word else ""
     with suppress(OSError, RuntimeError):
         for path in sorted(place.iterdir()):
-            if (path.name.startswith(start) and path.name[:1] != ".") or start[:1] == ".":
+            is_shown = path.name[:1] != "." or start[:1] == "."
+            if path.name.startswith(start) and is_shown:
                 yield Candidate(f"@{prefix}{path.name}{'/' if path.is_dir() else ''}")
-
-
-def _shells(_word: str) -> Iterator[Candidate]:
-    yield from map(Candidate, ("bash", "zsh", "fish"))
 
 
 _SOURCES: dict[str, Callable[[str], Iterator[Candidate]]] = {
     "model": _models,
     "profile": _profiles,
-    "template": _templates,
-    "name": _templates,
     "PROFILE": _key_profiles,
     "ID": _conversations,
     "KEY=VALUE": _options,
-    "SHELL": _shells,
 }
 """The values of an option or argument by its placeholder, or for NAME by its own name."""
