@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -183,7 +184,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
         return ExitCode(complete(*arguments[1:]))
     arguments = _with_command(arguments)
     try:
-        code = command_line(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
+        code = _program_with(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
     except _ArgumentError as error:
         from rtchat.cli.mistakes import argument_error
 
@@ -224,9 +225,15 @@ def _with_command(arguments: list[str]) -> list[str]:
     return ["once", *arguments]
 
 
+@cache
+def _program_with(command: str) -> Any:
+    """The program with the options of one command, as typer makes it."""
+    return typer.main.get_command(command_line(command))
+
+
 def _words(command: str, arguments: list[str]) -> list[str]:
     """The arguments that are neither options of a command nor the values of options."""
-    program: Any = typer.main.get_command(command_line(command))
+    program = _program_with(command)
     context = program.commands[command].make_context(
         command, list(arguments), resilient_parsing=True
     )

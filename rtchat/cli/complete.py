@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import typer
 
@@ -20,6 +20,9 @@ from rtchat.cli.environment import config_file, data_dir, environment_of, stdout
 from rtchat.cli.help import summary
 from rtchat.core.errors import RtchatError
 from rtchat.core.text import on_a_line
+
+if TYPE_CHECKING:
+    from rtchat.config.settings import Settings
 
 Paths: TypeAlias = Literal["", "files", "folders"]
 
@@ -100,12 +103,12 @@ def _escape_colons(value: str) -> str:
 # ---------------------------------------------------------------------------------- the candidates
 
 
-def candidates(words: Sequence[str]) -> Candidates:
-    """What the last of the words can become."""
+def candidates(words: Sequence[str], schema: type[Settings] | None = None) -> Candidates:
+    """What the last of the words can become. The default of `schema` is `Settings`."""
     *before, word = words or [""]
     names = command_names()
     if before[:1] == ["help"]:
-        return candidates([*before[1:], word])
+        return candidates([*before[1:], word], schema)
     if not before and not word.startswith("-"):
         texts = {**names, "help": "Show the help of a command."}
         return _matching(((name, summary(text)) for name, text in texts.items()), word)
@@ -113,7 +116,7 @@ def candidates(words: Sequence[str]) -> Candidates:
         return Candidates([])  # a question
     is_named = bool(before) and before[0] in names
     name, *rest = before if is_named else ["talk", *before]
-    command: Any = typer.main.get_command(command_line(name)).commands[name]  # type: ignore[attr-defined] # a group
+    command: Any = typer.main.get_command(command_line(name, schema)).commands[name]  # type: ignore[attr-defined] # a group
     while hasattr(command, "commands"):
         if not rest:
             named = ((each, summary(inner.help or "")) for each, inner in command.commands.items())
