@@ -62,6 +62,14 @@ def _summary(conversation: StoredConversation) -> dict[str, object]:
     return {"version": VERSION, **summary(conversation)}
 
 
+def latest(environment: Environment, limit: int) -> list[StoredConversation]:
+    """The latest conversations, for shell completion. The file is not created."""
+    if not (environment.data_dir / FILE).exists():
+        return []
+    with _open_store(environment) as store:
+        return store.conversations(limit)
+
+
 def _columns(conversation: StoredConversation) -> tuple[str, ...]:
     return (
         str(conversation.id),

@@ -39,6 +39,19 @@ def extra_command(extra: str, prefix: Path | None = None, package: Path | None =
     return shlex.join([*_pip_install(prefix), *editable, _with_extra(source, extra)])
 
 
+def upgrade_command(prefix: Path | None = None, package: Path | None = None) -> str:
+    """The command that installs the newest version as rtchat itself was installed."""
+    prefix, package = prefix or Path(sys.prefix), package or _PACKAGE
+    source, is_editable = _source(package)
+    if (prefix / "uv-receipt.toml").is_file():
+        return "uv tool upgrade rtchat"
+    if (prefix / "pipx_metadata.json").is_file():
+        return "pipx upgrade rtchat"
+    if is_editable:
+        return shlex.join(["git", "-C", source, "pull"])
+    return shlex.join([*_pip_install(prefix), "--upgrade", source or "rtchat"])
+
+
 def _source(package: Path) -> tuple[str, bool]:
     """What was installed, as pip names it, and whether it is an editable checkout."""
     from importlib.metadata import PackageNotFoundError, distribution
