@@ -14,7 +14,8 @@ from rtchat.config import variables
 from rtchat.config.settings import Settings, rows
 from rtchat.config.table import Setting, Variable
 from rtchat.core.errors import ExitCode
-from rtchat.ui.slash_commands import KEYS, TABLE
+from rtchat.ui.slash_commands import TABLE
+from rtchat.ui.slash_help import KEYS
 
 _SPACE = "\0"
 """Stands for a space at which no line is broken."""

@@ -248,7 +248,7 @@ def _key_profiles(_word: str) -> Iterator[Candidate]:
 
 def _options(word: str) -> Iterator[Candidate]:
     """The options for --set, with `=`, and then their values."""
-    from rtchat.wire.options import RESPONSE_OPTIONS, SESSION_OPTIONS, split
+    from rtchat.wire.options import RESPONSE_OPTIONS, SESSION_OPTIONS, split, words
 
     key, sign, _ = word.partition("=")
     if sign:
