@@ -24,6 +24,7 @@ from rtchat.core.effects import (
     Delete,
     Disconnect,
     Effect,
+    Export,
     LoadConversation,
     MicrophoneStatus,
     Notice,
@@ -31,11 +32,15 @@ from rtchat.core.effects import (
     QuestionAsked,
     Raw,
     Record,
+    RecordTrace,
     ReplyOver,
+    ReportStatus,
     RunTool,
+    SaveReply,
     Send,
     SetTimer,
     Show,
+    ShowEvents,
     StartRecord,
     Stop,
     StopPlaying,
@@ -57,6 +62,7 @@ from rtchat.core.events import (
     DetachAsked,
     EntryAbandoned,
     Event,
+    ExportAsked,
     InputEnded,
     ItemAdded,
     LeaveAsked,
@@ -77,6 +83,7 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     Started,
+    StatusAsked,
     SystemSet,
     Timer,
     TimerFired,
@@ -84,6 +91,7 @@ from rtchat.core.events import (
     ToolFinished,
     Unknown,
     UserSaid,
+    VoiceAsked,
 )
 from rtchat.core.mode import Mode
 from rtchat.core.server_errors import ACTIVE_RESPONSE
@@ -218,6 +226,11 @@ class World:
                 item_id, self.playing = self.playing, ""
                 if item_id:
                     self.post(PlaybackCut(item_id, 0, self.rng.choice((0, 400, 2000))))
+            case Export(conversation):
+                exported = {(entry.turn, entry.index): entry for entry in conversation.entries}
+                assert exported == self.kept[-1], "what is exported is not what is saved"
+            case ShowEvents() | ReportStatus() | SaveReply() | RecordTrace():
+                pass
             case Stop(code):
                 self.stopped = code
 
@@ -559,6 +572,9 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "error": lambda world: world.post(ServerProblem("Odd.")),
     "unknown": lambda world: world.post(Unknown("x", "new")),
     "stray": World.send_late_delta,
+    "export": lambda world: world.post(ExportAsked()),
+    "status": lambda world: world.post(StatusAsked()),
+    "voice": lambda world: world.post(VoiceAsked()),
     "raw reply": World.ask_raw,
     "raw": lambda world: world.post(RawSaid({"type": "x"})),
     "aloud": World.start_speech,
@@ -572,6 +588,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "detach": World.detach,
 }
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
+CHAT_ONLY |= {"export", "status", "voice"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
 
 

@@ -18,7 +18,7 @@ from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
 from rtchat.core.errors import CHECK_KEY
-from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject
+from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject, ThemeName
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -381,6 +381,15 @@ class Settings:
         option="--color",
         commands=_ONCE,
     )
+    theme: Setting[ThemeName] = Setting(
+        _OUTPUT,
+        choice("auto", "dark", "light", "mono", "high-contrast"),
+        "auto",
+        "The colours on a terminal: for a dark or a light background, without colours or dim text.",
+        option="--theme",
+        commands=_ONCE,
+        variable=Variable("RTCHAT_THEME", dotenv="yes"),
+    )
     quiet: Setting[bool] = Setting(
         _OUTPUT,
         parsers.switch,
@@ -423,6 +432,8 @@ class Settings:
     key: Secret = field(default_factory=Secret)
     origins: Mapping[str, str] = field(default_factory=dict, kw_only=True, compare=False)
     """The source of each value, as text for the user; `key` is included only if there is a key."""
+    profile: str = field(default="", kw_only=True, compare=False)
+    """The name of the profile that is used, if any."""
     key_hint: str = field(default=CHECK_KEY, kw_only=True, compare=False)
     """What to do if the server refuses the key."""
     dotenv: Path | None = field(default=None, kw_only=True, compare=False)

@@ -26,6 +26,9 @@ def conversation_resumed(conversation_id: int, title: str) -> Show:
     return notice("info", f"resumed conversation {conversation_id}: {title}")
 
 
+NOTHING_TO_SAVE = notice("error", "there is no reply to save yet")
+NOTHING_TO_EXPORT = notice("error", "there is nothing to export yet")
+
 # ------------------------------------------------------------------------------------- attachments
 
 NOTHING_ATTACHED = "nothing is attached"
@@ -102,6 +105,19 @@ def price_unknown(model: str) -> Show:
     return notice("warning", server_errors.no_price(model))
 
 
+NO_REASONING = "the server sent no summary of the model's reasoning"
+
+
+def reasoning_effort(effort: object) -> str:
+    """How much the model reasons; None if the option is not set."""
+    if effort is None:
+        return "reasoning effort: the model's default; use /reasoning LEVEL to change it"
+    return f"reasoning effort: {effort}"
+
+
+EVENTS_SHOWN = notice("info", "server events are shown; /events off hides them")
+EVENTS_HIDDEN = notice("info", "server events are not shown; /events on shows them")
+
 # ------------------------------------------------------------------------------------------ server
 
 
@@ -145,6 +161,20 @@ MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to 
 NO_MICROPHONE = notice(
     "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )
+VOICE_HINT = "exit, then run `rtchat talk --voice --continue`"
+
+
+def voice(*, speaks: bool, is_on: bool, push_to_talk: bool) -> str:
+    """The state of a conversation with a microphone."""
+    replies = "replies are spoken" if speaks else "replies are text"
+    if push_to_talk:
+        return f"voice is on; Ctrl-T starts and ends what you say; {replies}"
+    state = "on; /mute turns it off" if is_on else "off; /mute turns it on"
+    return f"voice is on; the microphone is {state}; {replies}"
+
+
+NO_VOICE = notice("info", "this conversation has no microphone", VOICE_HINT)
+NO_VOICE_BUT_SPEAKS = notice("info", "replies are spoken, but there is no microphone", VOICE_HINT)
 NOTHING_RECORDED = notice(
     "info",
     "nothing was recorded",

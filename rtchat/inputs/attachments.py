@@ -47,13 +47,13 @@ def read(path: Path, detail: ImageDetail | None = None) -> Attached:
 def attach(entered: str, detail: ImageDetail | None = None) -> Attached:
     """Read the file that the user entered: a path or a `file://` URL, which may be quoted as in a
     shell. Raises UsageError as `read` does."""
-    return read(_entered_path(entered), detail)
+    return read(entered_path(entered), detail)
 
 
 def text(entered: str) -> str:
     """Read the text file that the user entered. Raises UsageError if it cannot be read, is empty or
     is not text."""
-    path = _entered_path(entered)
+    path = entered_path(entered)
     return _text(_contents(path), shown_name(path.name))
 
 
@@ -99,7 +99,9 @@ def paths_from_drop(entry: str) -> tuple[str, ...]:
 _LOOKS_LIKE_A_PATH = re.compile(r"""['"]?(/(?!/)|~/|\./|file:///|file://localhost/)""")
 
 
-def _entered_path(entered: str) -> Path:
+def entered_path(entered: str) -> Path:
+    """The path that the user entered: as it is, a `file://` URL, or quoted as in a shell. A name as
+    it is takes precedence if there is such a file, so this reads the disk."""
     literal = _to_path(entered)
     words = _split_words(entered)
     if len(words) != 1 or os.path.lexists(literal):

@@ -6,13 +6,14 @@ control characters are escaped first.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import BinaryIO, TextIO, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import Problem, error_lines, hint_line
 from rtchat.core.ports import View
-from rtchat.core.text import visible
+from rtchat.core.text import shortened, visible
 from rtchat.ui import messages
 
 
@@ -71,6 +72,12 @@ class StatusWriter(View):
                 self._ended(update)
             case fx.Totals():
                 self._line(messages.totals(update))
+            case fx.Report(text):
+                self._line(text)
+            case fx.EventReceived(json):
+                self._line(shortened(json, self._width()))
+            case fx.ThemeChosen():
+                self._line("the theme has no effect on plain text")
             case fx.Notice():
                 self._notice(update)
             case _:
@@ -109,6 +116,13 @@ class StatusWriter(View):
     def _info(self, text: str) -> None:
         if text and not self._quiet:
             self._line(text)
+
+    def _width(self) -> int:
+        """The columns of the terminal; 80 if it is not one."""
+        try:
+            return os.get_terminal_size(-1 if self._err is None else self._err.fileno()).columns
+        except (OSError, ValueError):
+            return 80
 
     def _line(self, text: str) -> None:
         if self._err is not None:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TypeAlias, get_args
 
 from rtchat.core import events as ev
-from rtchat.core.values import ImageDetail, value
+from rtchat.core.values import ImageDetail, ThemeName, value
 
 
 @value
@@ -75,6 +75,28 @@ TABLE: tuple[Row, ...] = (
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked()),
     Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: ev.UsageAsked()),
+    Row(
+        "status", "", "show the connection, the session and what is set", lambda _: ev.StatusAsked()
+    ),
+    Row(
+        "export",
+        "[FILE]",
+        "write the conversation to a .md, .json or .html file",
+        lambda a: _export(a),
+    ),
+    Row(
+        "save",
+        "[N] [FILE]",
+        "write the last reply, or its code block N, to a file",
+        lambda a: _save(a),
+    ),
+    Row("trace", "[FILE|off]", "start or stop recording this session", lambda a: _trace(a)),
+    Row("events", "[on|off]", "show the events of the server as they arrive", lambda a: _events(a)),
+    Row(
+        "voice", "", "show how to speak, or whether the microphone is on", lambda _: ev.VoiceAsked()
+    ),
+    Row("reasoning", "[LEVEL]", "show or set how much the model reasons", lambda a: _reasoning(a)),
+    Row("theme", "[NAME]", "show or change the colours", lambda a: _theme(a)),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text)),
 )
 
@@ -179,6 +201,52 @@ def _set(argument: str) -> ev.LocalEvent:
     except options.OptionError as error:
         return ev.local_error(error.problem)
     return ev.OptionSet(scope, name, change)
+
+
+def _forced(argument: str) -> tuple[str, bool]:
+    """A file name without --force before or after it, and whether that was given."""
+    found = re.fullmatch(r"--force(?:\s+(.*))?|(.*)\s--force", argument, re.DOTALL)
+    return (argument, False) if found is None else ((found[1] or found[2] or "").strip(), True)
+
+
+def _export(argument: str) -> ev.LocalEvent:
+    return ev.ExportAsked(*_forced(argument))
+
+
+def _save(argument: str) -> ev.LocalEvent:
+    file, force = _forced(argument)
+    number, _, rest = file.partition(" ")
+    if not number.isdecimal():
+        return ev.SaveAsked(file, 0, force)
+    if not int(number[:9]):
+        return _error(f"invalid number {number!r} for /save", "use the number of a code block")
+    return ev.SaveAsked(rest.strip(), int(number[:9]), force)
+
+
+def _trace(argument: str) -> ev.LocalEvent:
+    if argument == "off":
+        return ev.TraceAsked("stop")
+    return ev.TraceAsked("start", argument) if argument else ev.TraceAsked("show")
+
+
+def _events(argument: str) -> ev.LocalEvent:
+    shows = {"": None, "on": True, "off": False}
+    if argument not in shows:
+        return _error(f"invalid value {argument!r} for /events", "use /events on or /events off")
+    return ev.EventsAsked(shows[argument])
+
+
+def _reasoning(level: str) -> ev.LocalEvent:
+    return _set(f"reasoning.effort {level}") if level else ev.ReasoningAsked()
+
+
+def _theme(name: str) -> ev.LocalEvent:
+    if not name:
+        return ev.ThemeAsked()
+    for known in get_args(ThemeName):
+        if name == known:
+            return ev.ThemeAsked(known)
+    return _error(f"unknown theme {name!r}", f"use one of {', '.join(get_args(ThemeName))}")
 
 
 def _raw(text: str) -> ev.LocalEvent:
