@@ -83,7 +83,6 @@ from rtchat.core.events import (
     SpeechStarted,
     SpeechStopped,
     Started,
-    StatusAsked,
     SystemSet,
     Timer,
     TimerFired,
@@ -91,7 +90,6 @@ from rtchat.core.events import (
     ToolFinished,
     Unknown,
     UserSaid,
-    VoiceAsked,
 )
 from rtchat.core.mode import Mode
 from rtchat.core.server_errors import ACTIVE_RESPONSE
@@ -489,6 +487,7 @@ class World:
     def check(self) -> None:
         if self.stopped is not None:
             return
+        self.post(ExportAsked())
         waiting = self.waiting
         assert waiting >= 0, "a question ended twice"
         if not self.retries:
@@ -572,9 +571,6 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "error": lambda world: world.post(ServerProblem("Odd.")),
     "unknown": lambda world: world.post(Unknown("x", "new")),
     "stray": World.send_late_delta,
-    "export": lambda world: world.post(ExportAsked()),
-    "status": lambda world: world.post(StatusAsked()),
-    "voice": lambda world: world.post(VoiceAsked()),
     "raw reply": World.ask_raw,
     "raw": lambda world: world.post(RawSaid({"type": "x"})),
     "aloud": World.start_speech,
@@ -588,7 +584,6 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "detach": World.detach,
 }
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
-CHAT_ONLY |= {"export", "status", "voice"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
 
 

@@ -93,7 +93,7 @@ class ShellActions:
         settings = self._settings
         rows = messages.ShellStatus(
             profile=settings.profile,
-            url=shown_url("the built-in model" if settings.local else settings.url),
+            url="built-in model" if settings.local else shown_url(settings.url),
             dialect=settings.forced_dialect,
             since=f"{datetime.fromtimestamp(self._now() - status.seconds):%H:%M:%S}",
             keeps_history=self._history is not None,
@@ -137,7 +137,7 @@ class ShellActions:
         content = export(conversation, form).encode()
         file = _save(content, path, name, ".md", force=action.force)
         noun = "turn" if conversation.turns == 1 else "turns"
-        return fx.Notice("info", f"{conversation.turns} {noun} exported to {shown_name(file)}")
+        return fx.Notice("info", f"exported {conversation.turns} {noun} to {shown_name(file)}")
 
     def _save(self, action: fx.SaveReply) -> fx.Update:
         text, what, suffix = action.text, "the last reply", ".md"
@@ -153,7 +153,7 @@ class ShellActions:
         content = (text if text.endswith("\n") else f"{text}\n").encode()
         name = self._name(action.title or "reply")
         file = _save(content, _path(action.file), name, suffix, force=action.force)
-        return fx.Notice("info", f"{what} saved to {shown_name(file)}")
+        return fx.Notice("info", f"saved {what} to {shown_name(file)}")
 
     def _name(self, title: str) -> str:
         """The beginning of a file name: the date and the first words of a title."""

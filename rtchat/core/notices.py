@@ -161,7 +161,7 @@ MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to 
 NO_MICROPHONE = notice(
     "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )
-VOICE_HINT = "exit, then run `rtchat talk --voice --continue`"
+_VOICE_HINT = "exit and run `rtchat talk --voice`, with --continue if this conversation is saved"
 
 
 def voice(*, speaks: bool, is_on: bool, push_to_talk: bool) -> str:
@@ -173,8 +173,8 @@ def voice(*, speaks: bool, is_on: bool, push_to_talk: bool) -> str:
     return f"voice is on; the microphone is {state}; {replies}"
 
 
-NO_VOICE = notice("info", "this conversation has no microphone", VOICE_HINT)
-NO_VOICE_BUT_SPEAKS = notice("info", "replies are spoken, but there is no microphone", VOICE_HINT)
+NO_VOICE = notice("info", "this conversation has no microphone", _VOICE_HINT)
+NO_VOICE_BUT_SPEAKS = notice("info", "replies are spoken, but there is no microphone", _VOICE_HINT)
 NOTHING_RECORDED = notice(
     "info",
     "nothing was recorded",

@@ -1,4 +1,4 @@
-"""The commands that do not affect the conversation: they show something, or ask the shell to act."""
+"""The commands that do not affect the conversation. They show something, or ask the shell to."""
 
 from __future__ import annotations
 

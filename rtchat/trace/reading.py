@@ -133,8 +133,9 @@ def _read_version(header: JsonObject, name: str) -> str:
 
 
 def _seconds(given: object) -> float:
-    is_number = type(given) is int or type(given) is float
-    return float(given) if is_number and 0.0 <= given < 1e9 else 0.0
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return 0.0
+    return float(given) if 0.0 <= given < 1e9 else 0.0
 
 
 def _parse_line(number: int, line: JsonObject, name: str, before: Sequence[Recorded]) -> Recorded:

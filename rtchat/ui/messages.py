@@ -239,11 +239,7 @@ def _saved(turns: int, shell: ShellStatus) -> str:
     count = "1 turn" if turns == 1 else f"{turns} turns"
     if not shell.keeps_history:
         return f"{count}, not saved (history is off)"
-    return (
-        f"{count}, saved as {shell.conversation}"
-        if shell.conversation
-        else f"{count} (history is on)"
-    )
+    return f"{count}, saved with ID {shell.conversation}" if shell.conversation else count
 
 
 def _voice(status: ConversationStatus) -> str:
@@ -256,6 +252,11 @@ def theme(name: str, others: Iterable[str] = ()) -> str:
     """The current theme, and the names of all themes, if they are given."""
     names = ", ".join(others)
     return f"theme: {name}; there are {names}" if names else f"theme: {name}"
+
+
+def late_recording(after: float) -> str:
+    """What to know about a recording that was started during the session."""
+    return f"the recording begins {duration(after)} into the session"
 
 
 def duration(seconds: float) -> str:
