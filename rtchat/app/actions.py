@@ -6,6 +6,7 @@ Files are written in a thread, because a disk may be slow or hang.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable
@@ -132,7 +133,7 @@ class ShellActions:
 
         name = self._name(conversation.title or "conversation")
         path = _path(action.file)
-        is_named = path is not None and not path.is_dir()
+        is_named = path is not None and not os.path.isdir(path)
         form = format_of(path if is_named else None, has_option=False)
         content = export(conversation, form).encode()
         file = _save(content, path, name, ".md", force=action.force)
@@ -206,7 +207,7 @@ def _save(content: bytes, path: Path | None, stem: str, suffix: str, *, force: b
     """Write a file: `path`, or, if that is a folder or None, a new file with this name."""
     from rtchat.app.files import save_file, save_new_file
 
-    if path is None or path.is_dir():
+    if path is None or os.path.isdir(path):  # unlike Path.is_dir, never raises
         return save_new_file(path or Path(), stem, suffix, content)
     save_file(path, content, force=force)
     return path

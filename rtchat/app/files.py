@@ -26,7 +26,8 @@ _FORMATS: dict[str, Format] = {
 def format_of(file: Path | None, *, has_option: bool = True) -> Format:
     """The format of an export, by the extension of its file. `has_option` is whether the user could
     have chosen it with --format. Raises UsageError if the extension is unknown."""
-    if file is None or (file.exists() and not file.is_file()):  # a pipe can have any name
+    # A pipe can have any name. Unlike the methods of Path, these functions never raise.
+    if file is None or (os.path.exists(file) and not os.path.isfile(file)):
         return "markdown"
     chosen = _FORMATS.get(file.suffix.lower())
     if chosen is None:
