@@ -12,16 +12,25 @@ from rtchat.core.events import (
     AttachmentsAsked,
     CopyAsked,
     DetachAsked,
+    EventsAsked,
+    ExportAsked,
     LeaveAsked,
     LocalNotice,
     MicrophoneToggled,
     ModelSet,
     NewConversationAsked,
+    OptionSet,
+    ReasoningAsked,
     ResumeAsked,
     RetryAsked,
+    SaveAsked,
+    StatusAsked,
     SystemSet,
+    ThemeAsked,
+    TraceAsked,
     UsageAsked,
     UserSaid,
+    VoiceAsked,
 )
 from rtchat.ui.slash_commands import TABLE, AttachAsked, Meaning, TextFileAsked, help_text, parse
 
@@ -40,6 +49,14 @@ _HELP = [
     "/copy [N]",
     "/tools",
     "/usage",
+    "/status",
+    "/export [FILE]",
+    "/save [N] [FILE]",
+    "/trace [FILE|off]",
+    "/events [on|off]",
+    "/voice",
+    "/reasoning [LEVEL]",
+    "/theme [NAME]",
     "/raw JSON",
     "Enter",
     "Alt-Enter, Ctrl-J",
@@ -84,6 +101,33 @@ _HELP = [
         ("/system\nBe brief.\nBe kind.", SystemSet("Be brief.\nBe kind.")),
         ("/system\tBe brief.", SystemSet("Be brief.")),
         ("/model gpt-realtime", ModelSet("gpt-realtime")),
+        ("/status", StatusAsked()),
+        ("/export", ExportAsked()),
+        ("/export --force", ExportAsked("", force=True)),
+        ("/export my notes.md", ExportAsked("my notes.md")),
+        ("/export --force my notes.md", ExportAsked("my notes.md", force=True)),
+        ("/export 'my notes.md'  --force", ExportAsked("'my notes.md'", force=True)),
+        ("/export a--force", ExportAsked("a--force")),
+        ("/save", SaveAsked()),
+        ("/save 2", SaveAsked("", 2)),
+        ("/save 2 my code.py", SaveAsked("my code.py", 2)),
+        ("/save --force 12  x", SaveAsked("x", 12, force=True)),
+        ("/save 2nd.md --force", SaveAsked("2nd.md", 0, force=True)),
+        ("/trace", TraceAsked("show")),
+        ("/trace off", TraceAsked("stop")),
+        ("/trace ~/my trace.jsonl", TraceAsked("start", "~/my trace.jsonl")),
+        ("/trace ./off", TraceAsked("start", "./off")),
+        ("/events", EventsAsked()),
+        ("/events on", EventsAsked(True)),
+        ("/events off", EventsAsked(False)),
+        ("/voice", VoiceAsked()),
+        ("/reasoning", ReasoningAsked()),
+        (
+            "/reasoning low",
+            OptionSet("session", "reasoning.effort", {"reasoning": {"effort": "low"}}),
+        ),
+        ("/theme", ThemeAsked()),
+        ("/theme high-contrast", ThemeAsked("high-contrast")),
     ],
 )
 def test_a_line_is_a_question_or_a_command(line: str, event: Meaning) -> None:
@@ -109,6 +153,9 @@ def test_a_line_is_a_question_or_a_command(line: str, event: Meaning) -> None:
         ("/resume x", ["/resume", "invalid", "'x'", "`rtchat history list`"]),
         ("/resume 0", ["/resume", "invalid", "'0'", "`rtchat history list`"]),
         ("/exit now", ["/exit takes no argument"]),
+        ("/save 0 a.py", ["/save", "invalid", "'0'", "code block"]),
+        ("/events maybe", ["/events", "invalid", "'maybe'", "/events on or /events off"]),
+        ("/theme blue", ["unknown theme 'blue'", "auto, dark, light, mono, high-contrast"]),
     ],
 )
 def test_a_mistake_is_an_error_that_says_what_to_do(line: str, named: list[str]) -> None:
@@ -147,5 +194,20 @@ def test_every_command_is_in_the_help() -> None:
         "copy",
         "tools",
         "usage",
+        "status",
+        "export",
+        "save",
+        "trace",
+        "events",
+        "voice",
+        "reasoning",
+        "theme",
         "raw",
     ]
+
+
+def test_an_unknown_level_of_reasoning_is_an_error_that_lists_them() -> None:
+    notice = parse("/reasoning much")
+    assert isinstance(notice, LocalNotice)
+    assert notice.is_error
+    assert "'none', 'minimal', 'low'" in notice.text
