@@ -394,9 +394,14 @@ def test_a_trace_never_overwrites_a_file(folder: Path) -> None:
 
 
 def test_a_trace_that_failed_says_so_when_it_is_stopped() -> None:
-    switch = TraceSwitch(Trace(Path("/dev/full")), Redactor(), complete=False)
+    trace = Trace(Path("/dev/full"))
+    switch = TraceSwitch(trace, Redactor(), complete=False)
+    of = shell(switch)
     with pytest.raises(OutputError, match="/dev/full"):
-        done(fx.RecordTrace("stop", ""), shell(switch))
+        done(fx.RecordTrace("stop", ""), of)
+    switch.start(trace)
+    with pytest.raises(OutputError, match="/dev/full"):
+        done(fx.RecordTrace("show", ""), of)
 
 
 # --------------------------------------------------------------------------------------- a session

@@ -193,6 +193,8 @@ class ShellActions:
         trace = self._trace.trace
         if trace is None:
             return fx.Report("the session is not being recorded; use /trace FILE to start")
+        if trace.failure is not None:
+            raise trace.failure
         return fx.Report(f"recording to {shown_name(trace.path)}; use /trace off to stop")
 
 

@@ -164,13 +164,12 @@ NO_MICROPHONE = notice(
 _VOICE_HINT = "exit and run `rtchat talk --voice`, with --continue if this conversation is saved"
 
 
-def voice(*, speaks: bool, is_on: bool, push_to_talk: bool) -> str:
-    """The state of a conversation with a microphone."""
+def voice(*, speaks: bool, push_to_talk: bool) -> str:
+    """The state of a conversation with a microphone that is on, or that the user turns on."""
     replies = "replies are spoken" if speaks else "replies are text"
     if push_to_talk:
         return f"voice is on; Ctrl-T starts and ends what you say; {replies}"
-    state = "on; /mute turns it off" if is_on else "off; /mute turns it on"
-    return f"voice is on; the microphone is {state}; {replies}"
+    return f"voice is on; the microphone is on, and /mute turns it off; {replies}"
 
 
 NO_VOICE = notice("info", "this conversation has no microphone", _VOICE_HINT)

@@ -134,9 +134,7 @@ class ShellCommands:
             return [notices.MICROPHONE_LOST]
         if not (microphone.is_on or microphone.push_to_talk):
             return self._spoken.toggle_microphone()
-        text = notices.voice(
-            speaks=speaks, is_on=microphone.is_on, push_to_talk=microphone.push_to_talk
-        )
+        text = notices.voice(speaks=speaks, push_to_talk=microphone.push_to_talk)
         return [fx.Show(fx.Report(text))]
 
     def _describe_reasoning(self) -> str:
