@@ -491,7 +491,7 @@ def test_the_conversation_is_exported_without_a_history() -> None:
 
 
 def test_events_are_shown_without_keys_and_not_too_long() -> None:
-    odd = Emit({"type": "odd", "text": f"{KEY} \x1b[31m", "more": "x" * 5000})
+    odd = Emit({"event_id": "e", "type": "odd", "text": f"{KEY} \x1b[31m", "more": "x" * 5000})
     shown = converse(
         shell(), EventsAsked(True), UserSaid("again"), EventsAsked(False), UserSaid("and again"),
         steps=(*QUESTION, odd, Emit("not JSON"), *answer("Yes.", reply="r2"), *QUESTION,

@@ -248,3 +248,16 @@ def test_an_event_is_as_wide_as_the_terminal() -> None:
     assert os.read(terminal, 1000).decode().strip() == 39 * "x" + "…"
     os.close(terminal)
     StatusWriter(None).show(EventReceived("x"))
+
+
+def test_an_event_on_a_terminal_begins_a_line() -> None:
+    out = BytesIO()
+    view = PlainView(out, StatusWriter(None), raw=False)
+    for update in (
+        TextArrived("one"),
+        EventReceived("{}"),
+        EventReceived("{}"),
+        TextArrived("two"),
+    ):
+        view.show(update)
+    assert out.getvalue() == b"one\ntwo"

@@ -41,7 +41,7 @@ class Taps:
         for tap in self._taps:
             self._call(tap, direction, data, now)
         if self.shows_events and direction == "received":
-            text = write_json(data) if isinstance(data, dict) else str(data)
+            text = _shown(data) if isinstance(data, dict) else str(data)
             self._show(EventReceived(shortened(text, MAX_SHOWN)))
 
     def handled(self, happened: LocalEvent | Received, effects: list[Effect], now: float) -> None:
@@ -71,3 +71,9 @@ class Taps:
 
 def _ends_reply(effect: Effect) -> bool:
     return isinstance(effect, Show) and isinstance(effect.update, ReplyOver)
+
+
+def _shown(data: JsonObject) -> str:
+    """An event as JSON, with its ids and indexes last: in a narrow window, a line is cut."""
+    fields = sorted(data.items(), key=lambda field: field[0].endswith(("_id", "_index")))
+    return write_json(dict(fields))

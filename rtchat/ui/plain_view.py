@@ -150,6 +150,8 @@ class PlainView(View):
                 if not self.is_at_line_start:
                     self._write("\n")
                 self._last = ""
+            case fx.EventReceived() if not (self._raw or self.is_at_line_start):
+                self._write("\n")
             case _:
                 pass
         self._status_writer.show(update)
