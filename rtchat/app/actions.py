@@ -175,10 +175,7 @@ class ShellActions:
         path = _path(file)
         if path is None or str(path) == "-":
             raise UsageError("/trace needs a file", hint="write it as /trace FILE")
-        try:
-            return self._trace.open(path)
-        except OutputError as error:
-            raise OutputError(error.message, hint="use another path") from error
+        return self._trace.open(path)
 
     async def _stop_trace(self) -> fx.Update:
         trace = self._trace.stop()

@@ -385,7 +385,7 @@ class Settings:
         _OUTPUT,
         choice("auto", "dark", "light", "mono", "high-contrast"),
         "auto",
-        "The colours on a terminal: for a dark or a light background, without colours or dim text.",
+        "The colours on a terminal; mono uses none, and high-contrast no dim text either.",
         option="--theme",
         commands=_ONCE,
         variable=Variable("RTCHAT_THEME", dotenv="yes"),

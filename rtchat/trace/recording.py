@@ -218,4 +218,4 @@ def _failure(path: Path, error: OSError) -> OutputError:
 
 def _write_error(path: Path, why: str) -> OutputError:
     message = f"the trace {path} cannot be written ({why})"
-    return OutputError(message, hint="choose another file with --trace")
+    return OutputError(message, hint="choose another file")

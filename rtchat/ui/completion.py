@@ -18,6 +18,7 @@ _TAKES_PATH = (
     "/attach ",
     *(f"/attach --detail {detail} " for detail in get_args(ImageDetail)),
     "/system @",
+    *("/export ", "/save ", "/trace "),
 )
 
 
