@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -238,6 +239,15 @@ def test_a_resumed_conversation_is_exported_with_what_was_said_before(play: Play
         2,
     )
     assert [text for *_, text in texts(found)] == ["Nile?", "Long.", "Amazon?"]
+
+
+def test_audio_is_not_exported() -> None:
+    """It would take much memory to keep it."""
+    spoken = Message("user", (Part("text", "Look:"), Part("audio", "Hm.", "AAAA")))
+    saved = replace(STORED, entries=(replace(STORED.entries[0], item=spoken), *STORED.entries[1:]))
+    (entry, _) = exported(begun(stored=saved)).entries
+    silent = (Part("text", "Look:"), Part("audio", "Hm."))
+    assert entry == replace(STORED.entries[0], item=replace(spoken, parts=silent))
 
 
 # ------------------------------------------------------------------------------------------- /save

@@ -1,8 +1,13 @@
-"""The entries of the current conversation, as they are saved, whether or not there is a history."""
+"""The entries of the current conversation, whether or not there is a history.
+
+They are as they are saved, but without audio, which would take much memory.
+"""
 
 from __future__ import annotations
 
-from rtchat.core.values import Entry, StoredConversation
+from dataclasses import replace
+
+from rtchat.core.values import Entry, Message, StoredConversation
 
 
 class SavedEntries:
@@ -17,11 +22,13 @@ class SavedEntries:
         self._stored = stored
         self._began = now
         entries = stored.entries if stored is not None else ()
-        self._entries = {(entry.turn, entry.index): entry for entry in entries}
+        self._entries: dict[tuple[int, int], Entry] = {}
+        for entry in entries:
+            self.add(entry)
 
     def add(self, entry: Entry) -> None:
         """Add an entry; it replaces one with the same turn and index."""
-        self._entries[entry.turn, entry.index] = entry
+        self._entries[entry.turn, entry.index] = _without_audio(entry)
 
     def age(self, now: float) -> float:
         """The seconds since the conversation began or was resumed."""
@@ -41,3 +48,11 @@ class SavedEntries:
         return StoredConversation(
             saved.id, saved.title, saved.began, saved.updated, model, turns, entries
         )
+
+
+def _without_audio(entry: Entry) -> Entry:
+    item = entry.item
+    if not isinstance(item, Message) or not any(part.kind == "audio" for part in item.parts):
+        return entry
+    parts = (replace(part, data="") if part.kind == "audio" else part for part in item.parts)
+    return replace(entry, item=replace(item, parts=tuple(parts)))
