@@ -301,25 +301,26 @@ def test_events_are_turned_on_and_off(asked: Iterable[bool | None], shown: list[
 # ------------------------------------------------------------------------------------------ /voice
 
 
+def voice(play: Playbook) -> str:
+    """The answer to /voice."""
+    (effect,) = play.handle(VoiceAsked())
+    assert isinstance(effect, Show)
+    assert isinstance(effect.update, Report)
+    return effect.update.text
+
+
 def test_voice_says_how_to_speak_without_a_microphone() -> None:
-    begun() >> VoiceAsked() << notices.NO_VOICE
-    begun(speech=SpeechOptions(speaks=True)) >> VoiceAsked() << notices.NO_VOICE_BUT_SPEAKS
+    silent = voice(begun())
+    assert "rtchat talk --voice" in silent
+    assert "replies are spoken" not in silent
+    assert "replies are spoken" in voice(begun(speech=SpeechOptions(speaks=True)))
 
 
 @pytest.mark.parametrize(("speech", "key"), [(TALKS, "Ctrl-T"), (SERVER_VAD, "/mute")])
 def test_voice_says_what_is_on(speech: SpeechOptions, key: str) -> None:
-    (effect,) = begun(speech=speech).handle(VoiceAsked())
-    assert isinstance(effect, Show)
-    assert isinstance(effect.update, Report)
-    assert key in effect.update.text
-    assert "replies are spoken" in effect.update.text
-
-
-def test_voice_names_replies_that_are_text() -> None:
-    (effect,) = begun(speech=SpeechOptions(has_microphone=True)).handle(VoiceAsked())
-    assert isinstance(effect, Show)
-    assert isinstance(effect.update, Report)
-    assert "replies are text" in effect.update.text
+    assert key in voice(begun(speech=speech))
+    assert "replies are spoken" in voice(begun(speech=speech))
+    assert "replies are text" in voice(begun(speech=replace(speech, speaks=False)))
 
 
 def test_voice_turns_a_muted_microphone_on() -> None:

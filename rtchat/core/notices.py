@@ -161,7 +161,13 @@ MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to 
 NO_MICROPHONE = notice(
     "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )
-_VOICE_HINT = "exit and run `rtchat talk --voice`, with --continue if this conversation is saved"
+
+
+def no_voice(*, speaks: bool) -> str:
+    """The state of a conversation without a microphone."""
+    what = "replies are spoken, but there is no microphone" if speaks else "there is no microphone"
+    start = "run `rtchat talk --voice`, with --continue if this conversation is saved"
+    return f"{what}; to speak, {start}"
 
 
 def voice(*, speaks: bool, push_to_talk: bool) -> str:
@@ -172,8 +178,6 @@ def voice(*, speaks: bool, push_to_talk: bool) -> str:
     return f"voice is on; the microphone is on, and /mute turns it off; {replies}"
 
 
-NO_VOICE = notice("info", "this conversation has no microphone", _VOICE_HINT)
-NO_VOICE_BUT_SPEAKS = notice("info", "replies are spoken, but there is no microphone", _VOICE_HINT)
 NOTHING_RECORDED = notice(
     "info",
     "nothing was recorded",

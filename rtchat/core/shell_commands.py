@@ -129,7 +129,7 @@ class ShellCommands:
     def _voice(self) -> Iterable[Output]:
         microphone, speaks = self._spoken.microphone, self._shared.speech.options.speaks
         if microphone is None:
-            return [notices.NO_VOICE_BUT_SPEAKS if speaks else notices.NO_VOICE]
+            return [fx.Show(fx.Report(notices.no_voice(speaks=speaks)))]
         if not microphone.is_available:
             return [notices.MICROPHONE_LOST]
         if not (microphone.is_on or microphone.push_to_talk):
