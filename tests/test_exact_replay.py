@@ -35,6 +35,8 @@ from rtchat.core.events import (
     ConnectionLost,
     CopyAsked,
     EntryAbandoned,
+    EventsAsked,
+    ExportAsked,
     HistoryAsked,
     InputEnded,
     LeaveAsked,
@@ -46,13 +48,19 @@ from rtchat.core.events import (
     OptionSet,
     PlaybackCut,
     RawSaid,
+    ReasoningAsked,
     ResumeAsked,
     RetryAsked,
+    SaveAsked,
+    StatusAsked,
     SystemSet,
+    ThemeAsked,
     ToolAnswered,
     ToolsAsked,
+    TraceAsked,
     UsageAsked,
     UserSaid,
+    VoiceAsked,
 )
 from rtchat.core.mode import Mode
 from rtchat.core.ports import Player, Post, Source
@@ -250,6 +258,26 @@ def test_commands(path: Path) -> None:
     assert "started a new conversation" in said
     assert "model set to n" in said
     assert Resumed(PAST) in run.updates
+
+
+def test_commands_for_the_shell(path: Path) -> None:
+    """What the shell shows in response, such as the server's events, is not part of a replay."""
+    server = ScriptedServer(
+        (*HELLO, *QUESTION, *answer("Hello."), Expect("session.update"), *QUESTION, *answer("Yes."))
+    )
+    low = OptionSet("session", "reasoning.effort", {"reasoning": {"effort": "low"}})
+    steps = (
+        *(StatusAsked(), ExportAsked(), SaveAsked(), UserSaid("hi"), 1.0, StatusAsked()),
+        *(ExportAsked("a b.md", force=True), SaveAsked("x", 1), TraceAsked("show"), VoiceAsked()),
+        *(EventsAsked(), EventsAsked(), ReasoningAsked(), low, ReasoningAsked()),
+        *(ThemeAsked(), ThemeAsked("mono"), UserSaid("and?"), 1.0, LeaveAsked()),
+    )
+    run = Run(path, server, *steps)
+    server.check_used_up()
+    run.check()
+    assert [event for event in local(run.recording) if event in steps] == [
+        step for step in steps if not isinstance(step, float)
+    ]
 
 
 @pytest.mark.parametrize("complete", [False, True])

@@ -25,6 +25,7 @@ from rtchat.core.effects import (
     Disconnect,
     Draft,
     Effect,
+    Export,
     LoadConversation,
     MicrophoneStatus,
     NameConversation,
@@ -35,11 +36,15 @@ from rtchat.core.effects import (
     Queued,
     Raw,
     Record,
+    RecordTrace,
     ReplyOver,
+    ReportStatus,
     RunTool,
+    SaveReply,
     Send,
     SetTimer,
     Show,
+    ShowEvents,
     StartRecord,
     Stop,
     StopPlaying,
@@ -61,6 +66,7 @@ from rtchat.core.events import (
     DetachAsked,
     EntryAbandoned,
     Event,
+    ExportAsked,
     HistoryAsked,
     InputEnded,
     ItemAdded,
@@ -230,6 +236,11 @@ class World:
                 item_id, self.playing = self.playing, ""
                 if item_id:
                     self.post(PlaybackCut(item_id, 0, self.rng.choice((0, 400, 2000))))
+            case Export(conversation):
+                exported = {(entry.turn, entry.index): entry for entry in conversation.entries}
+                assert exported == self.kept[-1], "what is exported is not what is saved"
+            case ShowEvents() | ReportStatus() | SaveReply() | RecordTrace():
+                pass
             case Stop(code):
                 self.stopped = code
 
@@ -507,6 +518,7 @@ class World:
     def check(self) -> None:
         if self.stopped is not None:
             return
+        self.post(ExportAsked())
         waiting = self.waiting
         assert waiting >= 0, "a question ended twice"
         if not self.retries:

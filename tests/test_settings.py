@@ -77,6 +77,7 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "connect_timeout": (["1", "2.5", "3", "4", "5"], [1.0, 2.5, 3.0, 4.0, 5.0]),
     "timeout": (["1", "2", "3", "4", "5"], [1.0, 2.0, 3.0, 4.0, 5.0]),
     "render": (["always", "never"] * 2 + ["always"], ["always", "never"] * 2 + ["always"]),
+    "theme": (["dark", "light", "mono", "dark", "light"],) * 2,
     "trace": (["a", "b", "c", "d", "e"], [Path("a"), Path("b"), Path("c"), Path("d"), Path("e")]),
     "history": (["off", "on", "off", "on", "off"], [False, True, False, True, False]),
     "status": (["off", "on", "off", "on", "off"], [False, True, False, True, False]),

@@ -129,6 +129,7 @@ _SAMPLES = {
     "RTCHAT_NOTIFY": "bell",
     "RTCHAT_EDITING_MODE": "vi",
     "RTCHAT_SYSTEM": "Be brief.",
+    "RTCHAT_THEME": "mono",
     "RTCHAT_TIMEOUT": "5",
     "RTCHAT_URL": "ws://127.0.0.1:1",
     "RTCHAT_TRANSLATE_TO": "es",

@@ -33,7 +33,6 @@ from rtchat.app.questions import (
 )
 from rtchat.app.recording import finish_recording, recorder_of
 from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
-from rtchat.client.history import History
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
@@ -281,7 +280,7 @@ class _Chat:
         self,
         source: Source,
         resumed: StoredConversation | None,
-        history: History | None,
+        history: HistoryWriter | None,
         player: Player | None,
     ) -> ExitCode:
         settings, environment, view = self.settings, self.environment, self.view
@@ -291,7 +290,17 @@ class _Chat:
             if self.options.output_format == "events":
                 taps.append(partial(_print_event, environment.stdout.buffer))
             trace = trace_of(settings, redactor, stack, view)
-            if trace is not None:
+            is_chat = self.mode is Mode.CHAT
+            actions, switch = None, None
+            if is_chat:
+                from rtchat.app.actions import ShellActions
+                from rtchat.trace.switch import TraceSwitch
+
+                switch = TraceSwitch(trace, redactor, complete=settings.trace_audio)
+                actions = ShellActions(settings, switch, redactor, history)
+                stack.callback(switch.close)
+                taps.append(switch)
+            elif trace is not None:
                 taps.append(trace)
             toolbox = await open_toolbox(
                 settings, stack, lambda line: view.show(Notice("info", line))
@@ -308,6 +317,7 @@ class _Chat:
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,
+                actions=actions,
                 player=player,
                 output=environment.output,
             )
@@ -315,13 +325,12 @@ class _Chat:
             if self.candidates is not None:
                 self.candidates.conversation = conversation
             session = Session(conversation, ports)
-            is_chat = self.mode is Mode.CHAT
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
             code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
                 # The terminal was closed, but the signal has not arrived yet.
                 return ExitCode.HANGUP
-            await close_trace(trace, code)
+            await close_trace(trace if switch is None else switch.trace, code)
             return code
 
     def _setup(
@@ -383,7 +392,7 @@ class _Chat:
 
 def _history(
     settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
-) -> tuple[History | None, StoredConversation | None]:
+) -> tuple[HistoryWriter | None, StoredConversation | None]:
     """Returns the history that saves this conversation, and the saved conversation to resume. The
     latter is read now, because the session starts with it."""
     if not settings.history and past is None:

@@ -6,7 +6,6 @@ written as received.
 
 from __future__ import annotations
 
-import os
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,8 +13,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
+from rtchat.app.files import errors_translated, format_of, save_file
 from rtchat.audio.wav import header
-from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
+from rtchat.core.errors import ExitCode, UsageError, writing_stdout
 from rtchat.core.json_output import VERSION
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
@@ -32,16 +32,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Key: TypeAlias = int | str | None
 """The ID or the name of a conversation; None is the latest one."""
-
-_FORMATS: dict[str, Format] = {
-    "": "markdown",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".json": "json",
-    ".html": "html",
-    ".htm": "html",
-}
-"""By file extension."""
 
 
 def listing(environment: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
@@ -172,24 +162,13 @@ def save(
     """Export a conversation, by default the latest, to a file or to stdout."""
     if format is not None and format not in get_args(Format):
         raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
-    chosen = cast("Format", format) if format else _format_of(file)
+    chosen = cast("Format", format) if format else format_of(file)
     text = export(_read(environment, key), chosen)
     if file is None or file == Path("-"):
         return _write(environment, text)
-    _save(file, text.encode(), force=force)
+    save_file(file, text.encode(), force=force)
     say(f"written to {file}")
     return ExitCode.OK
-
-
-def _format_of(file: Path | None) -> Format:
-    if file is None or (file.exists() and not file.is_file()):  # a pipe can have any name
-        return "markdown"
-    chosen = _FORMATS.get(file.suffix.lower())
-    if chosen is None:
-        known = ", ".join(filter(None, _FORMATS))
-        hint = f"use {known}, or choose a format with --format"
-        raise UsageError(f"unknown file extension {file.suffix!r}", hint=hint)
-    return chosen
 
 
 def save_audio(environment: Environment, say: Say, key: Key, folder: Path) -> ExitCode:
@@ -203,10 +182,10 @@ def save_audio(environment: Environment, say: Say, key: Key, folder: Path) -> Ex
     for file in (folder / name for name in names):
         if file.exists():
             raise UsageError(f"{file} already exists", hint="use another folder")
-    with _errors_translated(folder):
+    with errors_translated(folder):
         make_private(folder)
     for name, (_, audio) in zip(names, recordings, strict=True):
-        _save(folder / name, header(len(audio)) + audio, force=False)
+        save_file(folder / name, header(len(audio)) + audio, force=False)
     noun = "file" if len(names) == 1 else "files"
     say(f"{len(names)} {noun} written to {folder}")
     return ExitCode.OK
@@ -295,27 +274,3 @@ def _write(environment: Environment, text: str) -> ExitCode:
         environment.stdout.buffer.write(shown.encode())
         environment.stdout.buffer.flush()
     return ExitCode.OK
-
-
-def _save(file: Path, content: bytes, *, force: bool) -> None:
-    """Write a file that only its owner can read: conversations are private."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    with _errors_translated(file):
-        if file.exists() and not file.is_file():  # a pipe or a device: nothing is overwritten
-            flags = os.O_WRONLY
-        try:
-            with open(os.open(file, flags, 0o600), "wb") as out:
-                out.write(content)
-        except FileExistsError as error:
-            raise UsageError(
-                f"{file} already exists", hint="use --force to overwrite it"
-            ) from error
-
-
-@contextmanager
-def _errors_translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(message, hint="use another path") from error

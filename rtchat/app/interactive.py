@@ -206,7 +206,7 @@ def _terminal(
     console, _ = consoles(settings, environment)
     panel = LivePanel(console, reflows=kind in REFLOWING)
     attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
-    status = StatusLine(lambda: console.width)
+    status = StatusLine(lambda: console.width, profile=settings.profile)
     prompt = Prompt(
         panel,
         environment.state_dir / "input_history",

@@ -2,8 +2,8 @@
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
 others. The units are `connection`, `replies`, `reply_errors`, `tool_loop`, `turns`,
-`question_queue`, `attachments`, `spoken_turns` and `raw`; a unit calls only those before it in this
-list.
+`question_queue`, `attachments`, `spoken_turns`, `raw` and `shell_commands`; a unit calls only those
+before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -29,13 +29,21 @@ from rtchat.core.remote_tools import ToolListings
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.reply_errors import ReplyErrors
 from rtchat.core.shared import SharedState
+from rtchat.core.shell_commands import ShellCommands
 from rtchat.core.signals import Output, clear_timers, notice
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
-from rtchat.core.values import Channel, Dialect, Options, StoredConversation
+from rtchat.core.values import (
+    Channel,
+    Dialect,
+    Item,
+    Options,
+    OtherItem,
+    StoredConversation,
+)
 
 
 class Conversation:
@@ -83,6 +91,7 @@ class Conversation:
             shared, self._replies, self._turns, self._queue, self._attachments
         )
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
+        self._commands = ShellCommands(shared, self._spoken, stored)
         self._listings = ToolListings()
         self._is_stopped = False
 
@@ -118,8 +127,8 @@ class Conversation:
                 self._collect(self._pass_on(output), effects)
             else:
                 effects.append(output)
-                if isinstance(output, fx.Record):
-                    self._shared.log.recorded(output.entry)
+                if isinstance(output, fx.Record | fx.StartRecord):
+                    self._commands.note(output)
                 elif isinstance(output, fx.Stop):
                     self._is_stopped = True
 
@@ -150,8 +159,12 @@ class Conversation:
                 return [self._connection.server_reports(message, "warning")]
             case ev.ReplyStarted():
                 return self._replies.started(event)
-            case ev.ReplyEnded():
+            case ev.ReplyEnded(items=items):
+                self._note_reasoning(items)
                 return self._replies.ended(event)
+            case ev.OutputDone(item=OtherItem() as item):
+                self._note_reasoning((item,))
+                return self._replies.item_event(event)
             case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled() | ev.RemoteCallUpdate():
                 return self._replies.item_event(event)
             case ev.ToolListing():
@@ -220,14 +233,24 @@ class Conversation:
                 return self._resume(stored)
             case ev.NameSet(name):
                 return [fx.NameConversation(name)]
-            case ev.HistoryAsked():
-                return [self._show_history()]
             case ev.ToolsAsked():
                 return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
                 return [fx.Show(self._shared.usage.totals(self._time.now))]
             case ev.CopyAsked(block):
                 return self._copy(block)
+            case (
+                ev.StatusAsked()
+                | ev.HistoryAsked()
+                | ev.ExportAsked()
+                | ev.SaveAsked()
+                | ev.TraceAsked()
+                | ev.EventsAsked()
+                | ev.VoiceAsked()
+                | ev.ReasoningAsked()
+                | ev.ThemeAsked()
+            ):
+                return self._commands.handle(event)
             case ev.LocalNotice(text, is_error, hint):
                 return [fx.Show(fx.Notice("error" if is_error else "info", text, hint))]
             case ev.RateLimits(limits):
@@ -435,6 +458,10 @@ class Conversation:
             return [notices.NOTHING_TO_COPY]
         return [fx.Show(fx.Copy(reply, block))]
 
+    def _note_reasoning(self, items: Iterable[Item]) -> None:
+        turn = self._turns.current
+        self._commands.reply_contains(None if turn is None else turn.question, items)
+
     def _start_over(self) -> Iterable[Output]:
         yield from self._replies.silence()
         yield from self._queue.drop()  # these questions belong to the previous conversation
@@ -443,10 +470,6 @@ class Conversation:
         yield fx.StartRecord()
         yield notices.CONVERSATION_STARTED
         yield from self._connection.connect()
-
-    def _show_history(self) -> Output:
-        saved = self._shared.log.saved
-        return fx.Show(fx.History(saved)) if saved.entries else notices.NOTHING_TO_SHOW
 
     def _load_conversation(self, number: int | str | None) -> Iterable[Output]:
         if self._queue.is_empty:
@@ -457,6 +480,7 @@ class Conversation:
         yield from self._replies.silence()
         yield from self._attachments.forget()
         self._shared.log.restart(stored)
+        self._commands.restart(stored)
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
         yield fx.Show(fx.Resumed(stored))

@@ -14,6 +14,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import RateLimit, Timer
 from rtchat.core.values import (
     Approval,
+    Dialect,
     Entry,
     Item,
     JsonObject,
@@ -23,6 +24,7 @@ from rtchat.core.values import (
     SessionInfo,
     Status,
     StoredConversation,
+    ThemeName,
     ToolCall,
     TranscriptDetails,
     TranscriptSegment,
@@ -344,6 +346,27 @@ class History:
     stored: StoredConversation
 
 
+@value
+class Report:
+    """The answer to a command, one or more lines."""
+
+    text: str
+
+
+@value
+class EventReceived:
+    """/events: an event of the server, as JSON on one line without keys."""
+
+    json: str
+
+
+@value
+class ThemeChosen:
+    """/theme: use another theme, or list the themes if `name` is None."""
+
+    name: ThemeName | None
+
+
 Level: TypeAlias = Literal["detail", "info", "warning", "error"]
 
 
@@ -387,6 +410,9 @@ Update: TypeAlias = (
     | Copy
     | Resumed
     | History
+    | Report
+    | EventReceived
+    | ThemeChosen
     | Notice
 )
 
@@ -492,6 +518,77 @@ class StopTools:
 
 
 @value
+class ShowEvents:
+    """Show the events of the server from now on, or no longer."""
+
+    shows: bool
+
+
+@value
+class ConversationStatus:
+    """What a conversation knows for /status."""
+
+    model: str
+    """The requested model."""
+    session: SessionInfo
+    connection: str
+    """The state of the connection, as one word."""
+    seconds: float
+    """How long it has been in this state."""
+    dialect: Dialect | None = None
+    """The dialect of the session, if the server reported it."""
+    turns: int = 0
+    instructions: str = ""
+    options: str = ""
+    """The options that are set, one per line."""
+    tools: tuple[str, ...] = ()
+    microphone: MicrophoneStatus | None = None
+    speaks: bool = False
+
+
+@value
+class ReportStatus:
+    """/status: show this and what the shell knows."""
+
+    status: ConversationStatus
+
+
+@value
+class Export:
+    """/export: write a conversation to a file. `file` and `force` are as in `events.ExportAsked`.
+    `age` is the number of seconds since the conversation began, if it is not a saved one."""
+
+    conversation: StoredConversation
+    age: float
+    file: str
+    force: bool
+
+
+@value
+class SaveReply:
+    """/save: write a reply, or its code block number `block`, from 1, to a file. `file` and `force`
+    are as in `events.ExportAsked`; `title` is a part of the name that is chosen without `file`."""
+
+    text: str
+    block: int
+    title: str
+    file: str
+    force: bool
+
+
+@value
+class RecordTrace:
+    """/trace; the fields are those of `events.TraceAsked`."""
+
+    action: Literal["start", "stop", "show"]
+    file: str
+
+
+Action: TypeAlias = ReportStatus | Export | SaveReply | RecordTrace
+"""What a command asks of the shell. Its result is shown."""
+
+
+@value
 class Stop:
     """End the program with this code, after all pending events are sent."""
 
@@ -513,5 +610,7 @@ Effect: TypeAlias = (
     | StopPlaying
     | RunTool
     | StopTools
+    | ShowEvents
+    | Action
     | Stop
 )

@@ -39,10 +39,6 @@ class ConversationLog:
         self.instructions: str | None = None
         """The instructions as last saved."""
         self._turns = 0
-        self._stored: StoredConversation | None = None
-        """The saved conversation that this one continues."""
-        self._entries: dict[tuple[int, int], Entry] = {}
-        """The latest version of each entry that was saved, by turn and index."""
         self.restart(stored)
 
     def restart(self, stored: StoredConversation | None = None) -> None:
@@ -50,10 +46,7 @@ class ConversationLog:
         self.items = []
         self.last = self.instructions = None
         self._turns = 0
-        self._stored = stored
-        self._entries = {}
         for entry in stored.entries if stored else ():
-            self._entries[entry.turn, entry.index] = entry
             self._load(entry)
 
     def _load(self, entry: Entry) -> None:
@@ -69,18 +62,6 @@ class ConversationLog:
             self.last.entries = entry.index + 1
         if entry.state not in (State.QUEUED, State.WITHDRAWN):
             self.items.append(entry.item)
-
-    def recorded(self, entry: Entry) -> None:
-        """An entry is saved."""
-        self._entries[entry.turn, entry.index] = entry
-
-    @property
-    def saved(self) -> StoredConversation:
-        """The conversation so far, with its entries as they are saved."""
-        entries = tuple(self._entries[place] for place in sorted(self._entries))
-        stored = self._stored or StoredConversation(0, "", 0.0, 0.0, "", 0)
-        turns = len({entry.turn for entry in entries if entry.turn})
-        return replace(stored, turns=turns, entries=entries)
 
     @property
     def turns(self) -> int:

@@ -22,6 +22,9 @@ CANNOT_RESUME = notice(
 )
 
 
+NOTHING_TO_SAVE = notice("error", "there is no reply to save yet")
+NOTHING_TO_EXPORT = notice("error", "there is nothing to export yet")
+
 # ------------------------------------------------------------------------------------- attachments
 
 NOTHING_ATTACHED = "nothing is attached"
@@ -98,6 +101,19 @@ def price_unknown(model: str) -> Show:
     return notice("warning", server_errors.no_price(model))
 
 
+NO_REASONING = "the server sent no summary of the model's reasoning"
+
+
+def reasoning_effort(effort: object) -> str:
+    """How much the model reasons; None if the option is not set."""
+    if effort is None:
+        return "reasoning effort: the model's default; use /reasoning LEVEL to change it"
+    return f"reasoning effort: {effort}"
+
+
+EVENTS_SHOWN = notice("info", "server events are shown; /events off hides them")
+EVENTS_HIDDEN = notice("info", "server events are not shown; /events on shows them")
+
 # ------------------------------------------------------------------------------------------ server
 
 
@@ -141,6 +157,23 @@ MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to 
 NO_MICROPHONE = notice(
     "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )
+
+
+def no_voice(*, speaks: bool) -> str:
+    """The state of a conversation without a microphone."""
+    what = "replies are spoken, but there is no microphone" if speaks else "there is no microphone"
+    start = "run `rtchat talk --voice`, with --continue if this conversation is saved"
+    return f"{what}; to speak, {start}"
+
+
+def voice(*, speaks: bool, push_to_talk: bool) -> str:
+    """The state of a conversation with a microphone that is on, or that the user turns on."""
+    replies = "replies are spoken" if speaks else "replies are text"
+    if push_to_talk:
+        return f"voice is on; Ctrl-T starts and ends what you say; {replies}"
+    return f"voice is on; the microphone is on, and /mute turns it off; {replies}"
+
+
 NOTHING_RECORDED = notice(
     "info",
     "nothing was recorded",

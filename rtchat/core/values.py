@@ -168,6 +168,8 @@ Phase: TypeAlias = Literal["commentary", "final_answer"]
 """Whether a message is only commentary or the final answer."""
 ImageDetail: TypeAlias = Literal["auto", "low", "high"]
 """The level of detail of an image."""
+ThemeName: TypeAlias = Literal["auto", "dark", "light", "mono", "high-contrast"]
+"""A theme: how the styles on a terminal are drawn."""
 JsonObject: TypeAlias = Mapping[str, object]
 
 
@@ -260,6 +262,8 @@ class OtherItem:
     type: str
     id: str = ""
     fields: JsonObject = field(default_factory=dict)
+    reasoning: str = field(default="", kw_only=True, compare=False)
+    """The summary of the model's reasoning, if the item contains one."""
 
 
 Item: TypeAlias = (

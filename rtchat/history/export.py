@@ -63,9 +63,10 @@ def _heading(entry: TranscriptEntry) -> str:
 
 
 def summary(conversation: StoredConversation) -> dict[str, object]:
-    """A conversation without its items, as JSON fields; times are Unix seconds."""
+    """A conversation without its items, as JSON fields; times are Unix seconds. The id of one that
+    is not saved is null."""
     return {
-        "id": conversation.id,
+        "id": conversation.id or None,
         "name": conversation.name or None,
         "title": conversation.title,
         "began": conversation.began,

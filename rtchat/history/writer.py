@@ -64,6 +64,10 @@ class HistoryWriter:
         and OutputError if it cannot be written."""
         return self._call(partial(self._store.name, name))
 
+    def current(self) -> asyncio.Future[int | None]:
+        """The id of this conversation; None if it is not in the file yet."""
+        return self._call(lambda: self._store.id)
+
     def close(self) -> Problem | None:
         """Write the remaining entries, within a few seconds. Return a problem if entries were lost,
         unless no entry could be written: then the first one has already reported why."""

@@ -6,6 +6,7 @@ control characters are escaped first.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from shutil import get_terminal_size
 from typing import BinaryIO, TextIO, assert_never
@@ -13,7 +14,7 @@ from typing import BinaryIO, TextIO, assert_never
 from rtchat.core import effects as fx
 from rtchat.core.errors import Problem, error_lines, hint_line
 from rtchat.core.ports import View
-from rtchat.core.text import visible
+from rtchat.core.text import shortened, visible
 from rtchat.core.values import StoredConversation
 from rtchat.history.transcript import plain_end
 from rtchat.ui import messages
@@ -83,6 +84,12 @@ class StatusWriter(View):
                 self.resumed(stored)
             case fx.History():
                 pass  # the terminal shows it
+            case fx.Report(text):
+                self._line(text)
+            case fx.EventReceived(json):
+                self._line(shortened(json, self._width()))
+            case fx.ThemeChosen():
+                self._line("the theme has no effect on plain text")
             case fx.Notice():
                 self._notice(update)
             case _:
@@ -131,6 +138,13 @@ class StatusWriter(View):
         if text and not self._quiet:
             self._line(text)
 
+    def _width(self) -> int:
+        """The columns of the terminal; 80 if it is not one."""
+        try:
+            return os.get_terminal_size(-1 if self._err is None else self._err.fileno()).columns
+        except (OSError, ValueError):
+            return 80
+
     def _line(self, text: str) -> None:
         if self._err is not None:
             with suppress(OSError):  # the reader of stderr is gone
@@ -163,6 +177,8 @@ class PlainView(View):
                 self._status_writer.resumed(stored, above)
                 self._write(text)
                 return
+            case fx.EventReceived() if not (self._raw or self.is_at_line_start):
+                self._write("\n")
             case _:
                 pass
         self._status_writer.show(update)

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from rtchat.core import events as ev
 from rtchat.core.suggestions import did_you_mean
-from rtchat.core.values import ImageDetail, conversation_key, value
+from rtchat.core.values import ImageDetail, ThemeName, conversation_key, value
 from rtchat.ui.mentions import mentions
 from rtchat.ui.suggestions import suggestion
 
@@ -132,6 +132,13 @@ TABLE: tuple[Row, ...] = (
         lambda key: ev.ResumeAsked(conversation_key(key)) if key else PickerAsked(),
         kind="conversation",
     ),
+    Row(
+        "export",
+        "[FILE]",
+        "write the conversation to a .md, .json or .html file",
+        lambda a: _export(a),
+        kind="file",
+    ),
     Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
     Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
     Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked(), "Replies"),
@@ -142,6 +149,14 @@ TABLE: tuple[Row, ...] = (
         lambda n: _copy(n),
         "Replies",
         kind="block",
+    ),
+    Row(
+        "save",
+        "[N] [FILE]",
+        "write the last reply, or its code block N, to a file",
+        lambda a: _save(a),
+        "Replies",
+        kind="file",
     ),
     Row(
         "model",
@@ -166,6 +181,14 @@ TABLE: tuple[Row, ...] = (
         lambda a: _set(a),
         "Model",
         kind="option",
+    ),
+    Row(
+        "reasoning",
+        "[LEVEL]",
+        "show or set how much the model reasons",
+        lambda a: _reasoning(a),
+        "Model",
+        words=("none", "minimal", "low", "medium", "high", "xhigh"),
     ),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked(), "Model"),
     Row(
@@ -200,11 +223,50 @@ TABLE: tuple[Row, ...] = (
         "Voice",
     ),
     Row(
+        "voice",
+        "",
+        "show how to speak, or whether the microphone is on",
+        lambda _: ev.VoiceAsked(),
+        "Voice",
+    ),
+    Row(
+        "status",
+        "",
+        "show the connection, the session and what is set",
+        lambda _: ev.StatusAsked(),
+        "Program",
+    ),
+    Row(
         "usage",
         "",
         "show tokens and cost so far, and rate limits",
         lambda _: ev.UsageAsked(),
         "Program",
+    ),
+    Row(
+        "trace",
+        "[FILE|off]",
+        "start or stop recording this session",
+        lambda a: _trace(a),
+        "Program",
+        kind="file",
+        words=("off",),
+    ),
+    Row(
+        "events",
+        "[on|off]",
+        "show the events of the server as they arrive",
+        lambda a: _events(a),
+        "Program",
+        words=("on", "off"),
+    ),
+    Row(
+        "theme",
+        "[NAME]",
+        "show or change the colours",
+        lambda a: _theme(a),
+        "Program",
+        words=get_args(ThemeName),
     ),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text), "Program"),
     Row(
@@ -342,6 +404,52 @@ def _set(argument: str) -> ev.LocalEvent:
     except options.OptionError as error:
         return ev.local_error(error.problem)
     return ev.OptionSet(scope, name, change)
+
+
+def _forced(argument: str) -> tuple[str, bool]:
+    """A file name without --force before or after it, and whether that was given."""
+    found = re.fullmatch(r"--force(?:\s+(.*))?|(.*)\s--force", argument, re.DOTALL)
+    return (argument, False) if found is None else ((found[1] or found[2] or "").strip(), True)
+
+
+def _export(argument: str) -> ev.LocalEvent:
+    return ev.ExportAsked(*_forced(argument))
+
+
+def _save(argument: str) -> ev.LocalEvent:
+    file, force = _forced(argument)
+    number, _, rest = file.partition(" ")
+    if not number.isdecimal():
+        return ev.SaveAsked(file, 0, force)
+    if not int(number[:9]):
+        return _error(f"invalid number {number!r} for /save", "use the number of a code block")
+    return ev.SaveAsked(rest.strip(), int(number[:9]), force)
+
+
+def _trace(argument: str) -> ev.LocalEvent:
+    if argument == "off":
+        return ev.TraceAsked("stop")
+    return ev.TraceAsked("start", argument) if argument else ev.TraceAsked("show")
+
+
+def _events(argument: str) -> ev.LocalEvent:
+    shows = {"": None, "on": True, "off": False}
+    if argument not in shows:
+        return _error(f"invalid value {argument!r} for /events", "use /events on or /events off")
+    return ev.EventsAsked(shows[argument])
+
+
+def _reasoning(level: str) -> ev.LocalEvent:
+    return _set(f"reasoning.effort {level}") if level else ev.ReasoningAsked()
+
+
+def _theme(name: str) -> ev.LocalEvent:
+    if not name:
+        return ev.ThemeAsked()
+    for known in get_args(ThemeName):
+        if name == known:
+            return ev.ThemeAsked(known)
+    return _error(f"unknown theme {name!r}", f"use one of {', '.join(get_args(ThemeName))}")
 
 
 def _raw(text: str) -> ev.LocalEvent:
