@@ -118,7 +118,7 @@ def test_the_calls_of_a_turn_are_in_its_result_and_saved() -> None:
     saved = [output.entry for output in outputs if isinstance(output, fx.Record)]
     assert [(entry.index, entry.item) for entry in saved] == [(1, CALL), (0, question.item)]
     assert {entry.state for entry in saved} == {State.COMPLETED}
-    assert CALL not in list(units.log.replay_items())
+    assert CALL not in replay_of(units.log.items, 1000).items
 
 
 # ---------------------------------------------------------------------------------------- listings

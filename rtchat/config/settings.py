@@ -216,6 +216,23 @@ class Settings:
         is_confidential=True,
         is_merged=True,
     )
+    context: Setting[int | None] = Setting(
+        _REPLY,
+        parsers.token_count,
+        None,
+        "Send at most this many tokens of a conversation to a new session (by default, what the "
+        "model reads).",
+        example=16000,
+        option="--context",
+        variable=Variable("RTCHAT_CONTEXT", dotenv="yes"),
+    )
+    warn_tokens: Setting[int] = Setting(
+        _REPLY,
+        parsers.token_count,
+        20_000,
+        "Show the tokens and the cost of an earlier conversation if there are this many.",
+        option="--warn-tokens",
+    )
     image_detail: Setting[ImageDetail | None] = Setting(
         _REPLY,
         _DETAIL,

@@ -235,6 +235,15 @@ class SourceArrived:
 
 
 @value
+class ContextUse:
+    """How full the model's context is after a reply. The next reply reads these tokens again."""
+
+    tokens: int
+    window: int | None
+    """The size of the context window in tokens; None if it is not known."""
+
+
+@value
 class ReplyOver:
     """The reply is over, with or without success. It always follows a `QuestionAsked`."""
 
@@ -258,6 +267,8 @@ class ReplyOver:
     """The session, with the model that answered; `model` is the one that was requested."""
     transcript: TranscriptDetails | None = field(default=None, kw_only=True)
     """The transcript of a spoken question, if it has arrived."""
+    context: ContextUse | None = field(default=None, kw_only=True, compare=False)
+    """The context after the turn's last reply; None if the server reported no tokens."""
 
 
 @value

@@ -572,6 +572,14 @@ class RetryAsked:
     """/retry: ask the last question again."""
 
 
+@value
+class CompactAsked:
+    """/compact: replace the beginning of the conversation by a summary. `instructions` say what the
+    summary has to contain."""
+
+    instructions: str = ""
+
+
 Answer: TypeAlias = Literal["yes", "always", "no"]
 
 
@@ -684,6 +692,7 @@ LocalEvent: TypeAlias = (
     | ResumeAsked
     | ConversationLoaded
     | RetryAsked
+    | CompactAsked
     | ToolsAsked
     | ToolAnswered
     | ToolFinished

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtchat.core import server_errors
 from rtchat.core.effects import Level, Notice, Show
+from rtchat.core.replay import Replay
 from rtchat.core.signals import notice
 
 # ---------------------------------------------------------------------- questions and conversations
@@ -19,6 +20,40 @@ CANNOT_RESUME = notice(
     "another conversation cannot be resumed while a reply is pending",
     "stop the reply or wait for it, then use /resume",
 )
+
+
+CANNOT_COMPACT = notice(
+    "error",
+    "the conversation cannot be compacted while a reply is pending",
+    "stop the reply or wait for it, then use /compact",
+)
+NOTHING_TO_COMPACT = notice("error", "the conversation is too short to compact")
+NOT_COMPACTED = notice("info", "there is no summary, so the conversation was not compacted")
+SUMMARY_TOO_LONG = notice(
+    "info", "the summary is not shorter, so the conversation was not compacted"
+)
+
+
+def compacted(turns: int, before: int, after: int) -> Show:
+    """A summary replaces turns: new sessions receive `after` instead of `before` tokens."""
+    saved = f"saves about {before - after:,} of {before:,} tokens"
+    return notice("info", f"the summary replaces {_turns(turns)} and {saved}")
+
+
+def replayed(replay: Replay, cost: float | None) -> Show:
+    """What a new session receives of the conversation, and what the next reply costs for it."""
+    what = "earlier turns"
+    if replay.left_out:
+        what = f"the last {replay.turns:,} of {_turns(replay.turns + replay.left_out)}"
+    if replay.has_summary:
+        what = f"the summary and {what}"
+    price = "" if cost is None else f" (${cost:.4f})"
+    text = f"the next reply reads {what}: about {replay.tokens:,} tokens{price}"
+    return notice("info", text)
+
+
+def _turns(count: int) -> str:
+    return f"{count:,} turn" if count == 1 else f"{count:,} turns"
 
 
 def conversation_resumed(conversation_id: int, title: str) -> Show:

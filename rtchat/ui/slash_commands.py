@@ -72,6 +72,12 @@ TABLE: tuple[Row, ...] = (
     Row("detach", "[N]", "remove file N, or all attached files", lambda n: _detach(n)),
     Row("mute", "", "turn the microphone on or off, like Ctrl-T", lambda _: ev.MicrophoneToggled()),
     Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked()),
+    Row(
+        "compact",
+        "[TEXT]",
+        "replace all but the last turns by a summary; TEXT: what to keep",
+        ev.CompactAsked,
+    ),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked()),
     Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: ev.UsageAsked()),
