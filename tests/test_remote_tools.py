@@ -7,6 +7,7 @@ from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
 from rtchat.core.remote_tools import MAX_CALLS, RemoteCalls, ToolListings
+from rtchat.core.replay import replay_of
 from rtchat.core.values import Options, OtherItem, RemoteCall, State, Status
 from rtchat.wire.events import decode
 from tests.units import ready, shown

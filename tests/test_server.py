@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -425,7 +426,8 @@ def test_the_prompt_has_the_tools_of_the_response_or_session() -> None:
 def prompt_of(driver: ProtocolDriver, **response: object) -> ModelInput:
     """The prompt that the engine gets."""
     driver.send(reply(output_modalities=["text"], **response))
-    return driver.prompts[-1]
+    prompt = driver.prompts[-1]
+    return replace(prompt, items=tuple(prompt.items))
 
 
 def test_the_prompt_has_the_session_settings_and_items() -> None:

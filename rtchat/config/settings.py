@@ -220,8 +220,7 @@ class Settings:
         _REPLY,
         parsers.token_count,
         None,
-        "Send at most this many tokens of a conversation to a new session (by default, what the "
-        "model reads).",
+        "How many tokens of a conversation a new session gets at most (default: all it can read).",
         example=16000,
         option="--context",
         variable=Variable("RTCHAT_CONTEXT", dotenv="yes"),
@@ -230,7 +229,7 @@ class Settings:
         _REPLY,
         parsers.token_count,
         20_000,
-        "Show the tokens and the cost of an earlier conversation if there are this many.",
+        "Show the tokens and the cost of what a new session gets if it is this many tokens.",
         option="--warn-tokens",
     )
     image_detail: Setting[ImageDetail | None] = Setting(
