@@ -313,14 +313,14 @@ def test_instructions_and_tools_use_up_a_part_of_it() -> None:
 def test_that_turns_are_left_out_is_said_once_for_each_model() -> None:
     driver = Driver(10, limits=ContextLimits(1000)).connect()
     (said,) = driver.notices
-    assert "the last 4 of 10 turns" in said
+    assert "6 of 10 turns" in said
     driver.post(ev.ConnectionLost(GONE, ev.Retry.ALWAYS), ev.TimerFired(ev.Timer.RETRY))
     assert driver.connect().notices == []
     driver.post(ev.ModelSet("m2"))
     assert driver.connect().notices == [said]
     driver.post(ev.ConversationLoaded(conversation_of(map(turn, range(20)))))
     (said,) = driver.connect().notices
-    assert "the last 4 of 20 turns" in said
+    assert "16 of 20 turns" in said
 
 
 def test_a_short_conversation_is_continued_without_a_word() -> None:
@@ -611,7 +611,7 @@ def test_a_continued_conversation_is_cut_to_the_limit_and_its_cost_is_on_stderr(
     assert (ran.code, ran.text) == (0, "And now?\n")
     assert commands_of(trace).count("conversation.item.create") == 4 * 2 + 1
     (said,) = (line for line in ran.err.splitlines() if "next reply" in line)
-    assert "the last 4 of 30 turns" in said
+    assert "26 of 30 turns" in said
 
 
 def test_a_quiet_run_says_nothing_about_the_context(program: Program) -> None:

@@ -18,7 +18,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
-from rtchat.core.attachments import Attachments
+from rtchat.core.attachments import Attachments, holds_files
 from rtchat.core.backoff import Timeouts
 from rtchat.core.compaction import Compaction
 from rtchat.core.context import ContextLimits
@@ -224,6 +224,8 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
+            case ev.ItemAdded(item) if holds_files(item):
+                return []
             case ev.ItemAdded(item):
                 return self._replies.ownership.confirmed(item)
             case (

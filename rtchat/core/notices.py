@@ -42,13 +42,13 @@ def compacted(turns: int, before: int, after: int) -> Show:
 
 def replayed(replay: Replay, cost: float | None) -> Show:
     """What a new session receives of the conversation, and what the next reply costs for it."""
-    what = "earlier turns"
-    if replay.left_out:
-        what = f"the last {replay.turns:,} of {_turns(replay.turns + replay.left_out)}"
-    if replay.has_summary:
-        what = f"the summary and {what}"
+    all_turns = _turns(replay.turns + replay.left_out)
+    before = (
+        f"the first {replay.left_out:,} of {all_turns} are left out; " if replay.left_out else ""
+    )
+    what = "the summary and later turns" if replay.has_summary else "earlier turns"
     price = "" if cost is None else f" (${cost:.4f})"
-    text = f"the next reply reads {what}: about {replay.tokens:,} tokens{price}"
+    text = f"{before}the next reply reads about {replay.tokens:,} tokens of {what}{price}"
     return notice("info", text)
 
 
