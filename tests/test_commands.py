@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.events import (
     AttachmentsAsked,
+    CompactAsked,
     CopyAsked,
     DetachAsked,
     LeaveAsked,
@@ -37,6 +38,7 @@ _HELP = [
     "/detach [N]",
     "/mute",
     "/retry",
+    "/compact [TEXT]",
     "/copy [N]",
     "/tools",
     "/usage",
@@ -68,6 +70,8 @@ _HELP = [
         ("/usage\n", UsageAsked()),
         ("/resume", ResumeAsked()),
         ("/resume 12", ResumeAsked(12)),
+        ("/compact", CompactAsked()),
+        ("/compact keep the names", CompactAsked("keep the names")),
         ("/attach ~/my picture.png ", AttachAsked("~/my picture.png")),
         ("/attach", AttachmentsAsked()),
         ("/attach --detail low a b.png", AttachAsked("a b.png", "low")),
@@ -144,6 +148,7 @@ def test_every_command_is_in_the_help() -> None:
         "detach",
         "mute",
         "retry",
+        "compact",
         "copy",
         "tools",
         "usage",

@@ -43,9 +43,10 @@ from rtchat.core.values import (
 )
 from rtchat.history.store import FILE, Store
 from rtchat.history.transcript import transcript_entries
-from rtchat.server.script import EchoEngine
+from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
 from tests.program import Program, background
+from tests.terminal import PROMPT, Terminal
 
 GONE = Problem(ExitCode.LINK, "connection lost")
 TEXT = Options(modality="text")
@@ -635,3 +636,31 @@ def test_a_summary_in_the_file_is_sent_instead_of_what_it_replaces(program: Prog
     shown = program.run("history", "show", "1").text
     assert shown.count("question ") == 30
     assert "[summary] We counted." in shown
+
+
+SCRIPT = Script(
+    (
+        Rule(
+            match="Summarize our conversation", deltas=("We ", "talked."), usage=Usage(900, 0, 12)
+        ),
+        Rule(deltas=("A reply that is long enough. " * 20,), usage=Usage(90, 0, 30)),
+    )
+)
+
+
+def test_compact_in_a_terminal(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    with background(lambda: run_server(ScriptEngine(SCRIPT))) as url:
+        terminal = Terminal(program, ["--url", url, "-m", "m"], {})
+        terminal.shows("/help", PROMPT)
+        for number in range(1, 4):
+            terminal.types(f"question {number}\r")
+            terminal.shows(*["30 out"] * number, PROMPT)
+        terminal.types("/compact\r")
+        lines = terminal.shows(
+            "We talked.", "12 out", "replaces 2 turns", "1 turn replayed", PROMPT
+        )
+        terminal.types("/exit\r")
+        assert terminal.ends() == 0
+    assert not any("Summarize" in line for line in lines)
+    assert "[summary] We talked." in program.run("history", "show", "1").text
