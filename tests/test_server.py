@@ -437,6 +437,21 @@ def test_the_prompt_has_the_session_settings_and_items() -> None:
     assert prompt_of(driver) == ModelInput("Be brief.", (question,), 7)
 
 
+def test_a_prompt_does_not_change_when_the_conversation_does() -> None:
+    driver = ProtocolDriver()
+    driver.send(user("one", id="q1"), user("two", id="q2"), reply(output_modalities=["text"]))
+    items = driver.prompts[-1].items
+    asked = [*items]
+    driver.say("An answer.")
+    driver.send(user("zero", id="q0") | {"previous_item_id": "root"})
+    driver.send(user("three", id="q3"), {"type": "conversation.item.delete", "item_id": "q1"})
+    driver.finish(Finish())
+    assert [*items] == asked
+    assert [*reversed(items)] == asked[::-1]
+    assert (items[0], items[-1], items[1:]) == (asked[0], asked[1], asked[1:])
+    assert [item.id for item in prompt_of(driver).items[:2]] == ["q0", "q2"]
+
+
 def test_a_response_can_have_its_own_instructions_and_limit() -> None:
     prompt = prompt_of(ProtocolDriver(), instructions="In French.", max_output_tokens="inf")
     assert prompt == ModelInput("In French.", ())

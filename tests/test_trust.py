@@ -98,7 +98,7 @@ _ONLY_OPTIONS_AND_CONFIG = {
     *("headers", "color", "trace_audio", "insecure", "local", "quiet", "verbose", "voice"),
     *("session", "response", "max_cost", "tools", "mcp", "allow_tools", "max_tool_rounds"),
     *("prices", "key_env", "key_header", "api_key_command"),
-    *("max_tool_calls", "max_tool_bytes", "max_reply_bytes"),
+    *("max_tool_calls", "max_tool_bytes", "max_reply_bytes", "warn_tokens"),
 }
 """Settings without a variable, so that neither the environment nor a `.env` sets them."""
 _OTHER_VARIABLES = {
@@ -119,6 +119,7 @@ _SAMPLES = {
     "RTCHAT_INPUT_DEVICE": "USB",
     "RTCHAT_KEEP_AUDIO": "on",
     "RTCHAT_MAX_OUTPUT_TOKENS": "5",
+    "RTCHAT_CONTEXT": "5000",
     "RTCHAT_MODEL": "other",
     "RTCHAT_OUTPUT_DEVICE": "USB",
     "RTCHAT_PROFILE": "xai",

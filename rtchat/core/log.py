@@ -72,11 +72,6 @@ class ConversationLog:
                 self._numbers.append(entry.turn)
 
     @property
-    def turns(self) -> int:
-        """How many questions there are in `items`."""
-        return sum(isinstance(item, Message) and item.role == "user" for item in self.items)
-
-    @property
     def last_reply(self) -> str | None:
         """The text of the last reply, if there is one."""
         messages = (item for item in reversed(self.items) if isinstance(item, Message))
