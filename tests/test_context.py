@@ -365,6 +365,14 @@ def test_the_end_of_a_reply_says_how_full_the_context_is(
     assert over_of(driver).context is None
 
 
+def test_a_new_session_has_an_estimate_until_its_first_reply() -> None:
+    driver = Driver(10, model="gpt-realtime", options=Options("x" * 400, "text")).connect()
+    (ready,) = (update for update in driver.shown if isinstance(update, fx.Ready))
+    assert ready.context == fx.ContextUse(10 * TURN_TOKENS + 100, 32_000)
+    (ready,) = (update for update in Driver().connect().shown if isinstance(update, fx.Ready))
+    assert ready.context is None
+
+
 def test_after_calls_the_context_is_that_of_the_last_reply() -> None:
     driver = Driver(tools=["f"]).connect()
     driver.post(ev.UserSaid("hi"))

@@ -78,6 +78,16 @@ class ContextWindow:
         """How full the context is after a reply with this usage."""
         if usage is None or not usage.input:
             return None
-        model = self._connection.session.model or self._connection.model
-        window = context_window(model) or context_window(self._connection.model)
-        return ContextUse(usage.input + usage.output, window or self._limits.max_tokens)
+        return ContextUse(usage.input + usage.output, self._window)
+
+    def estimate(self, replay: Replay) -> ContextUse | None:
+        """How full the context of a new session is."""
+        if not replay.items:
+            return None
+        return ContextUse(replay.tokens + options_tokens(self._options.session), self._window)
+
+    @property
+    def _window(self) -> int | None:
+        """The window of the model that answers, else that of the requested one."""
+        names = (self._connection.session.model, self._connection.model)
+        return next(filter(None, map(context_window, names)), self._limits.max_tokens)

@@ -279,7 +279,8 @@ class Conversation:
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
         session = self._connection.session
         replay = self._shared.context.replay()
-        yield fx.Show(fx.Ready(model, seconds, replay.turns, session=session))
+        context = self._shared.context.estimate(replay)
+        yield fx.Show(fx.Ready(model, seconds, replay.turns, session=session, context=context))
         yield from self._shared.context.describe(replay)
         yield from self._turns.session_ready(replay.items)
         yield from self._spoken.session_ready()

@@ -152,6 +152,15 @@ class Connecting:
 
 
 @value
+class ContextUse:
+    """How full the model's context is. The next reply reads these tokens."""
+
+    tokens: int
+    window: int | None
+    """The size of the context window in tokens; None if it is not known."""
+
+
+@value
 class Ready:
     """The session accepted the settings and received the earlier items of the conversation. `model`
     is the model that was requested; `session` has the one that answers."""
@@ -161,6 +170,8 @@ class Ready:
     replayed: int = 0
     """How many earlier turns it received."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
+    context: ContextUse | None = field(default=None, kw_only=True, compare=False)
+    """An estimate for the earlier turns, the instructions and the tools; None without turns."""
 
 
 @value
@@ -232,15 +243,6 @@ class SourceArrived:
     """In a translation, the next text of what was said, in its own language."""
 
     text: str
-
-
-@value
-class ContextUse:
-    """How full the model's context is after a reply. The next reply reads these tokens again."""
-
-    tokens: int
-    window: int | None
-    """The size of the context window in tokens; None if it is not known."""
 
 
 @value
