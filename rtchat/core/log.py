@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
-from rtchat.core.replay import by_turn, count_turns, is_question, is_summary
+from rtchat.core.replay import is_question, is_summary
 from rtchat.core.values import (
     Entry,
     Item,
@@ -245,7 +245,7 @@ class ConversationLog:
     def add_summary(self, index: int, summary: Message, over: ReplyOver) -> Record:
         """Insert a summary into `items`. It is saved after the last turn that it replaces, which
         stays in the history."""
-        turn = self._numbers[count_turns(by_turn(self.items[:index])) - 1]
+        turn = self._numbers[sum(map(is_question, self.items[:index])) - 1]
         self.items.insert(index, summary)
         entry = Entry(turn, SUMMARY_INDEX, summary, State.COMPLETED, over.model, usage=over.usage)
         return Record(replace(entry, response_model=over.session.model))
