@@ -89,12 +89,13 @@ class Driver:
         options: Options = TEXT,
         tools: Sequence[str] = (),
         size: int = 400,
+        mode: Mode = Mode.CHAT,
     ) -> None:
         stored = stored or conversation_of(turn(number + 1, size) for number in range(turns))
         self.conversation = Conversation(
             model,
             options,
-            mode=Mode.CHAT,
+            mode=mode,
             stored=stored,
             budget=budget,
             context=limits,
@@ -338,8 +339,10 @@ def test_the_cost_of_a_long_conversation_is_shown_before_the_next_question() -> 
     assert f"${10 * TURN_TOKENS * 4.0 / 1e6:.4f}" in said
     driver.post(ev.ConnectionLost(GONE, ev.Retry.ALWAYS), ev.TimerFired(ev.Timer.RETRY))
     assert driver.connect().notices == [said]
-    (unpriced,) = Driver(10, limits=limits).connect().notices
+    assert "/compact" in said
+    (unpriced,) = Driver(10, limits=limits, mode=Mode.LINES).connect().notices
     assert "$" not in unpriced
+    assert "/compact" not in unpriced
 
 
 # -------------------------------------------------------------------------------------- the context

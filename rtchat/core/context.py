@@ -8,6 +8,7 @@ from rtchat.core import notices
 from rtchat.core.connection import SessionConnection
 from rtchat.core.effects import ContextUse
 from rtchat.core.log import ConversationLog
+from rtchat.core.mode import Mode
 from rtchat.core.models import context_window, max_input_tokens
 from rtchat.core.options import SessionOptions
 from rtchat.core.replay import Replay, replay_of
@@ -41,12 +42,14 @@ class ContextWindow:
         options: SessionOptions,
         log: ConversationLog,
         usage: UsageMeter,
+        mode: Mode,
     ) -> None:
         self._limits = limits
         self._connection = connection
         self._options = options
         self._log = log
         self._usage = usage
+        self._mode = mode
         self._told: str | None = None
         """The model for which the user was told that turns are left out."""
 
@@ -72,7 +75,7 @@ class ContextWindow:
         if is_new:
             self._told = model
         cost = self._usage.bill(Usage(input=replay.tokens), model)
-        return [notices.replayed(replay, cost)]
+        return [notices.replayed(replay, cost, shows_command=self._mode is Mode.CHAT)]
 
     def use(self, usage: Usage | None) -> ContextUse | None:
         """How full the context is after a reply with this usage."""

@@ -40,7 +40,7 @@ def compacted(turns: int, before: int, after: int) -> Show:
     return notice("info", f"the summary replaces {_turns(turns)} and {saved}")
 
 
-def replayed(replay: Replay, cost: float | None) -> Show:
+def replayed(replay: Replay, cost: float | None, *, shows_command: bool) -> Show:
     """What a new session receives of the conversation, and what the next reply costs for it."""
     all_turns = _turns(replay.turns + replay.left_out)
     before = (
@@ -48,8 +48,9 @@ def replayed(replay: Replay, cost: float | None) -> Show:
     )
     what = "the summary and later turns" if replay.has_summary else "earlier turns"
     price = "" if cost is None else f" (${cost:.4f})"
-    text = f"{before}the next reply reads about {replay.tokens:,} tokens of {what}{price}"
-    return notice("info", text)
+    reads = f"the next reply reads about {replay.tokens:,} tokens of {what}{price}"
+    hint = "; use /compact to shorten the conversation" if shows_command else ""
+    return notice("info", f"{before}{reads}{hint}")
 
 
 def _turns(count: int) -> str:

@@ -60,5 +60,7 @@ class SharedState:
             formats=formats,
             key_hint=key_hint,
         )
-        self.context = ContextWindow(context, self.connection, self.options, self.log, self.usage)
+        self.context = ContextWindow(
+            context, self.connection, self.options, self.log, self.usage, mode
+        )
         self.call_outputs = CallOutputs(self.connection, self.tool_policy.limits.calls)
