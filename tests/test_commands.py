@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.events import (
     AttachmentsAsked,
+    CompactAsked,
     CopyAsked,
     DetachAsked,
     EventsAsked,
@@ -89,6 +90,8 @@ from rtchat.ui.suggestions import SYNONYMS, suggestion
         ("/resume -1", ResumeAsked("-1")),
         ("/name my talk", NameSet("my talk")),
         ("/history", HistoryAsked()),
+        ("/compact", CompactAsked()),
+        ("/compact keep the names", CompactAsked("keep the names")),
         ("/attach ~/my picture.png ", AttachAsked("~/my picture.png")),
         ("/attach", AttachmentsAsked()),
         ("/attach --detail low a b.png", AttachAsked("a b.png", "low")),

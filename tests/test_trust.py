@@ -99,7 +99,7 @@ _ONLY_OPTIONS_AND_CONFIG = {
     *("session", "response", "max_cost", "tools", "mcp", "allow_tools", "max_tool_rounds"),
     *("prices", "key_env", "key_header", "api_key_command"),
     *("aliases", "output_schema", "extract", "extract_lang"),
-    *("max_tool_calls", "max_tool_bytes", "max_reply_bytes"),
+    *("max_tool_calls", "max_tool_bytes", "max_reply_bytes", "warn_tokens"),
 }
 """Settings without a variable, so that neither the environment nor a `.env` sets them."""
 _OTHER_VARIABLES = {
@@ -120,6 +120,7 @@ _SAMPLES = {
     "RTCHAT_INPUT_DEVICE": "USB",
     "RTCHAT_KEEP_AUDIO": "on",
     "RTCHAT_MAX_OUTPUT_TOKENS": "5",
+    "RTCHAT_CONTEXT": "5000",
     "RTCHAT_MODEL": "other",
     "RTCHAT_OUTPUT_DEVICE": "USB",
     "RTCHAT_PROFILE": "xai",

@@ -38,6 +38,7 @@ from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
+from rtchat.core.context import ContextLimits
 from rtchat.core.effects import Notice, ReplyOver, Resumed, Update, error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
@@ -373,6 +374,7 @@ class _Chat:
                 settings.max_reply_bytes,
             ),
             key_hint=settings.key_hint,
+            context=ContextLimits(settings.context, settings.warn_tokens),
         )
 
     def _response_options(self, resumed: StoredConversation | None) -> Options:

@@ -230,6 +230,22 @@ class Settings:
         is_confidential=True,
         is_merged=True,
     )
+    context: Setting[int | None] = Setting(
+        _REPLY,
+        parsers.token_count,
+        None,
+        "How many tokens of a conversation a new session gets at most (default: all it can read).",
+        example=16000,
+        option="--context",
+        variable=Variable("RTCHAT_CONTEXT", dotenv="yes"),
+    )
+    warn_tokens: Setting[int] = Setting(
+        _REPLY,
+        parsers.token_count,
+        20_000,
+        "Show the tokens and the cost of what a new session gets if it is this many tokens.",
+        option="--warn-tokens",
+    )
     image_detail: Setting[ImageDetail | None] = Setting(
         _REPLY,
         _DETAIL,

@@ -2,8 +2,8 @@
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
 others. The units are `connection`, `replies`, `reply_errors`, `tool_loop`, `turns`,
-`question_queue`, `attachments`, `spoken_turns`, `raw` and `shell_commands`; a unit calls only those
-before it in this list.
+`question_queue`, `attachments`, `spoken_turns`, `raw`, `compaction` and `shell_commands`; a unit
+calls only those before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -18,8 +18,10 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
-from rtchat.core.attachments import Attachments
+from rtchat.core.attachments import Attachments, holds_files
 from rtchat.core.backoff import Timeouts
+from rtchat.core.compaction import Compaction
+from rtchat.core.context import ContextLimits
 from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
@@ -62,6 +64,7 @@ class Conversation:
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
         key_hint: str = CHECK_KEY,
+        context: ContextLimits = ContextLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """`stored` is a saved conversation to continue, with its own instructions if `options` has
         none. `response` has the options of each response. `key_hint` is the hint if the server
@@ -77,6 +80,7 @@ class Conversation:
             budget=budget,
             speech=speech,
             key_hint=key_hint,
+            context=context,
         )
         self._shared = shared
         self._time = shared.time
@@ -91,6 +95,7 @@ class Conversation:
             shared, self._replies, self._turns, self._queue, self._attachments
         )
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
+        self._compaction = Compaction(shared, self._queue)
         self._commands = ShellCommands(shared, self._spoken, stored)
         self._listings = ToolListings()
         self._is_stopped = False
@@ -181,6 +186,8 @@ class Conversation:
                 )
             case ev.RetryAsked():
                 return self._queue.ask_again()
+            case ev.CompactAsked(instructions):
+                return self._compaction.ask(instructions)
             case ev.InputEnded(problem):
                 return self._queue.end_input(problem)
             case ev.CancelPressed():
@@ -258,6 +265,8 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
+            case ev.ItemAdded(item) if holds_files(item):
+                return []
             case ev.ItemAdded(item):
                 return self._replies.ownership.confirmed(item)
             case (
@@ -299,6 +308,8 @@ class Conversation:
                 return self._turns.end(status, reason, problem, ended)
             case sg.TurnDone(problem, asks_next):
                 return self._turn_ended(problem, asks_next=asks_next)
+            case sg.SummaryDone(over):
+                return self._compaction.end(over)
             case sg.BudgetSpent(problem, ends_turn):
                 return self._spoken.lose_microphone(problem, ends_turn=ends_turn, is_gone=False)
             case _:
@@ -308,8 +319,11 @@ class Conversation:
 
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
         session = self._connection.session
-        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns, session=session))
-        yield from self._turns.session_ready()
+        replay = self._shared.context.replay()
+        context = self._shared.context.estimate(replay)
+        yield fx.Show(fx.Ready(model, seconds, replay.turns, session=session, context=context))
+        yield from self._shared.context.describe(replay)
+        yield from self._turns.session_ready(replay.items)
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
 
@@ -467,6 +481,7 @@ class Conversation:
         yield from self._queue.drop()  # these questions belong to the previous conversation
         yield from self._attachments.forget()
         self._shared.log.restart()
+        self._shared.context.restart()
         yield fx.StartRecord()
         yield notices.CONVERSATION_STARTED
         yield from self._connection.connect()
@@ -481,6 +496,7 @@ class Conversation:
         yield from self._attachments.forget()
         self._shared.log.restart(stored)
         self._commands.restart(stored)
+        self._shared.context.restart()
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
         yield fx.Show(fx.Resumed(stored))

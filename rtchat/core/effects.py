@@ -155,6 +155,15 @@ class Connecting:
 
 
 @value
+class ContextUse:
+    """How full the model's context is. The next reply reads these tokens."""
+
+    tokens: int
+    window: int | None
+    """The size of the context window in tokens; None if it is not known."""
+
+
+@value
 class Ready:
     """The session accepted the settings and received the earlier items of the conversation. `model`
     is the model that was requested; `session` has the one that answers."""
@@ -164,6 +173,8 @@ class Ready:
     replayed: int = 0
     """How many earlier turns it received."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
+    context: ContextUse | None = field(default=None, kw_only=True, compare=False)
+    """An estimate for the earlier turns, the instructions and the tools; None without turns."""
 
 
 @value
@@ -283,6 +294,8 @@ class ReplyOver:
     """The session, with the model that answered; `model` is the one that was requested."""
     transcript: TranscriptDetails | None = field(default=None, kw_only=True)
     """The transcript of a spoken question, if it has arrived."""
+    context: ContextUse | None = field(default=None, kw_only=True, compare=False)
+    """The context after the turn's last reply; None if the server reported no tokens."""
 
 
 @value

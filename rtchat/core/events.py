@@ -591,6 +591,14 @@ class RetryAsked:
     """/retry: ask the last question again."""
 
 
+@value
+class CompactAsked:
+    """/compact: replace the beginning of the conversation by a summary. `instructions` say what the
+    summary has to contain."""
+
+    instructions: str = ""
+
+
 Answer: TypeAlias = Literal["yes", "always", "no"]
 
 
@@ -767,6 +775,7 @@ LocalEvent: TypeAlias = (
     | NameSet
     | HistoryAsked
     | RetryAsked
+    | CompactAsked
     | ToolsAsked
     | ToolAnswered
     | ToolFinished

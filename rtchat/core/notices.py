@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rtchat.core import server_errors
 from rtchat.core.effects import Level, Notice, Show
+from rtchat.core.replay import Replay
 from rtchat.core.signals import notice
 
 # ---------------------------------------------------------------------- questions and conversations
@@ -24,6 +25,40 @@ CANNOT_RESUME = notice(
 
 NOTHING_TO_SAVE = notice("error", "there is no reply to save yet")
 NOTHING_TO_EXPORT = notice("error", "there is nothing to export yet")
+CANNOT_COMPACT = notice(
+    "error",
+    "the conversation cannot be compacted while a reply is pending",
+    "stop the reply or wait for it, then use /compact",
+)
+NOTHING_TO_COMPACT = notice("error", "the conversation is too short to compact")
+NOT_COMPACTED = notice("info", "there is no summary, so the conversation was not compacted")
+SUMMARY_TOO_LONG = notice(
+    "info", "the summary is not shorter, so the conversation was not compacted"
+)
+
+
+def compacted(turns: int, before: int, after: int) -> Show:
+    """A summary replaces turns: new sessions receive `after` instead of `before` tokens."""
+    saved = f"saves about {before - after:,} of {before:,} tokens"
+    return notice("info", f"the summary replaces {_turns(turns)} and {saved}")
+
+
+def replayed(replay: Replay, cost: float | None, *, shows_command: bool) -> Show:
+    """What a new session receives of the conversation, and what the next reply costs for it."""
+    all_turns = _turns(replay.turns + replay.left_out)
+    before = (
+        f"the first {replay.left_out:,} of {all_turns} are left out; " if replay.left_out else ""
+    )
+    what = "the summary and later turns" if replay.has_summary else "earlier turns"
+    price = "" if cost is None else f" (${cost:.4f})"
+    reads = f"the next reply reads about {replay.tokens:,} tokens of {what}{price}"
+    hint = "; use /compact to shorten the conversation" if shows_command else ""
+    return notice("info", f"{before}{reads}{hint}")
+
+
+def _turns(count: int) -> str:
+    return f"{count:,} turn" if count == 1 else f"{count:,} turns"
+
 
 # ------------------------------------------------------------------------------------- attachments
 

@@ -10,6 +10,7 @@ from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.dotted_keys import flat
 from rtchat.core.question import Question
+from rtchat.core.replay import by_turn, count_turns
 from rtchat.core.saved_entries import SavedEntries
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
@@ -109,7 +110,7 @@ class ShellCommands:
             connection.phase.value,
             shared.time.now - connection.since,
             connection.dialect,
-            shared.log.turns,
+            count_turns(by_turn(shared.log.items)),
             shared.options.session.instructions or "",
             "" if options == notices.NO_OPTIONS else options,
             tuple(shared.tool_policy.tools),

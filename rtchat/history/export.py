@@ -49,7 +49,7 @@ def _heading(entry: TranscriptEntry) -> str:
         case "reply":
             return entry.name
         case "instructions":
-            return "Instructions"
+            return entry.name.capitalize() or "Instructions"
         case "call":
             return f"Tool call: {entry.name}"
         case "output":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
+from rtchat.core.replay import is_summary
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -62,10 +63,11 @@ def transcript_entries(conversation: StoredConversation) -> Iterator[TranscriptE
     """Yield the entries of a conversation in order."""
     for _, turn in groupby(conversation.entries, lambda entry: entry.turn):
         question, *rest = turn
+        said = [entry for entry in rest if not is_summary(entry.item)]
         # A question has the state of its reply, so only one of the two gets a note.
-        yield _transcript_entry(conversation, question, "" if rest else _note(question))
+        yield _transcript_entry(conversation, question, "" if said else _note(question))
         for entry in rest:
-            last = entry is rest[-1] and entry.state is State.COMPLETED
+            last = entry in said[-1:] and entry.state is State.COMPLETED
             yield _transcript_entry(conversation, entry, _note(question if last else entry))
 
 
@@ -84,6 +86,8 @@ def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str)
     if isinstance(item, Message):
         if item.phase == "commentary":
             name = f"{name} (commentary)"
+        if entry.turn and is_summary(item):
+            name = "summary"
         images = tuple(part.data for part in item.parts if part.kind == "image")
     return TranscriptEntry(kind, name, text, note, images, entry)
 

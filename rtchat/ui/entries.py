@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from rtchat.core.errors import OutputError, UsageError
 from rtchat.core.events import (
     Attached,
+    CompactAsked,
     LocalEvent,
     LocalNotice,
     ResumeAsked,
@@ -121,7 +122,7 @@ class Entries:
             if files:
                 self._host.echo(line)
                 return await self._attach(files, self._detail)
-        if not is_text:
+        if not (is_text or isinstance(event, CompactAsked)):  # these are shown when they are asked
             self._host.echo(line)
         match event:
             case AttachAsked(file, detail):

@@ -133,6 +133,12 @@ TABLE: tuple[Row, ...] = (
         kind="conversation",
     ),
     Row(
+        "compact",
+        "[TEXT]",
+        "replace all but the last turns by a summary; TEXT: what to keep",
+        ev.CompactAsked,
+    ),
+    Row(
         "export",
         "[FILE]",
         "write the conversation to a .md, .json or .html file",
