@@ -543,7 +543,9 @@ class World:
             order = [int(text.split()[1]) for text in self.asked]
             assert order == sorted(set(order)), "questions were asked twice or out of order"
         if not self.retries and self.mode is Mode.CHAT:
-            typed = [*self.asked, *self.unasked, *self.queued]
+            typed = [
+                text for text in (*self.asked, *self.unasked, *self.queued) if text != "/compact"
+            ]
             assert sorted(typed) == sorted(self.typed), "a question was lost"
         timers = self.timers - {Timer.SAVE, Timer.RENEW}
         busy = self.to_server or self.active or self.running or self.asking
