@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
 from rtchat.history.export import Format, export, summary, when
@@ -119,7 +120,9 @@ def save(
 ) -> ExitCode:
     """Export a conversation, by default the latest, to a file or to stdout."""
     if format is not None and format not in get_args(Format):
-        raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
+        hint = did_you_mean([closest(format, get_args(Format), {"md": "markdown"})])
+        expected = ", ".join(get_args(Format))
+        raise UsageError(f"invalid format {format!r} (expected {expected})", hint=hint)
     chosen = cast("Format", format) if format else _format_of(file)
     text = export(_read(environment, id), chosen)
     if file is None or file == Path("-"):

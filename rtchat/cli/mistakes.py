@@ -127,7 +127,7 @@ def _hint_for_option(option: str, context: Any, others: Callable[[str], Sequence
     params = context.command.get_params(context)
     if hint := option_hint(option, [name for each in params for name in each.opts]):
         return hint
-    commands = [f"`{each}`" for each in others(option)]
+    commands = [f"`rtchat {each}`" for each in others(option)]
     return f"{option} is an option of {' and '.join(commands[:2])}" if commands else ""
 
 
