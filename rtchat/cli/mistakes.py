@@ -103,8 +103,10 @@ def _meant_of_group(word: str, commands: Collection[str]) -> str:
     return next((each for each in same if each in commands), "") or closest(word, commands)
 
 
-def argument_error(error: Any, others: Callable[[str], Sequence[str]]) -> UsageError:
-    """The error for an exception of typer about the arguments of a command.
+def argument_error(
+    error: Any, arguments: Sequence[str], others: Callable[[str], Sequence[str]]
+) -> UsageError:
+    """The error for an exception of typer about the arguments of the program.
 
     `others` returns the commands that have an option.
     """
@@ -116,8 +118,9 @@ def argument_error(error: Any, others: Callable[[str], Sequence[str]]) -> UsageE
     hint = ""
     if context is not None and is_option_unknown:
         hint = _hint_for_option(error.option_name, context, others)
-    elif path == "rtchat talk" and "extra argument" in message:
-        hint = 'to ask one question, write `rtchat "the question"`'
+    elif path == f"rtchat {arguments[0]}" and "extra argument" in message:
+        words = arguments[1:] if arguments[0] == "talk" else arguments
+        hint = f"to ask a question, run `rtchat once {shlex.quote(' '.join(words))}`"
     return UsageError(message, hint=hint or f"run `{path} --help`")
 
 
