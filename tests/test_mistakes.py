@@ -146,13 +146,15 @@ def test_help_is_also_a_word(program: Program) -> None:
         (["once", "--no-color"], "--color never"),
         (["translate", "--lang", "es"], "--to"),
         # an option of another command
-        (["once", "--vad", "off"], "`talk`"),
-        (["talk", "--no-stdin"], "`once`"),
-        (["talk", "--engine", "echo"], "`serve`"),
+        (["once", "--vad", "off"], "`rtchat talk`"),
+        (["talk", "--no-stdin"], "`rtchat once`"),
+        (["talk", "--engine", "echo"], "`rtchat serve`"),
         # not known
         (["once", "--frobnicate"], "`rtchat once --help`"),
         (["history", "list", "--frobnicate"], "`rtchat history list --help`"),
-        (["talk", "hi"], 'rtchat "'),
+        # no option at all
+        (["talk", "hi", "there"], "`rtchat once 'hi there'`"),
+        (["translate", "it", "to", "french"], "`rtchat once 'translate it to french'`"),
     ],
 )
 def test_an_unknown_option(program: Program, arguments: list[str], meant: str) -> None:
@@ -160,6 +162,19 @@ def test_an_unknown_option(program: Program, arguments: list[str], meant: str) -
     assert (ran.code, ran.text) == (2, "")
     assert meant in ran.hint
     assert "sk-x" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["login"], ["keys", "set", "work"], ["keys", "add"], [], ["keys"], ["translate", "a"]),
+        ["my", "key", "is"],
+    ],
+)
+def test_a_key_among_the_arguments_is_not_shown(program: Program, words: list[str]) -> None:
+    ran = program.run(*words, "sk-x")
+    assert (ran.code, "sk-x" in ran.err) == (2, False)
+    assert "`rtchat keys set`" in ran.hint
 
 
 @pytest.mark.parametrize(
@@ -220,9 +235,30 @@ def test_an_unknown_key_in_the_config_file(tmp_path: Path, line: str, meant: str
     assert "sk-x" not in words_of(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["history", "export", "-f", "htlm"], "html"),
+        (["history", "export", "-f", "md"], "markdown"),
+        (["serve", "--engine", "ecoh"], "echo"),
+        (["serve", "--engine", "scirpt:"], "script:FILE"),
+        (["completion", "show", "bsh"], "bash"),
+        (["keys", "remove", "wrok"], "work"),
+    ],
+)
+def test_an_unknown_value_of_another_option(
+    program: Program, arguments: list[str], meant: str
+) -> None:
+    program.run("keys", "set", "work", stdin=b"the-key-of-work")
+    ran = program.run(*arguments)
+    assert (ran.code, ran.text, ran.hint) == (2, "", f"did you mean {meant}?")
+
+
 def test_a_switch_in_the_environment(program: Program) -> None:
     ran = program.run("once", "hi", environ={"RTCHAT_HISTORY": "false"})
     assert (ran.code, ran.hint) == (2, "did you mean off?")
+    ran = program.run("once", "hi", environ={"RTCHAT_DOTENV": "1"})
+    assert (ran.code, ran.hint) == (2, "did you mean on?")
 
 
 def test_suggested_options_and_commands_exist() -> None:

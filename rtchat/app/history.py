@@ -17,6 +17,7 @@ from rtchat.app.files import errors_translated, format_of, save_file
 from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, UsageError, writing_stdout
 from rtchat.core.json_output import VERSION
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
 from rtchat.history.dates import when
@@ -161,7 +162,9 @@ def save(
 ) -> ExitCode:
     """Export a conversation, by default the latest, to a file or to stdout."""
     if format is not None and format not in get_args(Format):
-        raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
+        hint = did_you_mean([closest(format, get_args(Format), {"md": "markdown"})])
+        expected = ", ".join(get_args(Format))
+        raise UsageError(f"invalid format {format!r} (expected {expected})", hint=hint)
     chosen = cast("Format", format) if format else format_of(file)
     text = export(_read(environment, key), chosen)
     if file is None or file == Path("-"):

@@ -204,7 +204,7 @@ def _dispatch(arguments: list[str]) -> ExitCode:
     except _ArgumentError as error:
         from rtchat.cli.mistakes import argument_error
 
-        raise argument_error(error, _commands_with_option) from error
+        raise argument_error(error, arguments, _commands_with_option) from error
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except SystemExit as end:

@@ -46,7 +46,7 @@ class Candidates(NamedTuple):
     paths: Paths = ""
 
 
-def complete(shell: str, *arguments: str) -> int:
+def complete(shell: str = "", *arguments: str) -> int:
     """Print the candidates for a shell.
 
     For bash the arguments are the line up to the cursor, COMP_WORDBREAKS and COMP_TYPE; for zsh and

@@ -10,6 +10,7 @@ import typer
 
 from rtchat.cli.environment import say, stdout
 from rtchat.core.errors import OutputError, UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.system.folders import make_private
 
 app = typer.Typer(help="Manage shell completion: install, show, uninstall.")
@@ -146,7 +147,8 @@ def _shell(given: str | None) -> str:
     if name in SCRIPTS:
         return name
     message = f"there is no completion for {name}" if name else "the shell is not known"
-    raise UsageError(message, hint=f"name one of {', '.join(SCRIPTS)}")
+    hint = did_you_mean([closest(name, SCRIPTS)], f"name one of {', '.join(SCRIPTS)}")
+    raise UsageError(message, hint=hint)
 
 
 def _place(shell: str) -> _Place:

@@ -20,6 +20,7 @@ from rtchat.cli.environment import (
 )
 from rtchat.cli.options import NoEnv, settings_of
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ def keys_remove(profile: ProfileName = "default") -> int:
     """Delete the key of a profile."""
     from rtchat.config.keys import KeyStore
 
-    if not KeyStore(data_dir()).remove(profile):
-        raise UsageError(
-            f"there is no stored key for {profile}",
-            hint="run `rtchat keys list` to list the stored keys",
-        )
+    store = KeyStore(data_dir())
+    if not store.remove(profile):
+        otherwise = "run `rtchat keys list` to list the stored keys"
+        hint = did_you_mean([closest(profile, store.names())], otherwise)
+        raise UsageError(f"there is no stored key for {profile}", hint=hint)
     say(f"removed the key for {profile}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from rtchat.cli import all_commands
 from rtchat.cli.environment import is_terminal, stdout
@@ -47,19 +48,26 @@ def source() -> str:
     for path, command in all_commands():
         context = command.context_class(command)
         own = [
-            each.get_help_record(context)
+            (_metavar(each), each.help or "")
+            if _is_argument(each)
+            else each.get_help_record(context)
             for each in command.params
             if getattr(each, "rich_help_panel", None) is None or path == "serve"
         ]
-        arguments = [
-            each.make_metavar(ctx=context)
-            for each in command.params
-            if each.param_type_name == "argument"
-        ]
+        arguments = map(_metavar, filter(_is_argument, command.params))
         top = path.partition(" ")[0]
         examples = () if top in seen else EXAMPLES.get(top, ())
         seen.add(top)
-        usage = " ".join(["[OPTIONS]", *arguments] if command.params else arguments)
+        usage = " ".join(["[OPTIONS]", *arguments] if command.params else [])
         options = [record for record in own if record is not None]
         commands.append(ManualCommand(path, usage, command.help or "", options, examples))
     return manual_page(commands, EXAMPLES[""])
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
+
+
+def _metavar(argument: Any) -> str:
+    """The placeholder of an argument. Typer itself adds brackets, but not in all versions."""
+    return str(argument.metavar or argument.name.upper())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -70,6 +71,8 @@ def is_question(words: Sequence[str], commands: Collection[str]) -> bool:
     A mistyped command must not become a question, which costs money: one or two unquoted words are
     not enough, nor are words of which the first is similar to a command.
     """
+    if _contains_key(words):
+        return False
     if " " in words[0].strip() or not words[0].strip():
         return True  # an empty prompt is refused elsewhere
     if meant_command(words[0], commands):
@@ -79,6 +82,8 @@ def is_question(words: Sequence[str], commands: Collection[str]) -> bool:
 
 def unknown_command(words: Sequence[str], commands: Collection[str], path: str) -> UsageError:
     """The first word is not a command of the group at `path`, such as "rtchat keys"."""
+    if _contains_key(words):
+        return _key_as_argument()
     word, *rest = words
     _, _, group = path.partition(" ")
     near = _meant_of_group(word, commands) if group else meant_command(word, commands)
@@ -103,12 +108,26 @@ def _meant_of_group(word: str, commands: Collection[str]) -> str:
     return next((each for each in same if each in commands), "") or closest(word, commands)
 
 
-def argument_error(error: Any, others: Callable[[str], Sequence[str]]) -> UsageError:
-    """The error for an exception of typer about the arguments of a command.
+def _contains_key(words: Sequence[str]) -> bool:
+    return any(re.match(r"(OPENAI_API_KEY=|sk-|ek_|xai-)", word) for word in words)
+
+
+def _key_as_argument() -> UsageError:
+    """A key was given as an argument, so no message quotes the arguments."""
+    hint = "run `rtchat keys set`, then enter the key, or set OPENAI_API_KEY"
+    return UsageError("a key cannot be an argument", hint=hint)
+
+
+def argument_error(
+    error: Any, arguments: Sequence[str], others: Callable[[str], Sequence[str]]
+) -> UsageError:
+    """The error for an exception of typer about the arguments of the program.
 
     `others` returns the commands that have an option.
     """
     is_option_unknown = "possibilities" in vars(error)
+    if _contains_key(arguments) and not is_option_unknown:
+        return _key_as_argument()
     message = str(error.message if is_option_unknown else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
     context = error.ctx
@@ -116,8 +135,9 @@ def argument_error(error: Any, others: Callable[[str], Sequence[str]]) -> UsageE
     hint = ""
     if context is not None and is_option_unknown:
         hint = _hint_for_option(error.option_name, context, others)
-    elif path == "rtchat talk" and "extra argument" in message:
-        hint = 'to ask one question, write `rtchat "the question"`'
+    elif path == f"rtchat {arguments[0]}" and "extra argument" in message:
+        words = arguments[1:] if arguments[0] == "talk" else arguments
+        hint = f"to ask a question, run `rtchat once {shlex.quote(' '.join(words))}`"
     return UsageError(message, hint=hint or f"run `{path} --help`")
 
 
@@ -127,7 +147,7 @@ def _hint_for_option(option: str, context: Any, others: Callable[[str], Sequence
     params = context.command.get_params(context)
     if hint := option_hint(option, [name for each in params for name in each.opts]):
         return hint
-    commands = [f"`{each}`" for each in others(option)]
+    commands = [f"`rtchat {each}`" for each in others(option)]
     return f"{option} is an option of {' and '.join(commands[:2])}" if commands else ""
 
 

@@ -28,7 +28,7 @@ _HINTS = {
 }
 """Hints for options that are not options of rtchat."""
 SAME_OPTIONS = {
-    **dict.fromkeys(("temperature", "temp", "t"), "--set temperature=VALUE"),
+    **dict.fromkeys(("temperature", "temp", "t"), "--set temperature=VALUE (older dialects only)"),
     **dict.fromkeys(("voice", "voice-name", "speaker"), "--set audio.output.voice=NAME"),
     **dict.fromkeys(("speed", "rate"), "--set audio.output.speed=VALUE"),
     **dict.fromkeys(("modality", "modalities"), "--set output_modalities=LIST"),
