@@ -130,8 +130,18 @@ def test_options_of_the_session_are_completed(program: Program) -> None:
     assert values(program, "once", "--set", "response.tool_choice=n") == [
         "response.tool_choice=none"
     ]
-    for key in ("a..b", "metadata.x", "audio.output.voice"):  # any text, or none
+    assert "audio.output.voice=marin" in values(program, "once", "--set", "audio.output.voice=")
+    for key in ("a..b", "metadata.x", "audio.output.voice.id"):  # any text, or none
         assert values(program, "once", "--set", f"{key}=") == []
+
+
+def test_templates_are_completed(program: Program) -> None:
+    folder = program.home / ".config" / "rtchat" / "prompts"
+    folder.mkdir(parents=True)
+    for name in ("review", "joke"):
+        (folder / f"{name}.toml").write_text('text = ""', encoding="utf-8")
+    for words in (("once", "-t", "r"), ("prompts", "show", "r")):
+        assert values(program, *words) == ["review"]
 
 
 def test_paths_are_completed(program: Program) -> None:

@@ -236,6 +236,8 @@ def _conversations(_word: str) -> Iterator[Candidate]:
 
     for each in latest(environment_of(), MAX_CONVERSATIONS):
         yield Candidate(str(each.id), each.title)
+        if each.name:
+            yield Candidate(each.name, each.title)
 
 
 def _key_profiles(_word: str) -> Iterator[Candidate]:

@@ -117,7 +117,7 @@ class Entries:
         line = entry.text
         event = parse(line, entry.is_literal, entry.pasted)
         is_text = isinstance(event, UserSaid | FilesMentioned)
-        if (is_text or is_mistake(event)) and self._files.may_be_dropped(line):
+        if (is_text or _is_mistake(event)) and self._files.may_be_dropped(line):
             files = await self._from_disk(lambda: self._files.paths_from_drop(line))
             if files:
                 self._host.echo(line)
@@ -193,6 +193,6 @@ class Entries:
         return None
 
 
-def is_mistake(event: object) -> bool:
+def _is_mistake(event: object) -> bool:
     """Whether an entry had no effect, so that the user may want to change it."""
     return isinstance(event, LocalNotice) and event.is_error

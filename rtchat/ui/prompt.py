@@ -222,13 +222,12 @@ class Prompt:
 
     # ----------------------------------------------------------------------------- what it shows
 
-    def set_draft(self, text: str, *, is_typed: bool = False) -> None:
-        """Put a text into the entry, before what is in it. Unless `is_typed`, it counts as pasted:
-        it is not a command and mentions no files."""
+    def set_draft(self, text: str) -> None:
+        """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
+        and mentions no files."""
         typed = self._buffer.text
-        if not is_typed:
-            self._pasted.append(text)
-            self._pasted_start = text[:1]
+        self._pasted.append(text)
+        self._pasted_start = text[:1]
         text = self._pastes.fold(text)
         self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
 

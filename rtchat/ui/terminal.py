@@ -36,7 +36,7 @@ from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
-from rtchat.ui.entries import Entries, Entry, Files, is_mistake
+from rtchat.ui.entries import Entries, Entry, Files
 from rtchat.ui.pager import Pager
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
@@ -311,10 +311,7 @@ class Terminal:
 
     async def _handle_entries(self) -> None:
         while (entry := await self._entries.get()) is not None:
-            events = await self._meanings.meaning(entry)
-            if any(map(is_mistake, events)):
-                self._prompt.set_draft(entry.text, is_typed=not entry.pasted)
-            for event in events:
+            for event in await self._meanings.meaning(entry):
                 if isinstance(event, LeaveAsked):
                     await self._leave(event)
                     return
