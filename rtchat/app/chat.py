@@ -22,7 +22,6 @@ from rtchat.app.audio_io import (
 )
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import has_colors, renders, status_writer_of, view_of
-from rtchat.app.interactive import terminal_of, unechoed
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
     attachments_first,
@@ -173,6 +172,7 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
     templates = Templates(environment.templates_dir, settings, is_pipe=not is_interactive)
     if is_interactive:
         from rtchat.app.candidates import ChatCandidates
+        from rtchat.app.interactive import terminal_of, unechoed
 
         candidates = ChatCandidates(settings, environment)
         with unechoed(environment) as typeahead:

@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import sys
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,6 +94,8 @@ def _pip_install(prefix: Path) -> list[str]:
 def _extras_of_receipt(path: Path) -> list[str]:
     """The extras with which `uv tool` installed rtchat. It would remove those not named again."""
     try:
+        import tomllib  # imported here because it would delay every start
+
         requirements = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["requirements"]
         return [
             str(extra)
