@@ -179,7 +179,7 @@ def filled(program: Program, path: Path) -> Program:
         for number in range(1, 41):
             store.begin()
             for turn in range(1, number % 3 + 2):
-                text = f"Question {turn} of {number}\n" + "line\n" * 7
+                text = f"Question {turn} of {number}\n" + "line\n" * 9
                 for index in (0, 1):
                     item = Message("assistant" if index else "user", (Part("text", text),))
                     store.record(Entry(turn, index, item, State.COMPLETED, "m"))
@@ -295,8 +295,7 @@ def test_the_conversation_to_resume_is_chosen_from_a_list(filled: Program) -> No
     terminal.shows("/resume", "conversation 38 ", "Question 3 of 38", "reconnected", PROMPT)
     terminal.types("/resume\r")
     terminal.shows("resume", "1 of 40")
-    terminal.types("\x1b")
-    terminal.types("/resume  My TALK\r")
+    terminal.types("\x03/resume  My TALK\r")
     terminal.shows("/resume  My TALK", "conversation 5 · my talk", "reconnected", PROMPT)
     terminal.types("/resume nothing\r")
     terminal.shows("there is no conversation 'nothing'", "hint: ", PROMPT)

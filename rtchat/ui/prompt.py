@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import Application, get_app, run_in_terminal
+from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
 from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.formatted_text import FormattedText
@@ -257,14 +257,19 @@ class Prompt:
         return await app.run_async(handle_sigint=False, set_exception_handler=False)
 
     async def page(self, text: str, pager: Pager) -> None:
-        """Show text above the entry, or in a pager if it is long."""
+        """Show text above the entry, or in a pager if it is long.
+
+        The terminal stays in raw mode: otherwise keys typed at the end of the pager would change.
+        """
         show = partial(pager.show, text)
         if not pager.is_long(text):
             self.print_above(show)
         elif self.active:
-            await run_in_terminal(show, in_executor=True)
+            async with in_terminal():
+                with self._input.raw_mode():
+                    await asyncio.to_thread(show)
         else:
-            with self._input.detach(), self._input.cooked_mode():
+            with self._input.detach():
                 await asyncio.to_thread(show)
 
     def dismiss_question(self) -> None:
