@@ -277,6 +277,8 @@ def test_a_short_conversation_is_shown_without_a_pager(program: Program) -> None
     terminal.shows("hello", "first token", PROMPT)
     terminal.types("/history\r")
     terminal.shows("hello", "first token", "/history", f"{PROMPT} hello", "hello", "first token")
+    terminal.types("/resume\r")
+    terminal.shows("conversations are not saved", "--no-history", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
 
@@ -341,6 +343,12 @@ def test_an_empty_history_has_nothing_to_choose(program: Program) -> None:
     terminal = Terminal(program, ["--resume"], {})
     terminal.shows("there are no saved conversations", "hint: ")
     assert terminal.ends() == 2
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("/resume\r")
+    terminal.shows("there are no saved conversations", "hint: ", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
 
 
 @pytest.mark.parametrize("key", ["my talk", "MY  TALK", "5"])

@@ -226,6 +226,7 @@ def test_json_has_all_fields() -> None:
         "rtchat": __version__,
         "format": 1,
         "id": 7,
+        "name": None,
         "title": "What is *it*?",
         "began": 1795384632.0,
         "updated": 1795384700.5,

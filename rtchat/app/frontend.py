@@ -153,7 +153,7 @@ def terminal_of(
 
     async def run(post: Post) -> None:
         await asyncio.to_thread(import_module, "rtchat.ui.terminal")
-        from rtchat.app.history import SavedConversations
+        from rtchat.app.saved_conversations import SavedConversations
         from rtchat.inputs import attachments
         from rtchat.ui.clipboard import Clipboard
         from rtchat.ui.live_view import preload
@@ -171,7 +171,10 @@ def terminal_of(
         clipboard = Clipboard(environment.stdout, environment.environ)
         view, detail = screen_of(settings, environment), settings.image_detail
         conversations = SavedConversations(
-            environment, renders=renders(settings, environment), color=colors
+            environment,
+            is_kept=settings.history,
+            renders=renders(settings, environment),
+            color=colors,
         )
         terminal = Terminal(view, prompt, clipboard, attachments, detail, conversations)
         deferred.set_view(terminal)

@@ -22,7 +22,7 @@ from rtchat.core.effects import (
     ToolAsked,
     Update,
 )
-from rtchat.core.errors import ExitCode, OutputError, UsageError
+from rtchat.core.errors import ExitCode, RtchatError, UsageError
 from rtchat.core.events import (
     Attached,
     CancelPressed,
@@ -78,7 +78,8 @@ class Conversations(Protocol):
     pager: Pager
 
     def listed(self) -> Sequence[StoredConversation]:
-        """All of them, newest first, without their entries. May raise OutputError."""
+        """All of them, newest first, without their entries. Raises UsageError if there are none,
+        and OutputError if they cannot be read."""
 
     def text(self, conversation: StoredConversation) -> str:
         """One of them as it is shown on the terminal."""
@@ -182,10 +183,10 @@ class Terminal:
         assert self._conversations is not None
         try:
             conversations = await self._from_disk(self._conversations.listed)
-        except OutputError as error:
+        except RtchatError as error:
             return [local_error(error.problem)]
-        if not conversations:
-            return [LocalNotice("there are no saved conversations", is_error=True)]
+        if conversations is None:  # the user stopped waiting
+            return []
         self._is_hidden = True
         try:
             chosen = await self._prompt.pick(conversations)
