@@ -305,6 +305,20 @@ def test_the_conversation_to_resume_is_chosen_from_a_list(filled: Program) -> No
     assert terminal.ends() == 0
 
 
+def test_the_list_is_text_where_nothing_is_repainted(filled: Program) -> None:
+    terminal = Terminal(filled, ["--plain"], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("/resume\r")
+    terminal.shows("40 · Question 1 of 40 · just now", "31 · ", "/resume NAME", PROMPT)
+    terminal.types("/resume 31\r")
+    terminal.shows("conversation 31 ", f"{PROMPT} Question 2 of 31", "reconnected", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    terminal = Terminal(filled, ["--resume", "--plain"], {})
+    terminal.shows("--plain", "--resume NAME")
+    assert terminal.ends() == 2
+
+
 def test_cancelling_the_list_ends_the_program(filled: Program) -> None:
     terminal = Terminal(filled, ["--resume"], {})
     terminal.shows("1 of 40")

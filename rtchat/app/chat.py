@@ -394,9 +394,10 @@ def _picked(store: Store, settings: Settings, environment: Environment) -> int:
     """The ID of the conversation that the user chooses from a list. If they cancel, the program
     ends as after Ctrl-C."""
     has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
-    if not has_terminal or environment.environ.get("TERM") == "dumb":
+    if not has_terminal or not renders(settings, environment):
         hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
-        raise UsageError("--resume without an ID requires a terminal", hint=hint)
+        message = "--resume without an ID requires a terminal, and no --plain"
+        raise UsageError(message, hint=hint)
     conversations = store.conversations()
     if not conversations:
         raise UsageError("there are no saved conversations", hint="start without --resume")

@@ -23,7 +23,7 @@ class SavedConversations:
     ) -> None:
         self._environment = environment
         self._is_kept = is_kept
-        self._renders = renders
+        self.can_repaint = renders
         self._environ = dict(environment.environ) | ({} if color else {"NO_COLOR": "1"})
         self.pager = Pager(environment.stdout, self._environ)
 
@@ -44,7 +44,7 @@ class SavedConversations:
 
     def text(self, conversation: StoredConversation) -> str:
         """One of them as it is shown on the terminal."""
-        if not self._renders:
+        if not self.can_repaint:
             return visible(plain(conversation))
         from rtchat.ui import history_view
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -40,6 +41,7 @@ from rtchat.system.worker import Worker
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.pager import Pager
+from rtchat.ui.picker import as_text
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.slash_commands import AttachAsked, PickerAsked, TextFileAsked, parse
 
@@ -76,6 +78,8 @@ class Conversations(Protocol):
     """The saved conversations, and the pager that shows one."""
 
     pager: Pager
+    can_repaint: bool
+    """Whether the user may choose from a list that is repainted."""
 
     def listed(self) -> Sequence[StoredConversation]:
         """All of them, newest first, without their entries. Raises UsageError if there are none,
@@ -187,6 +191,9 @@ class Terminal:
             return [local_error(error.problem)]
         if conversations is None:  # the user stopped waiting
             return []
+        if not self._conversations.can_repaint:
+            hint = "use /resume ID or /resume NAME"
+            return [LocalNotice(as_text(conversations, time.time()), hint=hint)]
         self._is_hidden = True
         try:
             chosen = await self._prompt.pick(conversations)
