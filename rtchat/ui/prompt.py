@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
@@ -261,16 +260,20 @@ class Prompt:
 
         The terminal stays in raw mode: otherwise keys typed at the end of the pager would change.
         """
-        show = partial(pager.show, text)
         if not pager.is_long(text):
-            self.print_above(show)
-        elif self.active:
-            async with in_terminal():
-                with self._input.raw_mode():
-                    await asyncio.to_thread(show)
-        else:
-            with self._input.detach():
-                await asyncio.to_thread(show)
+            self.print_above(lambda: pager.show(text))
+            return
+        try:
+            if self.active:
+                async with in_terminal():
+                    with self._input.raw_mode():
+                        await asyncio.to_thread(pager.show, text)
+            else:
+                with self._input.detach():
+                    await asyncio.to_thread(pager.show, text)
+        except asyncio.CancelledError:
+            pager.stop()
+            raise
 
     def dismiss_question(self) -> None:
         """Remove the question: it no longer needs an answer."""
