@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
+import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -22,7 +24,7 @@ from rtchat.ui.history_view import show, show_end
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.pager import Pager
 from rtchat.ui.plain_view import PlainView, StatusWriter
-from tests.program import Program, background
+from tests.program import PATIENCE, Program, background
 from tests.screen import Screen
 from tests.terminal import PROMPT, Terminal
 
@@ -192,10 +194,21 @@ def test_a_long_list_is_shown_in_a_pager(filled: Program) -> None:
     terminal = Terminal(filled, ["list"], {}, verb="history")
     assert terminal.shows("Question 1 of 40", "Question 1 of 20", ":")[0].startswith("40  just now")
     assert len(terminal.lines()) == 24
-    terminal.types("\x03")
     terminal.types(" ")
     terminal.shows("Question 1 of 10")
     terminal.types("q")
+    assert terminal.ends() == 0
+
+
+def test_ctrl_c_in_the_pager_does_not_end_the_program(filled: Program) -> None:
+    terminal = Terminal(filled, ["list"], {}, verb="history")
+    terminal.shows("Question 1 of 20", ":")
+    terminal.types("\x03")
+    until = monotonic() + PATIENCE
+    while terminal.process.poll() is None and monotonic() < until:
+        terminal.types("q")  # Ctrl-C discards the keys that are typed before it takes effect
+        with suppress(subprocess.TimeoutExpired):
+            terminal.process.wait(1)
     assert terminal.ends() == 0
 
 
