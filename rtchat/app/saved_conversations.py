@@ -1,7 +1,8 @@
-"""The saved conversations, as the prompt of `talk` lists and shows them."""
+"""The saved conversations, as `talk` lists and shows them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -52,3 +53,26 @@ class SavedConversations:
         return history_view.drawn(
             lambda console: history_view.show(conversation, console), out, self._environ
         )
+
+
+def choose(store: Store, environment: Environment, *, renders: bool, color: bool) -> int:
+    """The ID of the conversation that the user chooses from a list. If they cancel, the program
+    ends as after Ctrl-C.
+
+    Raises:
+        UsageError: there is no terminal for the list, or there are no conversations.
+    """
+    has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
+    if not has_terminal or not renders:
+        hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
+        message = "--resume without an ID requires a terminal, and no --plain"
+        raise UsageError(message, hint=hint)
+    conversations = store.conversations()
+    if not conversations:
+        raise UsageError("there are no saved conversations", hint="start without --resume")
+    from rtchat.ui.picker import picker_app
+
+    chosen = picker_app(conversations, now=time.time(), color=color).run()
+    if chosen is None:
+        raise KeyboardInterrupt
+    return chosen.id
