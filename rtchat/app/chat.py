@@ -22,6 +22,7 @@ from rtchat.app.audio_io import (
 )
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import (
+    has_colors,
     renders,
     status_writer_of,
     terminal_of,
@@ -384,7 +385,9 @@ def _history(
         if past is Choice.PICKED:
             from rtchat.app.saved_conversations import choose
 
-            past = choose(store, settings, environment)
+            color = has_colors(settings, environment, is_terminal=True)
+            is_drawn = renders(settings, environment)
+            past = choose(store, environment, renders=is_drawn, color=color)
         resumed = store.recall(None if past is Choice.LATEST else past)
     return (writer if settings.history else None), resumed
 
