@@ -16,7 +16,6 @@ from rtchat.core.effects import (
     Connecting,
     CreateResponse,
     Effect,
-    History,
     LoadConversation,
     NameConversation,
     QuestionAsked,
@@ -32,6 +31,7 @@ from rtchat.core.effects import (
     TextArrived,
     Timing,
     Waiting,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -271,7 +271,7 @@ def _history(play: Playbook) -> StoredConversation:
     """What /history shows."""
     ((shown,),) = (play.conversation.handle(HistoryAsked()),)
     assert isinstance(shown, Show)
-    assert isinstance(shown.update, History)
+    assert isinstance(shown.update, WholeConversation)
     return shown.update.stored
 
 

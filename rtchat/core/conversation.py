@@ -427,7 +427,7 @@ class Conversation:
 
     def _show_history(self) -> Output:
         saved = self._shared.log.saved
-        return fx.Show(fx.History(saved)) if saved.entries else notices.NOTHING_TO_SHOW
+        return fx.Show(fx.WholeConversation(saved)) if saved.entries else notices.NOTHING_TO_SHOW
 
     def _load_conversation(self, number: int | str | None) -> Iterable[Output]:
         if self._queue.is_empty:

@@ -316,7 +316,7 @@ class Resumed:
 
 
 @value
-class History:
+class WholeConversation:
     """/history: show the whole conversation, in a pager if it is long."""
 
     stored: StoredConversation
@@ -361,7 +361,7 @@ Update: TypeAlias = (
     | Totals
     | Copy
     | Resumed
-    | History
+    | WholeConversation
     | Notice
 )
 

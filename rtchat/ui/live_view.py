@@ -121,7 +121,7 @@ class LiveView:
                 self._notice(update.level, text, update.hint)
             case fx.Resumed(stored):
                 self._show_end(stored)
-            case fx.Copy() | fx.History():
+            case fx.Copy() | fx.WholeConversation():
                 pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views

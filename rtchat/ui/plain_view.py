@@ -79,7 +79,7 @@ class StatusWriter(View):
                 self._line(messages.totals(update))
             case fx.Resumed(stored):
                 self.resumed(stored)
-            case fx.History():
+            case fx.WholeConversation():
                 pass  # the terminal shows it
             case fx.Notice():
                 self._notice(update)

@@ -16,12 +16,12 @@ from typing import Protocol, TypeVar
 from rtchat.core.effects import (
     Connecting,
     Copy,
-    History,
     MicrophoneStatus,
     QuestionAsked,
     ReplyOver,
     ToolAsked,
     Update,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode, RtchatError, UsageError
 from rtchat.core.events import (
@@ -149,7 +149,7 @@ class Terminal:
         if isinstance(update, Copy):
             self._copies.append(self._tasks.create_task(self._copy(update)))
             return
-        if isinstance(update, History):
+        if isinstance(update, WholeConversation):
             self._is_hidden = True
             self._tasks.create_task(self._page(update.stored))
             return
