@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from rich.text import Text
@@ -14,7 +13,6 @@ from rich.text import Text
 from rtchat.core.effects import (
     Copy,
     Draft,
-    History,
     MicrophoneStatus,
     QuestionAsked,
     Queued,
@@ -22,6 +20,7 @@ from rtchat.core.effects import (
     TextArrived,
     ToolAsked,
     Update,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
@@ -63,9 +62,12 @@ class Conversations(Protocol):
     """The saved conversations, and the pager that shows one."""
 
     pager: Pager
+    can_repaint: bool
+    """Whether the user may choose from a list that is repainted."""
 
     def listed(self) -> Sequence[StoredConversation]:
-        """All of them, newest first, without their entries. May raise OutputError."""
+        """All of them, newest first, without their entries. Raises UsageError if there are none,
+        and OutputError if they cannot be read."""
 
     def text(self, conversation: StoredConversation) -> str:
         """One of them as it is shown on the terminal."""
@@ -150,7 +152,7 @@ class Terminal:
             case Copy():
                 self._copies.append(self._tasks.create_task(self._copy(update)))
                 return
-            case History(stored):
+            case WholeConversation(stored):
                 self._tasks.create_task(self._show_history(stored))
                 return
             case MicrophoneStatus():
@@ -211,7 +213,7 @@ class Terminal:
             return
         self._is_away = True
         try:
-            await self._prompt.give_terminal(lambda: pager.show(text))
+            await self._prompt.page(text, pager)
         finally:
             self._is_away = False
             self._show_held()
@@ -292,14 +294,20 @@ class Terminal:
                 self._panel.start(show_cursor=True)
                 self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
-                with suppress(asyncio.CancelledError):
-                    try:
-                        await self._prompt.run()
-                    except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
-                        post(LeaveAsked(ExitCode.HANGUP))
-                handling.cancel()
+                reading = self._tasks.create_task(self._read_keys())
+                try:
+                    await asyncio.wait((reading,))
+                finally:
+                    self._conversations.pager.stop()  # the prompt would wait for it
+                    handling.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
+
+    async def _read_keys(self) -> None:
+        try:
+            await self._prompt.run()
+        except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
+            self._post(LeaveAsked(ExitCode.HANGUP))
 
     def _press(self, event: LocalEvent) -> None:
         if isinstance(event, LeaveAsked):
