@@ -26,10 +26,10 @@ from prompt_toolkit.layout.processors import (
     HighlightSelectionProcessor,
     TabsProcessor,
 )
-from prompt_toolkit.utils import get_cwidth
 from prompt_toolkit.widgets import SearchToolbar
 
 from rtchat.core.text import on_a_line
+from rtchat.ui.cells import cut
 from rtchat.ui.pasted import FoldedPastes, Pastes
 from rtchat.ui.shown_question import ANSWER
 
@@ -136,19 +136,7 @@ class EntryLayout:
         if len(self.queue) > _MAX_QUEUED:
             lines[-1] = f"queued: {len(self.queue) - _MAX_QUEUED + 1} more questions"
         for number, line in enumerate(lines, start=1):
-            shown.append(("class:queued", _cut(line, room)))
+            shown.append(("class:queued", cut(line, room)))
             if number < len(lines):
                 shown.append(("", "\n"))
         return shown
-
-
-def _cut(line: str, room: int) -> str:
-    """The beginning of a line that fits into so many cells."""
-    if get_cwidth(line) <= room:
-        return line
-    end = 0
-    cells = 1  # the mark
-    while end < len(line) and cells + get_cwidth(line[end]) <= room:
-        cells += get_cwidth(line[end])
-        end += 1
-    return line[:end] + "…"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
-from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
+from prompt_toolkit.application import Application, in_terminal, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
@@ -52,6 +52,7 @@ from rtchat.ui.completion import CommandCompleter, command_names
 from rtchat.ui.entries import Entry
 from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
+from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.pager import Pager
@@ -62,8 +63,6 @@ from rtchat.ui.picker import ConversationPicker
 Pressed: TypeAlias = (
     CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
 )
-ESCAPE_SECONDS = 0.1
-"""How long the rest of an escape sequence may take to follow an Esc."""
 _METER_SECONDS = 0.1
 """Seconds between two readings of the microphone's level."""
 _QUESTION_TIMEOUT = 2.0
@@ -440,14 +439,14 @@ class Prompt:
 
         @keys.add("c-c", filter=choosing)
         @keys.add("c-d", filter=choosing)
-        @keys.add("escape", filter=choosing, eager=_is_single_key)
+        @keys.add("escape", filter=choosing, eager=is_single_key)
         def stop(event: KeyPressEvent) -> None:
             self._decide(None)
 
         @keys.add(
             "escape",
             filter=typing & is_stopping & ~vi_insert_mode & ~has_completions,
-            eager=_is_single_key,
+            eager=is_single_key,
         )
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
@@ -474,9 +473,3 @@ class Prompt:
     def _on_editor_closed(self, editor: asyncio.Task[None]) -> None:
         self._editor = None
         self.on_return()
-
-
-@Condition
-def _is_single_key() -> bool:
-    """Whether no other key arrived with this one: Esc, not Alt."""
-    return not get_app().key_processor.input_queue
