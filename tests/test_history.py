@@ -145,6 +145,7 @@ def test_a_list_on_a_terminal_fits_it(filled: Program) -> None:
 def test_a_list_as_json(filled: Program) -> None:
     lines = filled.run("history", "list", "--json").text.splitlines()
     assert json.loads(lines[1]) == {
+        "version": 1,
         "id": 1,
         "title": "What is *it*?",
         "began": 1795384632.0,

@@ -94,8 +94,11 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
     assert reply.pop("session_id").startswith("sess_")
     assert reply.pop("url").startswith("ws://127.0.0.1:")
     assert reply == {
+        "version": 1,
         "heard": None,
         "text": "Hello there.",
+        "parsed": None,
+        "extracted": None,
         "messages": None,
         "status": "completed",
         "reason": None,

@@ -98,6 +98,7 @@ _ONLY_OPTIONS_AND_CONFIG = {
     *("headers", "color", "trace_audio", "insecure", "local", "quiet", "verbose", "voice"),
     *("session", "response", "max_cost", "tools", "mcp", "allow_tools", "max_tool_rounds"),
     *("prices", "key_env", "key_header", "api_key_command"),
+    *("aliases", "output_schema", "extract", "extract_lang"),
     *("max_tool_calls", "max_tool_bytes", "max_reply_bytes"),
 }
 """Settings without a variable, so that neither the environment nor a `.env` sets them."""
@@ -123,6 +124,10 @@ _SAMPLES = {
     "RTCHAT_OUTPUT_DEVICE": "USB",
     "RTCHAT_PROFILE": "xai",
     "RTCHAT_RENDER": "never",
+    "RTCHAT_STATUS": "off",
+    "RTCHAT_TITLE": "off",
+    "RTCHAT_NOTIFY": "bell",
+    "RTCHAT_EDITING_MODE": "vi",
     "RTCHAT_SYSTEM": "Be brief.",
     "RTCHAT_TIMEOUT": "5",
     "RTCHAT_URL": "ws://127.0.0.1:1",

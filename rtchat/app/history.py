@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
+from rtchat.core.json_output import VERSION
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
 from rtchat.history.export import Format, export, summary, when
@@ -45,8 +46,12 @@ def listing(environment: Environment, say: Say, *, limit: int | None, json: bool
     if not found:
         say("no saved conversations")
     if json:
-        return _write_json_lines(environment, [summary(conversation) for conversation in found])
+        return _write_json_lines(environment, [_summary(each) for each in found])
     return _write_columns(environment, [_line(environment, conversation) for conversation in found])
+
+
+def _summary(conversation: StoredConversation) -> dict[str, object]:
+    return {"version": VERSION, **summary(conversation)}
 
 
 def _line(environment: Environment, conversation: StoredConversation) -> tuple[str, ...]:
@@ -70,7 +75,7 @@ def search(environment: Environment, say: Say, words: str, *, limit: int, json: 
         say("no matches")
     if json:
         found = [
-            summary(match.conversation) | {"turn": match.turn, "snippet": match.snippet}
+            _summary(match.conversation) | {"turn": match.turn, "snippet": match.snippet}
             for match in matches
         ]
         return _write_json_lines(environment, found)

@@ -35,6 +35,7 @@ _COMMANDS = {
     "history": "history.app",
     "keys": "configure.keys",
     "config": "configure.config",
+    "prompts": "prompts.app",
     "local": "serve.local",
 }
 """The commands, each with its module and its name there."""

@@ -76,7 +76,7 @@ def translate(
 
 def _given_model(settings: Settings) -> str | None:
     """The model of `--model`. Models from other sources are for conversations."""
-    is_given = settings.origins["model"] == type(settings).model.option
+    is_given = settings.origins["model"].startswith(type(settings).model.option)
     return settings.model if is_given else None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 import typer.core
 
-from rtchat.cli.environment import load_settings
+from rtchat.cli.environment import load_settings, templates_dir
 
 if TYPE_CHECKING:
     from rtchat.config.serve import ServeSettings
@@ -61,18 +61,30 @@ def _rows(command: str, schema: type[Settings] | None) -> list[Setting[Any]]:
     return rows(schema or Settings)
 
 
+def complete_template(incomplete: str) -> list[str]:
+    """The names of templates that begin with a text, for shell completion."""
+    from rtchat.config.templates import template_names
+
+    return [name for name in template_names(templates_dir()) if name.startswith(incomplete)]
+
+
+_COMPLETIONS = {"template": complete_template}
+"""The completions of options whose values are not in the table."""
+
+
 def _parameter(row: Setting[Any], command: str) -> inspect.Parameter:
     parser = row.parser
 
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in parser.choices if choice.startswith(incomplete)]
 
+    completion = complete if parser.choices and not parser.is_switch else _COMPLETIONS.get(row.name)
     option = typer.Option(
         *filter(None, (row.short, row.option)),
         metavar=None if parser.is_switch else row.metavar,
         help=option_help(row, command),
         rich_help_panel=row.group.title,
-        autocompletion=complete if parser.choices and not parser.is_switch else None,
+        autocompletion=completion,
     )
     kind: object = bool if parser.is_switch else list[str] if parser.is_list else str
     return inspect.Parameter(

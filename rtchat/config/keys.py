@@ -16,8 +16,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from rtchat.core.errors import OutputError, UsageError, extra_hint
+from rtchat.core.errors import OutputError, UsageError
 from rtchat.system.folders import make_private, why_unreachable
+from rtchat.system.installation import extra_hint
 
 if TYPE_CHECKING:
     from types import ModuleType

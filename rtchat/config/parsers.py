@@ -297,6 +297,16 @@ def _rate(value: object) -> Rate:
 prices = Parser(_prices, "TABLE")
 
 
+def _aliases(value: object) -> dict[str, str]:
+    table = _table(value)
+    if not all(isinstance(model, str) and model for model in table.values()):
+        raise ExpectedError("for each alias the name of a model")
+    return {alias: str(model) for alias, model in table.items()}
+
+
+aliases = Parser(_aliases, "TABLE")
+
+
 def _options(scope: Literal["session", "response"]) -> Callable[[object], dict[str, object]]:
     def read(value: object) -> dict[str, object]:
         from rtchat.wire import options

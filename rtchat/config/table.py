@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overlo
 from rtchat.config.parsers import ExpectedError, Parser, PartError
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line, shortened
 
 T = TypeVar("T")
@@ -20,6 +21,11 @@ DEFAULT = "default"
 """The origin of a value that is not set anywhere."""
 MAX_SHOWN = 60
 """Characters of a value that are shown."""
+
+_YES = ("true", "yes", "1", "enabled", "on", "always")
+_NO = ("false", "no", "0", "disabled", "off", "never", "none")
+_MEANINGS = {word: words for words in (_YES, _NO) for word in words}
+"""Words for values, and others that mean the same."""
 
 Trust: TypeAlias = Literal["yes", "text", "no"]
 """Whether a `.env` may set a variable; "text" means only if the value is not @FILE."""
@@ -143,9 +149,11 @@ class Setting(Generic[T]):
             return self.parser.read(value)
         except ExpectedError as error:
             shown = "" if self.is_confidential else f" {value!r}"
-            raise UsageError(
-                f"{prefix}invalid value{shown} for {place} (expected {error})"
-            ) from None
+            message = f"{prefix}invalid value{shown} for {place} (expected {error})"
+            near = closest(str(value), self.parser.choices)
+            same = set(_MEANINGS.get(str(value).lower(), ())).intersection(self.parser.choices)
+            hint = did_you_mean([near or "".join(same)])
+            raise UsageError(message, hint=hint) from None
         except PartError as error:
             raise UsageError(f"{prefix}{error.message} in {place}", hint=error.hint) from None
 

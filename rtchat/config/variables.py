@@ -108,5 +108,8 @@ PROCESS = (
     _process("NO_PROXY", "Hosts to reach without a proxy.", "localhost,127.0.0.1"),
     _process("VISUAL", "The editor to use.", "vim"),
     _process("EDITOR", "The editor to use if VISUAL is not set.", "vi"),
+    _process(
+        "INPUTRC", "The init file of readline, which may set the editing mode.", "/home/me/.inputrc"
+    ),
 )
 """Variables that only the environment can set."""

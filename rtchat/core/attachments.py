@@ -30,9 +30,14 @@ class Attachments:
         """The ids of this session's items that hold attached files."""
         self._items = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(file.name for file in self._files)
+
     def describe(self) -> str:
         """List the files, one numbered line each."""
-        lines = [f"{number}  {file.name}" for number, file in enumerate(self._files, start=1)]
+        lines = [f"{number}  {name}" for number, name in enumerate(self.names, start=1)]
         return "\n".join(lines) or notices.NOTHING_ATTACHED
 
     def attach(self, file: Attached) -> list[Output]:

@@ -39,7 +39,7 @@ from rtchat.core.values import Channel, Dialect, Options, StoredConversation
 
 
 class Conversation:
-    """One conversation. `handle` is its only method."""
+    """One conversation. `handle` is its only method; the properties are for completion."""
 
     def __init__(
         self,
@@ -85,6 +85,16 @@ class Conversation:
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
         self._listings = ToolListings()
         self._is_stopped = False
+
+    @property
+    def last_reply(self) -> str:
+        """The text of the last reply, which /copy copies; empty if there is none."""
+        return self._shared.log.last_reply or ""
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """The names of the attached files, in the order of their numbers."""
+        return self._attachments.names
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
         """Return the effects of an event. `now` is in seconds of a monotonic clock."""

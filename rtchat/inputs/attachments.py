@@ -96,6 +96,17 @@ def paths_from_drop(entry: str) -> tuple[str, ...]:
     return ()
 
 
+def mentioned(words: Sequence[str]) -> tuple[str, ...]:
+    """The paths of the files that the words after @ in a question name: each word as it is, or
+    without the punctuation at its end. A word that names no file is text."""
+    paths = (
+        next(filter(_is_file, map(_entered_path, (word, word.rstrip(_PUNCTUATION)))), None)
+        for word in words
+    )
+    return tuple(dict.fromkeys(str(path.absolute()) for path in paths if path is not None))
+
+
+_PUNCTUATION = ".,;:!?)]}>"
 _LOOKS_LIKE_A_PATH = re.compile(r"""['"]?(/(?!/)|~/|\./|file:///|file://localhost/)""")
 
 

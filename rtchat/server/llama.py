@@ -19,10 +19,11 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol, TypeAlias
 
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.core.text import sentence
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 from rtchat.wire.fields import Fields
 

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from shutil import get_terminal_size
 from typing import Protocol, TypeVar
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached, LocalEvent, LocalNotice, UserSaid, local_error
 from rtchat.core.values import ImageDetail, value
 from rtchat.system.worker import Worker
-from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
+from rtchat.ui.slash_commands import (
+    AttachAsked,
+    FilesMentioned,
+    HelpAsked,
+    TemplateAsked,
+    TextFileAsked,
+    parse,
+)
+from rtchat.ui.slash_help import help_text
 
 T = TypeVar("T")
 
 
 @value
 class Entry:
-    """What the user sent. `is_literal` is whether it begins with pasted text, which is never a
-    command."""
+    """What the user sent.
+
+    `is_literal` is whether it begins with pasted text, which is never a command. `pasted` are the
+    texts that were pasted into it.
+    """
 
     text: str
     is_literal: bool = False
+    pasted: tuple[str, ...] = ()
 
 
 class Files(Protocol):
@@ -36,18 +49,30 @@ class Files(Protocol):
     def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
         """Read a file. Raises UsageError if it cannot be attached."""
 
+    def mentioned(self, words: Sequence[str]) -> Sequence[str]:
+        """The paths among these words that are files."""
+
     def text(self, entered: str) -> str:
         """Read a text file. Raises UsageError if it cannot be read or is not text."""
 
 
 class Entries:
-    """Interprets entries. `detail` is for the images that the user attaches, unless /attach has its
-    own. `echo` is called with an entry that is not a question."""
+    """Interprets entries.
+
+    `detail` is for the images that the user attaches, unless /attach has its own. `templates`
+    returns the events of /t; it may raise UsageError. `echo` is called with an entry that is not a
+    question.
+    """
 
     def __init__(
-        self, files: Files, detail: ImageDetail | None, echo: Callable[[str], None]
+        self,
+        files: Files,
+        detail: ImageDetail | None,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
+        echo: Callable[[str], None],
     ) -> None:
         self._files = files
+        self._templates = templates
         self._detail = detail
         self._echo = echo
         self._disk = Worker("files")
@@ -64,29 +89,36 @@ class Entries:
             self._stopped.set()
 
     async def meaning(self, entry: Entry) -> Sequence[LocalEvent]:
-        """The events of an entry. A path is a file to attach, unless it is a command or begins with
-        a literal slash."""
+        """The events of an entry. A path is a file to attach, unless it is a command."""
         line = entry.text
-        event = UserSaid(line) if entry.is_literal else parse(line)
-        match event:
-            case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
-                files = await self._from_disk(lambda: self._files.paths_from_drop(line))
-                if files:
-                    self._echo(line)
-                    return await self._attach(files, self._detail)
-            case _:
-                pass
-        if isinstance(event, UserSaid):
-            return [event]
-        self._echo(line)
+        event = parse(line, entry.is_literal, entry.pasted)
+        is_text = isinstance(event, UserSaid | FilesMentioned)
+        if (is_text or is_mistake(event)) and self._files.may_be_dropped(line):
+            files = await self._from_disk(lambda: self._files.paths_from_drop(line))
+            if files:
+                self._echo(line)
+                return await self._attach(files, self._detail)
+        if not is_text:
+            self._echo(line)
         match event:
             case AttachAsked(file, detail):
                 return await self._attach([file], detail or self._detail)
             case TextFileAsked(file, make):
                 unchanged = "the instructions were not changed"
                 return await self._read(lambda: [make(self._files.text(file))], unchanged)
+            case FilesMentioned(text, words):
+                return await self._read(lambda: self._question(text, words), "nothing was asked")
+            case TemplateAsked(name, text):
+                return await self._read(lambda: self._templates(name, text), "nothing was asked")
+            case HelpAsked(command):
+                return [LocalNotice(help_text(get_terminal_size().columns, command))]
             case _:
                 return [event]
+
+    def _question(self, text: str, words: Sequence[str]) -> Sequence[LocalEvent]:
+        """A question with the files that it mentions."""
+        files = [self._files.attach(file, self._detail) for file in self._files.mentioned(words)]
+        return [*files, UserSaid(text)]
 
     async def _attach(
         self, files: Sequence[str], detail: ImageDetail | None
@@ -123,3 +155,8 @@ class Entries:
             return reading.result()
         self._disk = Worker("files")  # the old one may hang forever
         return None
+
+
+def is_mistake(event: object) -> bool:
+    """Whether an entry had no effect, so that the user may want to change it."""
+    return isinstance(event, LocalNotice) and event.is_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update
@@ -31,13 +31,15 @@ class LineTerminal:
         stdout: TextIO,
         clipboard: Clipboard,
         files: Files,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
         detail: ImageDetail | None = None,
     ) -> None:
         self._view = view
         self._stdin = stdin
         self._stdout = stdout
         self._clipboard = clipboard
-        self._entries = Entries(files, detail, lambda _: None)  # the terminal has echoed it
+        # The terminal has echoed what is entered.
+        self._entries = Entries(files, detail, templates, lambda _: None)
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         """The lines that were read; None at the end."""
         self._unread = b""

@@ -18,7 +18,13 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, has_completions, has_focus, vi_insert_mode
+from prompt_toolkit.filters import (
+    Condition,
+    emacs_mode,
+    has_completions,
+    has_focus,
+    vi_insert_mode,
+)
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
@@ -38,6 +44,7 @@ from rtchat.core.events import (
     MicrophoneToggled,
     QueuedTakenBack,
 )
+from rtchat.ui.candidates import Candidates
 from rtchat.ui.completion import CommandCompleter
 from rtchat.ui.entries import Entry
 from rtchat.ui.entry_layout import EntryLayout
@@ -79,8 +86,9 @@ _STYLE = Style.from_dict(
 class Prompt:
     """Reads entries from a terminal. If `history` is None, they are kept in memory only.
 
-    `panel` is where it is shown. `meters` is for voice conversations; it is shown below the entry
-    if `paints_meter`.
+    `panel` is where it is shown. `meters` is for voice conversations; the microphone's level is
+    shown below the entry if `paints_meter`, before the status that `status` returns. `candidates`
+    completes the arguments of commands.
     """
 
     def __init__(
@@ -90,6 +98,8 @@ class Prompt:
         *,
         meters: Meters | None = None,
         paints_meter: bool = True,
+        status: Callable[[], StyleAndTextTuples] = list,
+        candidates: Candidates | None = None,
         editing_mode: EditingMode = EditingMode.EMACS,
         input: Input | None = None,
         output: Output | None = None,
@@ -111,6 +121,7 @@ class Prompt:
         """Called when the size of the terminal has changed."""
         self.can_stop: Callable[[], bool] = lambda: False
         """Returns whether there is a reply to stop."""
+        self._show_status = status
         self._meters = meters
         self._meter: Meter | None = None
         if meters is not None and paints_meter:
@@ -122,6 +133,8 @@ class Prompt:
         """The text that Ctrl-C cleared last; Up restores it."""
         self._pasted_start = ""
         """The first character of the entry, if it was pasted."""
+        self._pasted: list[str] = []
+        """The texts that were pasted into the entry."""
         self._pastes = Pastes()
         self._last_key = 0.0
         """The loop time of the last key."""
@@ -134,7 +147,7 @@ class Prompt:
             history=self._history,
             multiline=True,
             tempfile_suffix=".md",
-            completer=CommandCompleter(),
+            completer=CommandCompleter(candidates),
             auto_suggest=AutoSuggestFromHistory(),
             on_text_changed=self._on_changed,
         )
@@ -208,9 +221,13 @@ class Prompt:
 
     # ----------------------------------------------------------------------------- what it shows
 
-    def set_draft(self, text: str) -> None:
-        """Put a text into the entry, before what is in it."""
+    def set_draft(self, text: str, *, is_typed: bool = False) -> None:
+        """Put a text into the entry, before what is in it. Unless `is_typed`, it counts as pasted:
+        it is not a command and mentions no files."""
         typed = self._buffer.text
+        if not is_typed:
+            self._pasted.append(text)
+            self._pasted_start = text[:1]
         text = self._pastes.fold(text)
         self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
 
@@ -227,7 +244,10 @@ class Prompt:
             self._app.invalidate()
 
     def _status(self) -> StyleAndTextTuples:
-        return self._meter.paint() if self._meter is not None else []
+        if self._meter is None:
+            return self._show_status()
+        status = self._show_status()
+        return [*self._meter.paint(), ("", "\n"), *status] if status else self._meter.paint()
 
     @contextmanager
     def _updating_meter(self) -> Iterator[None]:
@@ -275,6 +295,14 @@ class Prompt:
             self._layout.show_choice(is_shown=False)
             self._app.invalidate()
 
+    def cursor_reported(self, row: int, _: int) -> None:
+        """The terminal has reported the position of its cursor."""
+        self._renderer.report_absolute_cursor_row(row)
+
+    def invalidate(self) -> None:
+        """Repaint what is below the entry."""
+        self._app.invalidate()
+
     def dismiss_question(self) -> None:
         """The question no longer needs an answer."""
         self._decide(None)
@@ -291,19 +319,22 @@ class Prompt:
     def _on_changed(self, buffer: Buffer) -> None:
         if not buffer.text:
             self._pasted_start = ""
+            self._pasted.clear()
 
     def _send(self, buffer: Buffer) -> None:
         text = self._pastes.unfold(buffer.text)
         is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
+        entry = Entry(text, is_literal, tuple(self._pasted))
         buffer.reset()
         self._pastes.clear()
         self._cleared = ""
         if text.strip():
             buffer.history.append_string(text)
-            self.on_entry(Entry(text, is_literal))
+            self.on_entry(entry)
 
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self._pasted.append(text)
         if self._buffer.cursor_position == 0:
             self._pasted_start = text[:1]
         self._buffer.insert_text(self._pastes.fold(text))
@@ -384,6 +415,10 @@ class Prompt:
         )
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
+
+        @keys.add("escape", Keys.Any, filter=emacs_mode)
+        def ignore(event: KeyPressEvent) -> None:
+            """An Alt-key without a meaning would insert its letter."""
 
         @keys.add("c-z")
         def suspend(event: KeyPressEvent) -> None:

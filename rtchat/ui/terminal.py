@@ -18,6 +18,7 @@ from rtchat.core.effects import (
     QuestionAsked,
     Queued,
     ReplyOver,
+    TextArrived,
     ToolAsked,
     Update,
 )
@@ -32,10 +33,12 @@ from rtchat.core.events import (
 from rtchat.core.ports import View
 from rtchat.core.values import ImageDetail
 from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
-from rtchat.ui.entries import Entries, Entry, Files
+from rtchat.ui.entries import Entries, Entry, Files, is_mistake
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
+from rtchat.ui.status_line import StatusLine
 
 
 class Screen(View, Protocol):
@@ -65,12 +68,19 @@ class Terminal:
         clipboard: Clipboard,
         files: Files,
         detail: ImageDetail | None = None,
+        *,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
+        status: StatusLine | None = None,
+        attention: Attention | None = None,
     ) -> None:
+        """`templates` returns the events of /t. `status` and `attention` see all updates."""
+        self._status = status
+        self._attention = attention
         self._view = view
         self._prompt = prompt
         self._panel = prompt.panel
         self._clipboard = clipboard
-        self._meanings = Entries(files, detail, view.echo)
+        self._meanings = Entries(files, detail, templates, view.echo)
         self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
         """What the user has sent and is not handled yet; None at the end."""
         self._is_typed_pending = False
@@ -102,6 +112,14 @@ class Terminal:
 
     def show(self, update: Update) -> None:
         """Show an update above the entry."""
+        if self._attention is not None:
+            self._attention.show(update)
+        if self._status is not None:
+            self._status.show(update)
+            if isinstance(update, Queued):
+                self._status.set_queued(len(update.texts))
+            if not isinstance(update, TextArrived):
+                self._prompt.invalidate()
         if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
         if self._held or self._prompt.is_in_editor or self._question is not None:
@@ -166,17 +184,26 @@ class Terminal:
         """Stop the process for job control, after Ctrl-Z or SIGTSTP, until it is continued."""
         self._prompt.suspend(self._stop)
 
+    def _use_title(self) -> None:
+        if self._attention is not None:
+            self._attention.on()
+
     def _stop(self) -> None:
+        if self._attention is not None:
+            self._attention.off()
         loop = asyncio.get_running_loop()
         loop.remove_signal_handler(signal.SIGTSTP)
         os.kill(0, signal.SIGTSTP)
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._use_title()
 
     def close(self) -> None:
         """Show the held updates, then remove what is painted."""
         for update in self._held:
             self._view.show(update)
         self._view.close()
+        if self._attention is not None:
+            self._attention.off()
         self._panel.stop()
         self._prompt.close()
 
@@ -214,6 +241,7 @@ class Terminal:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._panel.start(show_cursor=True)
+                self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
                 with suppress(asyncio.CancelledError):
                     try:
@@ -234,7 +262,10 @@ class Terminal:
 
     async def _handle_entries(self) -> None:
         while (entry := await self._entries.get()) is not None:
-            for event in await self._meanings.meaning(entry):
+            events = await self._meanings.meaning(entry)
+            if any(map(is_mistake, events)):
+                self._prompt.set_draft(entry.text, is_typed=not entry.pasted)
+            for event in events:
                 if isinstance(event, LeaveAsked):
                     await self._leave(event)
                     return
