@@ -148,7 +148,9 @@ def test_questions_entered_during_a_reply_wait_above_the_entry(
         typist.types("two\rthree\rdraft")
         typist.shows("queued: two", "queued: three", f"{PROMPT} draft")
         typist.types("\x03")
-        typist.shows("interrupted", f"{PROMPT} two", f"{PROMPT} three", "'three'", f"{PROMPT} draft")
+        typist.shows(
+            "interrupted", f"{PROMPT} two", f"{PROMPT} three", "'three'", f"{PROMPT} draft"
+        )
         assert not any("queued" in line for line in typist.lines())
         assert typist.has_meant()[-1] == CANCEL
     finally:

@@ -100,7 +100,9 @@ async def _talk(events: int, history: Path, options: list[str]) -> None:
     view = LiveView(console, Console(stderr=True), panel=panel, banner=True)
     mode = EditingMode.VI if "vi" in options else EditingMode.EMACS
     prompt = Prompt(panel, history, editing_mode=mode)
-    terminal = Terminal(view, prompt, Clipboard(sys.stdout, {}), attachments)
+    terminal = Terminal(
+        view, prompt, Clipboard(sys.stdout, {}), attachments, templates=lambda *_: []
+    )
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
     replies = _Replies(terminal)

@@ -76,7 +76,9 @@ async def _talk(orders: int, events: int, options: list[str]) -> None:
         editing_mode=EditingMode.VI if "vi" in options else EditingMode.EMACS,
     )
     view = LiveView(console, console, panel=panel, banner=True, plain=is_plain)
-    terminal = Terminal(view, prompt, Clipboard(sys.stdout, {}), attachments)
+    terminal = Terminal(
+        view, prompt, Clipboard(sys.stdout, {}), attachments, templates=lambda *_: []
+    )
     loop = asyncio.get_running_loop()
 
     def obey() -> None:
