@@ -210,6 +210,12 @@ class Screen:
     def tick(self) -> None:
         self.ticks += 1
 
+    def echo(self, entry: str) -> None:
+        pass
+
+    def advise(self) -> None:
+        pass
+
     def show_waiting(self) -> None:
         pass
 
