@@ -90,6 +90,12 @@ class Screen:
         self._read()
         return self._text(self._lines())
 
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """The row and the column of the cursor on the screen."""
+        self._read()
+        return self._pyte.cursor.y, self._pyte.cursor.x
+
     def _lines(self) -> list[Mapping[int, Any]]:
         return [self._pyte.buffer[line] for line in range(self._pyte.lines)]
 

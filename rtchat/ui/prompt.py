@@ -129,8 +129,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
-        self._cleared = ""
-        """The text that Ctrl-C cleared last; Up restores it."""
+        self._cleared: Entry | None = None
+        """The entry that Ctrl-C cleared last; Up restores it."""
         self._pasted_start = ""
         """The first character of the entry, if it was pasted."""
         self._pasted: list[str] = []
@@ -321,15 +321,23 @@ class Prompt:
             self._pasted_start = ""
             self._pasted.clear()
 
-    def _send(self, buffer: Buffer) -> None:
+    def _take(self, buffer: Buffer) -> Entry | None:
+        """Empty the entry and return what was in it, if there was more than whitespace."""
         text = self._pastes.unfold(buffer.text)
         is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
         entry = Entry(text, is_literal, tuple(self._pasted))
         buffer.reset()
+        self._on_changed(buffer)
         self._pastes.clear()
-        self._cleared = ""
-        if text.strip():
-            buffer.history.append_string(text)
+        self._app.vi_state.reset()
+        if not text.strip():
+            return None
+        buffer.history.append_string(text)
+        return entry
+
+    def _send(self, buffer: Buffer) -> None:
+        self._cleared = None
+        if (entry := self._take(buffer)) is not None:
             self.on_entry(entry)
 
     def _paste(self, text: str) -> None:
@@ -365,10 +373,8 @@ class Prompt:
             buffer = event.current_buffer
             if is_stopping():
                 self.on_press(CancelPressed())
-            elif text := self._pastes.unfold(buffer.text):
-                buffer.history.append_string(text)
-                buffer.reset()
-                self._cleared = text
+            elif buffer.text:
+                self._cleared = self._take(buffer)
             else:
                 self.on_press(EntryAbandoned())
                 self.on_advice()
@@ -377,9 +383,9 @@ class Prompt:
         def take_back(event: KeyPressEvent) -> None:
             if self._layout.queue:
                 self.on_press(QueuedTakenBack())
-            elif self._cleared:
-                self.set_draft(self._cleared)
-                self._cleared = ""
+            elif self._cleared is not None:
+                self.set_draft(self._cleared.text, is_typed=not self._cleared.pasted)
+                self._cleared = None
             else:
                 event.current_buffer.auto_up()
 
