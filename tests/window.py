@@ -19,6 +19,7 @@ from time import monotonic
 import pyte
 
 from tests.program import PATIENCE
+from tests.screen import resize
 from tests.terminal import Emulator
 
 _TIME = re.compile(r"─* \d+\.\d s( · ~\d+ tok/s)? ─*")
@@ -195,20 +196,3 @@ class Window:
             assert monotonic() < until, "timed out:\n" + "\n".join(self.lines())
             if self._master in ready:
                 self._read()
-
-
-def resize(screen: pyte.HistoryScreen, columns: int, rows: int) -> None:
-    """Change the size of a screen as terminals do that do not wrap rows again: if there is no room,
-    the first rows move to the scrollback."""
-    below = screen.lines - 1 - screen.cursor.y
-    for _ in range(max(screen.lines - rows - below, 0)):
-        screen.history.top.append(screen.buffer[0])
-        for y in range(screen.lines - 1):
-            screen.buffer[y] = screen.buffer[y + 1]
-        screen.buffer.pop(screen.lines - 1, None)
-        screen.cursor.y -= 1
-    for y in range(rows, screen.lines):
-        screen.buffer.pop(y, None)
-    screen.lines = min(screen.lines, rows)
-    screen.resize(rows, columns)
-    screen.cursor.x = min(screen.cursor.x, columns - 1)
