@@ -34,6 +34,10 @@ class _Terminal(pyte.HistoryScreen):
         self.ups += 1
         super().cursor_up(count)
 
+    def delete_lines(self, count: int | None = None) -> None:
+        fill(self)
+        super().delete_lines(count)
+
     def draw(self, data: str) -> None:
         if data.isascii():
             super().draw(data)
@@ -53,6 +57,13 @@ class _Terminal(pyte.HistoryScreen):
         super().draw(glyph[0] if width == wcwidth(glyph[0]) else "\uff0a")
         cells = self.buffer[self.cursor.y]
         cells[self.cursor.x - width] = cells[self.cursor.x - width]._replace(data=glyph)
+
+
+def fill(screen: pyte.Screen) -> None:
+    """Make rows that were never written exist: pyte does not delete a row if there is none below
+    it."""
+    for y in range(screen.lines):
+        screen.buffer[y]  # noqa: B018 # creates it
 
 
 def resize(screen: pyte.HistoryScreen, columns: int, rows: int) -> None:

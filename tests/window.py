@@ -19,13 +19,19 @@ from time import monotonic
 import pyte
 
 from tests.program import PATIENCE
-from tests.screen import resize
+from tests.screen import fill, resize
 from tests.terminal import Emulator
 
 _TIME = re.compile(r"─* \d+\.\d s( · ~\d+ tok/s)? ─*")
 _END = b"\x1b[?2026l"
 """Ends a synchronised update."""
 _ROOT = Path(__file__).parents[1]
+
+
+class _Emulator(Emulator):
+    def delete_lines(self, count: int | None = None) -> None:
+        fill(self)
+        super().delete_lines(count)
 
 
 class Window:
@@ -42,7 +48,7 @@ class Window:
         editor: str = "",
         pass_fds: Iterable[int] = (),
     ) -> None:
-        self.screen = Emulator(columns, rows, history=10_000)
+        self.screen = _Emulator(columns, rows, history=10_000)
         self.screen.answers = self.types
         self.requests = 0
         """How often the program asked for the position of the cursor."""
