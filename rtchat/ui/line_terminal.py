@@ -87,12 +87,14 @@ class LineTerminal:
                 if not line.strip():
                     self._prompt()
                     continue
-                for event in await self._entries.meaning(Entry(line)):
+                events = await self._entries.meaning(Entry(line))
+                for event in events:
                     self._pending += isinstance(event, UserSaid)
                     post(event)
                     if isinstance(event, LeaveAsked):
                         return
-                loop.call_soon(self._prompt)
+                if not any(isinstance(event, UserSaid) for event in events):
+                    loop.call_soon(self._prompt)  # otherwise after the reply
             post(LeaveAsked())
         finally:
             loop.remove_reader(self._stdin)
