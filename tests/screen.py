@@ -63,7 +63,7 @@ def fill(screen: pyte.Screen) -> None:
     """Make rows that were never written exist: pyte does not delete a row if there is none below
     it."""
     for y in range(screen.lines):
-        screen.buffer[y]  # noqa: B018 # creates it
+        screen.buffer[y]  # creates it
 
 
 def resize(screen: pyte.HistoryScreen, columns: int, rows: int) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.formatted_text.utils import fragment_list_to_text
+from prompt_toolkit.layout import BufferControl
+from prompt_toolkit.layout.processors import TransformationInput
 from rich.text import Text
 
 from rtchat.core.events import (
@@ -20,7 +25,7 @@ from rtchat.core.events import (
     QueuedTakenBack,
 )
 from rtchat.ui.entries import Entry
-from rtchat.ui.pasted import MAX_CHARACTERS, MAX_LINES, Pastes
+from rtchat.ui.pasted import MAX_CHARACTERS, MAX_LINES, FoldedPastes, Pastes
 from tests.entry import EnteredText, with_entry
 from tests.terminal import PROMPT
 from tests.typist import Typist
@@ -290,6 +295,18 @@ def test_unfolded_pastes_are_what_was_pasted(texts: list[str]) -> None:
     for text, shown in zip(texts, folded, strict=True):
         is_large = text.count("\n") >= MAX_LINES or len(text) > MAX_CHARACTERS
         assert (len(shown) == 1 < len(text)) == is_large
+
+
+def test_the_cursor_is_where_it_is_in_the_buffer() -> None:
+    pastes = Pastes()
+    line = f"a{pastes.fold(LINES)}b"
+    given = TransformationInput(
+        BufferControl(Buffer()), Document(line), 0, lambda i: i, [("", line)], 80, 24
+    )
+    shown = FoldedPastes(pastes).apply_transformation(given)
+    assert fragment_list_to_text(shown.fragments) == "a[pasted 2,000 lines]b"
+    assert [shown.source_to_display(at) for at in range(5)] == [0, 1, 21, 22, 23]
+    assert [shown.display_to_source(at) for at in (0, 1, 2, 20, 21, 22)] == [0, 1, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_what_is_replaced_and_called_of_a_renderer() -> None:
         ours = _parameters(getattr(EntryRenderer, name))
         assert _parameters(getattr(Renderer, name)) == ours, name
     renderer = Renderer(Style([]), DummyOutput())
-    names = ("_bracketed_paste_enabled", "_last_cursor_shape", "_last_screen", "_last_size")
-    for name in (*names, "mouse_handlers"):
+    modes = ("_bracketed_paste_enabled", "_last_cursor_shape")
+    for name in (*modes, "_last_screen", "_last_size", "mouse_handlers"):
         assert hasattr(renderer, name), name
     assert DummyOutput().responds_to_cpr is False
     assert callable(Output.ask_for_cpr)

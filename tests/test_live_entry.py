@@ -216,6 +216,15 @@ def test_a_question_that_is_over_leaves_the_draft_to_be_typed() -> None:
         assert window.means() == "UserSaid(text='draft')"
 
 
+def test_a_question_that_is_over_before_it_is_shown_asks_for_nothing() -> None:
+    with conversation() as window:
+        window.on_update = lambda: None
+        window.happens(ASKED, ToolAsked(CALL), over("", Status.CANCELLED))
+        window.shows("interrupted", PROMPT)
+        window.types("next\r")
+        assert window.means() == "UserSaid(text='next')"
+
+
 def test_a_question_in_a_window_that_changes() -> None:
     with conversation() as window:
         window.on_update = lambda: None

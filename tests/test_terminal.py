@@ -9,7 +9,10 @@ import pytest
 
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import LeaveAsked
-from tests.terminal import PROMPT
+from rtchat.server.script import EchoEngine
+from rtchat.server.sockets import run_server
+from tests.program import Program, background
+from tests.terminal import PROMPT, Terminal
 from tests.typist import Typist
 
 CANCEL = "CancelPressed()"
@@ -86,6 +89,19 @@ def test_leaving_restores_the_terminal_and_removes_the_entry(typist: Typist, key
     assert typist.cursor() == ("", 0)
 
 
+def test_ctrl_l_clears_the_screen_and_leaves_the_draft(typist: Typist) -> None:
+    typist.types("hello\r")
+    typist.means()
+    typist.shows("You said", PROMPT)
+    typist.types("draft\x0c")
+    typist.stops_showing("You said")
+    typist.shows(f"{PROMPT} draft")
+    assert typist.visible() == [f"{PROMPT} draft"]
+    typist.types("\r")
+    assert typist.means() == "UserSaid(text='draft')"
+    typist.shows(f"{PROMPT} draft", "You said 'draft'.", PROMPT)
+
+
 def test_a_blank_entry_is_ignored(typist: Typist) -> None:
     typist.types("\r  \r\nx\r")
     assert typist.means() == r"UserSaid(text='\nx')"
@@ -157,14 +173,17 @@ def test_questions_entered_during_a_reply_wait_above_the_entry(
         typist.ends()
 
 
-def test_what_is_typed_before_the_start_is_sent_or_kept(tmp_path: Path) -> None:
-    typist = Typist(tmp_path / "history")
-    try:
-        typist.types("early\rdraft")
-        assert typist.means() == "UserSaid(text='early')"
-        typist.shows("You said 'early'", f"{PROMPT} draft")
-    finally:
-        typist.ends()
+@pytest.mark.parametrize("typed", ["early\rdraft", "early\r\x1b[200~draft\x1b[201~"])
+def test_what_is_typed_before_the_start_is_sent_or_kept(tmp_path: Path, typed: str) -> None:
+    program = Program(tmp_path)
+    with background(lambda: run_server(EchoEngine())) as url:
+        terminal = Terminal(program, [], {"RTCHAT_URL": url})
+        terminal.types(typed)
+        terminal.shows("connected in", f"{PROMPT} early", "early", f"{PROMPT} draft")
+        terminal.types("\r")
+        terminal.shows("early", f"{PROMPT} draft", "draft", PROMPT)
+        terminal.types("\x04")
+        assert terminal.ends() == ExitCode.OK
 
 
 def test_up_restores_an_entry_of_several_lines(typist: Typist, tmp_path: Path) -> None:

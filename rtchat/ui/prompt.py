@@ -304,8 +304,9 @@ class Prompt:
         self._app.invalidate()
 
     def dismiss_question(self) -> None:
-        """The question no longer needs an answer."""
+        """The question no longer needs an answer: keys go to the entry again."""
         self._decide(None)
+        self._layout.show_choice(is_shown=False)
 
     def _decide(self, answer: Answer | None) -> None:
         if self._answer is not None and not self._answer.done():
