@@ -1,4 +1,4 @@
-"""What is written from tables: `.env.example`, and three sections of the README.
+"""What is written from tables: `.env.example`, three sections of the README, and the manual page.
 
 `python -m tests.generate` writes them. Tests compare them with the tables.
 """
@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rtchat.cli import man as manual
 from rtchat.config import variables
 from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
@@ -21,6 +22,7 @@ from rtchat.ui.slash_help import grouped
 ROOT = Path(__file__).parents[1]
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
+MANUAL = ROOT / "man" / "rtchat.1"
 
 _SETTINGS, _COMMANDS, _JSON = "settings", "commands", "JSON"
 
@@ -159,4 +161,5 @@ def _replace(text: str, name: str, section: str) -> str:
 
 if __name__ == "__main__":
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    MANUAL.write_text(manual.source(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -222,7 +222,7 @@ def test_only_the_kind_that_is_completed_is_asked_for(line: str, asked: list[str
 
 
 def environment(folder: Path) -> Environment:
-    return Environment(None, io.StringIO(), None, folder, folder, {})
+    return Environment(None, io.StringIO(), None, folder, folder, folder, {})
 
 
 def candidates_of(folder: Path, *, key: str = KEY, **options: object) -> ChatCandidates:

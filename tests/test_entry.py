@@ -119,7 +119,7 @@ def test_ctrl_c_without_a_reply_clears_the_draft_and_up_restores_it() -> None:
     assert with_entry(use) == ([PROMPT], [f"{PROMPT} draft!"], [EntryAbandoned()])
 
 
-@pytest.mark.parametrize("start", ["/usage", pasted("/usage")])
+@pytest.mark.parametrize("start", ["/usage", pasted("/usage"), pasted(f"/usage\n{LINES}")])
 def test_a_draft_that_is_restored_is_a_command_if_it_was_one(start: str) -> None:
     async def use(entry: EnteredText) -> list[Entry]:
         await entry.types(start)
@@ -366,7 +366,7 @@ def test_a_menu_of_completions_below_the_entry() -> None:
     async def use(entry: EnteredText) -> list[str]:
         await entry.types("/")
         await entry.types("\t")
-        shown = await entry.shows(f"{PROMPT} /", "/new", "/retry")
+        shown = await entry.shows(f"{PROMPT} /", "/new", "/resume")
         assert len(shown) == 1 + 20 // 3
         await entry.types("\t")
         await entry.shows(f"{PROMPT} /new", "/new")

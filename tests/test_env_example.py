@@ -86,6 +86,7 @@ def test_every_example_works(tmp_path: Path) -> None:
     assert found == Settings(
         system="Answer briefly.",
         max_output_tokens="inf",
+        context=16_000,
         image_detail="low",
         headers=(
             ("OpenAI-Organization", "org-..."),

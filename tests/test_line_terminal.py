@@ -29,7 +29,7 @@ from rtchat.ui.approval import CHOICES
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.line_terminal import LineTerminal
 from tests.program import Program, background
-from tests.scripted import Screen
+from tests.scripted import NothingSaved, Screen
 from tests.terminal import PROMPT, Terminal
 
 ASKED = f"{MARK} {CHOICES} {PROMPT} "
@@ -56,7 +56,7 @@ class Lines:
         self.events: list[LocalEvent] = []
         clipboard = Clipboard(io.StringIO(), {})
         self.terminal = LineTerminal(
-            self.view, stdin, self.written, clipboard, attachments, lambda *_: []
+            self.view, stdin, self.written, clipboard, attachments, lambda *_: [], NothingSaved()
         )
 
     def run(self, *entered: bytes) -> list[LocalEvent]:

@@ -125,6 +125,14 @@ def test_later_responses_of_a_server_that_confirms_nothing_are_not_held() -> Non
     assert ownership.judge("") is None
 
 
+def test_the_confirmation_of_an_attached_file_is_not_that_of_the_question() -> None:
+    session = Session()
+    image = Message("user", (Part("image", data="data:,"),), "files_1")
+    session.handle(*greeting("r"))
+    assert session.shows(ev.ItemAdded(image)) == []
+    assert texts(session.shows(OWNER)) == ["Welcome."]
+
+
 def test_the_confirmation_of_another_message_is_ignored() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)
@@ -362,3 +370,17 @@ def test_another_session_may_hold_as_much_as_the_first() -> None:
         ownership.hold(ev.ReplyStarted("r"))
         assert ownership.receive(delta("x" * MAX_HELD_TEXT, "r")) == []
         ownership.reset()
+
+
+def test_held_events_end_with_their_session() -> None:
+    session = Session()
+    call = ToolCall("f", "c1", "{}")
+    session.handle(
+        ev.ReplyStarted("r1"),
+        ev.ReplyEnded("r1", Status.COMPLETED),
+        ev.ReplyEnded("r2", Status.COMPLETED, items=(call,)),
+        ev.TimerFired(ev.Timer.RENEW),
+    )
+    done = session.handle(OWNER)
+    assert fx.Connect("m") in done
+    assert sent(done) == []

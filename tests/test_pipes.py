@@ -278,7 +278,7 @@ def test_a_server_of_another_kind_is_a_line_and_a_code(
     ("arguments", "says"),
     [
         (["once", "hi", "--bogus"], "no such option: --bogus"),
-        (["onse", "hi"], "no such command 'onse'"),
+        (["onse", "hi"], "unknown command 'onse'"),
         (["once", "hi", "-p", "nobody"], "unknown profile 'nobody'"),
         (["once", "hi", "--url", "https://x.example"], "is not a WebSocket URL"),
         (["once", "hi", "--url", "ws://x.example/v1"], "refusing to send a key over plain ws://"),

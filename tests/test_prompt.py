@@ -23,12 +23,13 @@ from rtchat.core.events import Attached, LeaveAsked, LocalEvent, LocalNotice
 from rtchat.core.values import ImageDetail
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entry
+from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
 from tests import screen
 from tests.entry import EnteredText, with_entry
-from tests.scripted import Screen
+from tests.scripted import NothingSaved, Screen
 from tests.terminal import PROMPT
 
 
@@ -109,17 +110,20 @@ def test_a_history_that_cannot_be_written_is_kept_in_memory(tmp_path: Path) -> N
     assert entries(path, "one\r", "\x1b[A\r") == ["one", "one"]
 
 
-def test_a_program_in_the_terminal_leaves_the_draft() -> None:
+def test_a_pager_has_the_screen_and_leaves_the_draft() -> None:
     async def use(entry: EnteredText) -> tuple[list[str], list[str], list[str]]:
-        async def pager() -> list[str]:
-            return entry.screen.rows()
+        meanwhile: list[str] = []
+
+        class Watching(Pager):
+            def show(self, text: str) -> None:
+                meanwhile.extend([text, *entry.screen.rows()])
 
         await entry.types("draft")
-        meanwhile = await entry.prompt.in_terminal(pager)
+        await entry.prompt.page("long", Watching(io.StringIO(), {}))
         await entry.types("!")
         return meanwhile, entry.screen.rows(), entry.texts
 
-    assert with_entry(use) == ([], [f"{PROMPT} draft!"], [])
+    assert with_entry(use) == (["long"], [f"{PROMPT} draft!"], [])
 
 
 def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
@@ -209,12 +213,14 @@ def test_reading_a_file_can_be_stopped(entry: str, named: str, stop: str) -> Non
             panel = LivePanel(screen.Screen().console)
             prompt = Prompt(panel, None, input=keys, output=DummyOutput())
             clipboard = Clipboard(io.StringIO(), {})
-            terminal = Terminal(Screen(), prompt, clipboard, files, templates=lambda *_: [])
+            terminal = Terminal(
+                Screen(), prompt, clipboard, files, NothingSaved(), templates=lambda *_: []
+            )
 
             def post(event: LocalEvent) -> None:
                 posted.append(event)
                 if isinstance(event, LocalNotice):
-                    keys.send_text("\x03\x04")  # the entry is back
+                    keys.send_text("\x04")
 
             files.on_read = lambda: keys.send_text(stop)
             keys.send_text(f"{entry}\r")

@@ -7,7 +7,7 @@ from prompt_toolkit.utils import get_cwidth
 
 from rtchat.core import effects as fx
 from rtchat.core import notices
-from rtchat.core.values import SessionInfo, Status, TranscriptDetails, Usage
+from rtchat.core.values import Status, TranscriptDetails, Usage
 from rtchat.ui.status_line import StatusLine
 
 _MODEL = "gpt-realtime-2.1"
@@ -19,12 +19,12 @@ _WARNING = "fg:ansiyellow"
 def _over(
     tokens: int = 12_345, cost: float | None = 0.0123, status: Status = Status.COMPLETED
 ) -> fx.ReplyOver:
-    usage = Usage(input=tokens - 45, output=45, total=tokens)
-    return fx.ReplyOver(status, "", _MODEL, usage=usage, cost=cost)
+    context = fx.ContextUse(tokens, 128_000) if tokens else None
+    return fx.ReplyOver(status, "", _MODEL, cost=cost, context=context)
 
 
 def _line(*updates: fx.Update, width: int = 80, profile: str = "", queued: int = 0) -> str:
-    status = StatusLine(lambda: width, profile=profile, window=_WINDOWS.get)
+    status = StatusLine(lambda: width, profile=profile)
     for update in updates:
         status.show(update)
     status.set_queued(queued)
@@ -93,21 +93,19 @@ def test_the_context(tokens: int, context: str) -> None:
 
 
 def test_the_context_of_a_model_whose_window_is_not_known() -> None:
-    other = fx.ReplyOver(Status.COMPLETED, "", "other", usage=Usage(input=1_500, output=100))
+    context = fx.ContextUse(1_600, None)
+    other = fx.ReplyOver(Status.COMPLETED, "", "other", context=context)
     assert _line(_READY, other).split(" · ")[2] == "1.6k tokens"
 
 
-def test_the_window_is_that_of_the_model_that_answers() -> None:
-    answering = SessionInfo(model="small")
-    over = fx.ReplyOver(
-        Status.COMPLETED, "", _MODEL, usage=Usage(input=8_000), session=answering
-    )  # fmt: skip
-    assert _line(over) == "small (asked for gpt-realtime-2.1) · 8k/32k (25%)"
+def test_a_resumed_conversation_has_a_context_before_its_first_reply() -> None:
+    ready = fx.Ready(_MODEL, 0.1, context=fx.ContextUse(8_000, 32_000))
+    assert _line(ready).split(" · ")[2] == "8k/32k (25%)"
 
 
 def test_the_style_warns_of_a_context_that_is_nearly_full() -> None:
     def styles(tokens: int) -> set[str]:
-        status = StatusLine(lambda: 80, window=_WINDOWS.get)
+        status = StatusLine(lambda: 80)
         status.show(_over(tokens))
         return {style for style, *_ in status.paint()}
 

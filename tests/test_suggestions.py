@@ -15,7 +15,7 @@ _KNOWN = ("talk", "once", "history", "max-output-tokens", "audio.output.voice")
     ("word", "name"),
     [
         ("tlak", "talk"),  # two neighbours swapped
-        ("tak", "talk"),
+        ("tlk", "talk"),
         ("tallk", "talk"),
         ("TALK", "talk"),
         ("hisotry", "history"),

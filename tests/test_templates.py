@@ -362,17 +362,3 @@ def test_the_new_template_works_once_its_comments_are_removed(tmp_path: Path) ->
     template = read_template(tmp_path, "t")
     assert template.fill("x") == "Explain this to a beginner:\n\nx"
     assert template.values[Settings.system] == "Answer briefly."
-
-
-def test_names_of_templates_are_completed(
-    program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _write(_folder(program), "review", "")
-    _write(_folder(program), "joke", "")
-    for line in ("rtchat once -t r", "rtchat prompts show r"):
-        environ = {
-            "_RTCHAT_COMPLETE": "complete_bash",
-            "COMP_WORDS": line,
-            "COMP_CWORD": "3",
-        }
-        assert program.run(environ=environ).text.split() == ["review"]

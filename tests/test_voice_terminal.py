@@ -233,7 +233,7 @@ def test_a_spoken_question_can_call_tools() -> None:
 @pytest.mark.parametrize(
     ("keys", "seen", "more", "meant"),
     [
-        ("/\t", "/retry", "mute\r", TOGGLED),
+        ("/\t", "/resume", "mute\r", TOGGLED),
         ("apple\x12pea", "I-search backward: pea", "\r!\r", "UserSaid(text='!pears')"),
         ("\x18", PROMPT, "\x15!\r", "UserSaid(text='!')"),
     ],

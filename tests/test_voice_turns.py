@@ -31,7 +31,7 @@ from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
 from tests import screen as screens
 from tests.entry import SizedOutput
-from tests.scripted import Screen
+from tests.scripted import NothingSaved, Screen
 from tests.terminal import PROMPT
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -147,7 +147,9 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     prompt = Prompt(panel, None, input=keys, output=SizedOutput(screen), meters=_Meters())
     view = _View(panel)
     clipboard = Clipboard(io.StringIO(), {})
-    terminal = Terminal(view, prompt, clipboard, attachments, templates=lambda *_: [])
+    terminal = Terminal(
+        view, prompt, clipboard, attachments, NothingSaved(), templates=lambda *_: []
+    )
     conversation = _Conversation(terminal)
     typed = ""
 

@@ -38,6 +38,7 @@ from rtchat.ui.live_view import LiveView
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
+from tests.scripted import NothingSaved
 from tests.window import Window
 
 
@@ -100,8 +101,9 @@ async def _talk(events: int, history: Path, options: list[str]) -> None:
     view = LiveView(console, Console(stderr=True), panel=panel, banner=True)
     mode = EditingMode.VI if "vi" in options else EditingMode.EMACS
     prompt = Prompt(panel, history, editing_mode=mode)
+    clipboard = Clipboard(sys.stdout, {})
     terminal = Terminal(
-        view, prompt, Clipboard(sys.stdout, {}), attachments, templates=lambda *_: []
+        view, prompt, clipboard, attachments, NothingSaved(), templates=lambda *_: []
     )
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))

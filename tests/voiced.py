@@ -22,6 +22,7 @@ from rtchat.ui.live_view import LiveView
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
+from tests.scripted import NothingSaved
 from tests.window import Window
 
 
@@ -76,8 +77,9 @@ async def _talk(orders: int, events: int, options: list[str]) -> None:
         editing_mode=EditingMode.VI if "vi" in options else EditingMode.EMACS,
     )
     view = LiveView(console, console, panel=panel, banner=True, plain=is_plain)
+    clipboard = Clipboard(sys.stdout, {})
     terminal = Terminal(
-        view, prompt, Clipboard(sys.stdout, {}), attachments, templates=lambda *_: []
+        view, prompt, clipboard, attachments, NothingSaved(), templates=lambda *_: []
     )
     loop = asyncio.get_running_loop()
 

@@ -117,7 +117,7 @@ def _blocks(reply: str) -> list[Candidate]:
 
 
 def _described(conversation: StoredConversation) -> Candidate:
-    from rtchat.history.export import when
+    from rtchat.history.dates import when
 
-    parts = (conversation.title, when(conversation.updated), conversation.model)
+    parts = (conversation.name, conversation.title, when(conversation.updated), conversation.model)
     return Candidate(str(conversation.id), " · ".join(filter(None, parts)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
+from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from rtchat.app.audio_io import (
     AudioSettings,
@@ -19,8 +20,7 @@ from rtchat.app.audio_io import (
     converter,
 )
 from rtchat.app.environment import Environment, OutputFormat, unblocked
-from rtchat.app.frontend import renders, status_writer_of, view_of
-from rtchat.app.interactive import terminal_of, unechoed
+from rtchat.app.frontend import has_colors, renders, status_writer_of, view_of
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
     attachments_first,
@@ -31,13 +31,13 @@ from rtchat.app.questions import (
 )
 from rtchat.app.recording import finish_recording, recorder_of
 from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
-from rtchat.client.history import History
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.effects import Notice, ReplyOver, Update, error_notice
+from rtchat.core.context import ContextLimits
+from rtchat.core.effects import Notice, ReplyOver, Resumed, Update, error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
     CancelPressed,
@@ -59,7 +59,6 @@ from rtchat.core.values import (
     value,
 )
 from rtchat.inputs.stdin import read_lines
-from rtchat.ui import messages
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
@@ -68,8 +67,17 @@ if TYPE_CHECKING:
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
-Past: TypeAlias = int | Literal["latest"] | None
-"""The saved conversation to resume."""
+
+class Choice(Enum):
+    """How to choose the saved conversation to resume."""
+
+    LATEST = "latest"
+    PICKED = "picked"
+    """The user chooses it from a list."""
+
+
+Past: TypeAlias = int | str | Choice | None
+"""The saved conversation to resume: its ID, its name, or how to choose it."""
 
 
 @value
@@ -162,6 +170,7 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
     templates = Templates(environment.templates_dir, settings, is_pipe=not is_interactive)
     if is_interactive:
         from rtchat.app.candidates import ChatCandidates
+        from rtchat.app.interactive import terminal_of, unechoed
 
         candidates = ChatCandidates(settings, environment)
         with unechoed(environment) as typeahead:
@@ -241,7 +250,7 @@ class _Chat:
                 self.settings, self.environment, self.options.past, status, stack
             )
             if resumed is not None:
-                self.view.show(Notice("info", messages.conversation(resumed)))
+                self.view.show(Resumed(resumed))
             voice = self.voice
             player: Player | None = voice
             recorder = None
@@ -270,7 +279,7 @@ class _Chat:
         self,
         source: Source,
         resumed: StoredConversation | None,
-        history: History | None,
+        history: HistoryWriter | None,
         player: Player | None,
     ) -> ExitCode:
         settings, environment, view = self.settings, self.environment, self.view
@@ -280,7 +289,17 @@ class _Chat:
             if self.options.output_format == "events":
                 taps.append(partial(_print_event, environment.stdout.buffer))
             trace = trace_of(settings, redactor, stack, view)
-            if trace is not None:
+            is_chat = self.mode is Mode.CHAT
+            actions, switch = None, None
+            if is_chat:
+                from rtchat.app.actions import ShellActions
+                from rtchat.trace.switch import TraceSwitch
+
+                switch = TraceSwitch(trace, redactor, complete=settings.trace_audio)
+                actions = ShellActions(settings, switch, redactor, history)
+                stack.callback(switch.close)
+                taps.append(switch)
+            elif trace is not None:
                 taps.append(trace)
             toolbox = await open_toolbox(
                 settings, stack, lambda line: view.show(Notice("info", line))
@@ -297,6 +316,7 @@ class _Chat:
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,
+                actions=actions,
                 player=player,
                 output=environment.output,
             )
@@ -304,13 +324,12 @@ class _Chat:
             if self.candidates is not None:
                 self.candidates.conversation = conversation
             session = Session(conversation, ports)
-            is_chat = self.mode is Mode.CHAT
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
             code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
                 # The terminal was closed, but the signal has not arrived yet.
                 return ExitCode.HANGUP
-            await close_trace(trace, code)
+            await close_trace(trace if switch is None else switch.trace, code)
             return code
 
     def _setup(
@@ -353,6 +372,7 @@ class _Chat:
                 settings.max_reply_bytes,
             ),
             key_hint=settings.key_hint,
+            context=ContextLimits(settings.context, settings.warn_tokens),
         )
 
     def _response_options(self, resumed: StoredConversation | None) -> Options:
@@ -372,7 +392,7 @@ class _Chat:
 
 def _history(
     settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
-) -> tuple[History | None, StoredConversation | None]:
+) -> tuple[HistoryWriter | None, StoredConversation | None]:
     """Returns the history that saves this conversation, and the saved conversation to resume. The
     latter is read now, because the session starts with it."""
     if not settings.history and past is None:
@@ -385,7 +405,13 @@ def _history(
     stack.callback(_close_history, writer, status)
     resumed = None
     if past is not None:
-        resumed = store.recall(None if past == "latest" else past)
+        if past is Choice.PICKED:
+            from rtchat.app.saved_conversations import choose
+
+            color = has_colors(settings, environment, is_terminal=True)
+            is_drawn = renders(settings, environment)
+            past = choose(store, environment, renders=is_drawn, color=color)
+        resumed = store.recall(None if past is Choice.LATEST else past)
     return (writer if settings.history else None), resumed
 
 

@@ -11,8 +11,7 @@ from rtchat.core.ports import View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from rtchat.ui.console import ThemedConsole
     from rtchat.ui.live_view import LiveView
     from rtchat.ui.panel import LivePanel
 
@@ -48,7 +47,7 @@ def renders(settings: Settings, environment: Environment) -> bool:
     return settings.render == "always"
 
 
-def _colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
+def has_colors(settings: Settings, environment: Environment, is_terminal: bool) -> bool:
     """Whether to colour a stream.
 
     Precedence: option > NO_COLOR > FORCE_COLOR > whether it is a terminal other than TERM=dumb.
@@ -62,17 +61,22 @@ def _colors(settings: Settings, environment: Environment, is_terminal: bool) -> 
     return is_terminal and environment.environ.get("TERM") != "dumb"
 
 
-def consoles(settings: Settings, environment: Environment) -> tuple[Console, Console]:
+def consoles(settings: Settings, environment: Environment) -> tuple[ThemedConsole, ThemedConsole]:
     """The consoles for stdout and stderr."""
     from rtchat.ui.console import make_console
 
-    def console(file: TextIO, is_terminal: bool) -> Console:
-        colors = _colors(settings, environment, is_terminal)
+    def console(file: TextIO, is_terminal: bool) -> ThemedConsole:
+        colors = has_colors(settings, environment, is_terminal)
         return make_console(file, environment.environ, is_terminal=is_terminal, colors=colors)
 
     err = environment.stderr or StringIO()  # stderr is closed
-    out = console(environment.stdout, environment.stdout_is_terminal)
-    return out, console(err, environment.stderr_is_terminal)
+    both = (
+        console(environment.stdout, environment.stdout_is_terminal),
+        console(err, environment.stderr_is_terminal),
+    )
+    for each in both:
+        each.theme = settings.theme
+    return both
 
 
 def screen_of(

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
-from rtchat.app.frontend import consoles, renders, screen_of, status_writer_of
+from rtchat.app.frontend import consoles, has_colors, renders, screen_of, status_writer_of
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
 from rtchat.core.events import LocalEvent
@@ -21,6 +21,7 @@ from rtchat.core.ports import Post, Source, View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
+    from rtchat.app.saved_conversations import SavedConversations
     from rtchat.ui.candidates import Candidates
     from rtchat.ui.clipboard import Clipboard
     from rtchat.ui.line_terminal import LineTerminal
@@ -146,6 +147,17 @@ def terminal_of(
     return deferred, run
 
 
+def _conversations(settings: Settings, environment: Environment) -> SavedConversations:
+    from rtchat.app.saved_conversations import SavedConversations
+
+    return SavedConversations(
+        environment,
+        is_kept=settings.history,
+        renders=renders(settings, environment),
+        color=has_colors(settings, environment, is_terminal=True),
+    )
+
+
 def _line_terminal(
     settings: Settings,
     environment: Environment,
@@ -165,6 +177,7 @@ def _line_terminal(
         clipboard,
         attachments,
         templates,
+        _conversations(settings, environment),
         settings.image_detail,
     )
 
@@ -197,7 +210,7 @@ def _terminal(
     console, _ = consoles(settings, environment)
     panel = LivePanel(console, reflows=kind in REFLOWING)
     attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
-    status = StatusLine(lambda: console.width)
+    status = StatusLine(lambda: console.width, profile=settings.profile)
     prompt = Prompt(
         panel,
         environment.state_dir / "input_history",
@@ -220,6 +233,7 @@ def _terminal(
         prompt,
         clipboard,
         attachments,
+        _conversations(settings, environment),
         settings.image_detail,
         templates=templates,
         status=status,

@@ -31,7 +31,7 @@ def transcribe(
     """
     from rtchat.app.transcribe import transcribe
 
-    settings = settings_of(options, no_env=no_env)
+    settings = settings_of(options, no_env=no_env, may_ask=not json)
     return transcribe(file, settings, environment_of(), _given_model(settings), as_json=json)
 
 
@@ -63,7 +63,7 @@ def translate(
     """
     from rtchat.app.translate import MODEL, TranslateOptions, translate
 
-    settings = settings_of(options, no_env=no_env)
+    settings = settings_of(options, no_env=no_env, may_ask=not json)
     own = TranslateOptions(
         _given_model(settings) or MODEL,
         audio_out,

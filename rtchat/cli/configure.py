@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,20 +10,18 @@ import typer
 
 from rtchat.cli.editor import edit_file
 from rtchat.cli.environment import (
-    asking,
     config_file,
     data_dir,
     dotenv_file,
     environment_of,
-    is_terminal,
     print_rows,
     say,
     warn,
 )
-from rtchat.cli.options import GroupedCommand, NoEnv, settings_of
+from rtchat.cli.options import NoEnv, settings_of
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line
-from rtchat.system.blocking import BlockingFile
 
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
@@ -45,10 +41,10 @@ def keys_set(profile: ProfileName = "default") -> int:
 
     The key is read from a hidden prompt or from the first line of a pipe.
     """
+    from rtchat.cli.key_prompt import checked_key, read_key
     from rtchat.config.keys import KeyStore
-    from rtchat.config.parsers import header_value
 
-    key = header_value(_read_key(profile), "the key")
+    key = checked_key(read_key(f"key for {on_a_line(profile)} (not shown): "))
     if not key:
         raise UsageError(
             "no key was given; the stored keys are unchanged", hint="enter or pipe in a key"
@@ -56,22 +52,6 @@ def keys_set(profile: ProfileName = "default") -> int:
     place = KeyStore(data_dir()).set(profile, key)
     say(f"stored the key for {profile} in {place}")
     return 0
-
-
-def _read_key(profile: str) -> str:
-    if sys.stdin is None:
-        return ""
-    if not is_terminal(sys.stdin):
-        stdin = BufferedReader(BlockingFile(sys.stdin.fileno(), "r"))
-        return stdin.readline().decode(errors="replace")
-    from getpass import getpass
-
-    try:
-        with asking():
-            return getpass(f"key for {on_a_line(profile)} (not shown): ")
-    except EOFError:
-        say("")  # end the line of the prompt
-        return ""
 
 
 @keys.command("list")
@@ -98,16 +78,16 @@ def keys_remove(profile: ProfileName = "default") -> int:
     """Delete the key of a profile."""
     from rtchat.config.keys import KeyStore
 
-    if not KeyStore(data_dir()).remove(profile):
-        raise UsageError(
-            f"there is no stored key for {profile}",
-            hint="run `rtchat keys list` to list the stored keys",
-        )
+    store = KeyStore(data_dir())
+    if not store.remove(profile):
+        otherwise = "run `rtchat keys list` to list the stored keys"
+        hint = did_you_mean([closest(profile, store.names())], otherwise)
+        raise UsageError(f"there is no stored key for {profile}", hint=hint)
     say(f"removed the key for {profile}")
     return 0
 
 
-@keys.command("mint", cls=GroupedCommand)
+@keys.command("mint")
 def keys_mint(
     *,
     ttl: Annotated[

@@ -118,6 +118,11 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def is_interactive() -> bool:
+    """Whether all three streams are a terminal, so that nothing is part of a pipe or a script."""
+    return all(map(is_terminal, (sys.stdin, sys.stdout, sys.stderr)))
+
+
 @contextmanager
 def asking() -> Iterator[None]:
     """A context for asking the user at the terminal. Ctrl-C interrupts, even if the program was

@@ -12,9 +12,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-import typer.core
 
-from rtchat.cli.environment import load_settings, templates_dir
+from rtchat.cli.environment import is_interactive, load_settings, templates_dir
 
 if TYPE_CHECKING:
     from rtchat.config.serve import ServeSettings
@@ -110,37 +109,33 @@ def option_help(row: Setting[Any], command: str) -> str:
     return f"{text}  [{'; '.join(notes)}]" if notes else text
 
 
-class GroupedCommand(typer.core.TyperCommand):
-    """A command whose help lists the options by groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group. (The types are those of typer's own copy of click.)"""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                group = getattr(parameter, "rich_help_panel", None)
-                is_option = parameter.param_type_name == "option"
-                title = f"{group} options" if group else "Options" if is_option else "Arguments"
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
 def settings_of(
     options: Mapping[str, object],
     *,
     plain: bool = False,
     no_env: bool = False,
     needs_key: bool = True,
+    may_ask: bool = False,
 ) -> Settings:
-    """The settings of a command that was given some of their options."""
+    """The settings of a command that was given some of their options.
+
+    `may_ask` is whether it may ask for a missing key, if all three streams are a terminal.
+    """
+    from rtchat.config.destination import NoKeyError
     from rtchat.config.settings import rows
 
     given = {row.name: value for row, value in _given(options, rows())}
     if plain:
         given["render"] = "never"
-    return load_settings(given, needs_key=needs_key, no_env=no_env)
+    try:
+        return load_settings(given, needs_key=needs_key, no_env=no_env)
+    except NoKeyError as error:
+        if not (may_ask and error.profile and is_interactive()):
+            raise
+        from rtchat.cli.key_prompt import ask_first_key
+
+        ask_first_key(error)
+        return load_settings(given, needs_key=needs_key, no_env=no_env)
 
 
 def serve_settings_of(options: Mapping[str, object]) -> ServeSettings:

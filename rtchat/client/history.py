@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, assert_never
 
-from rtchat.core.effects import LoadConversation, Record, StartRecord
+from rtchat.core.effects import LoadConversation, NameConversation, Record, StartRecord
 from rtchat.core.errors import ExitCode, OutputError, Problem, RtchatError
 from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice, local_error
 from rtchat.core.values import Entry, State, StoredConversation
@@ -28,8 +29,12 @@ class History(Protocol):
     def record(self, entry: Entry) -> asyncio.Future[None]:
         """Store an entry. It is on disk when the future is done."""
 
-    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
-        """Read a conversation, by default the latest before this one. UsageError if not found."""
+    def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
+        """Read a conversation by its ID or name, by default the latest one before this. UsageError
+        if not found."""
+
+    def name(self, name: str) -> asyncio.Future[None]:
+        """Name this conversation. UsageError if the name is not valid or taken."""
 
 
 class SessionHistory:
@@ -55,21 +60,21 @@ class SessionHistory:
         self._has_warned = False
         self._is_failing = False
         """Whether the last entry could not be written; then no question waits for its entry."""
-        self.search: asyncio.Future[StoredConversation] | None = None
-        """The conversation being read, if any; events wait for it."""
+        self.search: asyncio.Future[StoredConversation] | asyncio.Future[None] | None = None
+        """The conversation being read or named, if any; events wait for it."""
         self.question_saved: asyncio.Future[None] | None = None
         """Done once the last question is stored; the question is not sent earlier."""
         self.is_waiting = False
         """Whether a question is waiting to be stored."""
 
     def stop_search(self) -> None:
-        """Ignore the conversation that is being read."""
+        """Ignore the conversation that is being read or named."""
         self.search = None
 
-    def perform(self, effect: StartRecord | Record | LoadConversation) -> None:
-        """Record something, or read a conversation."""
+    def perform(self, effect: StartRecord | Record | LoadConversation | NameConversation) -> None:
+        """Record something, read a conversation, or name this one."""
         if self._history is None:
-            if isinstance(effect, LoadConversation):
+            if isinstance(effect, LoadConversation | NameConversation):
                 hint = "remove --no-history and set history to true"
                 self._found(LocalNotice("conversations are not saved", is_error=True, hint=hint))
             return
@@ -82,12 +87,21 @@ class SessionHistory:
                 if entry.state is State.ASKED:
                     self.question_saved = None if self._is_failing else recorded
             case LoadConversation(number):
-                self.search = search = self._history.find(number)
-                search.add_done_callback(self._on_read)
-                loop = asyncio.get_running_loop()
-                loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
+                reading = self._history.find(number)
+                reading.add_done_callback(self._on_read)
+                self._wait_for(reading)
+            case NameConversation(name):
+                naming = self._history.name(name)
+                naming.add_done_callback(partial(self._on_named, name))
+                self._wait_for(naming)
             case _:
                 assert_never(effect)
+
+    def _wait_for(self, search: asyncio.Future[StoredConversation] | asyncio.Future[None]) -> None:
+        """Let events wait for this, for a while."""
+        self.search = search
+        loop = asyncio.get_running_loop()
+        loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
 
     async def wait(self, stored: asyncio.Future[None] | None) -> None:
         """Wait until a question is stored, or for `HISTORY_TIMEOUT`."""
@@ -132,7 +146,21 @@ class SessionHistory:
         else:
             self._fail(error)
 
-    def _give_up_search(self, search: asyncio.Future[StoredConversation]) -> None:
+    def _on_named(self, name: str, named: asyncio.Future[None]) -> None:
+        error = named.exception()
+        if named is not self.search:
+            return  # given up
+        self.search = None
+        if error is None:
+            self._found(LocalNotice(f"this conversation is now named {name!r}"))
+        elif isinstance(error, RtchatError):
+            self._found(local_error(error.problem))
+        else:
+            self._fail(error)
+
+    def _give_up_search(
+        self, search: asyncio.Future[StoredConversation] | asyncio.Future[None]
+    ) -> None:
         if search is self.search:
             self.search = None
             message = f"the history did not respond for {HISTORY_TIMEOUT:g} s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rtchat.config.settings import Settings, rows
 from rtchat.config.table import Setting
@@ -17,6 +17,8 @@ _HINTS = {
     **dict.fromkeys(("stream", "no-stream", "streaming"), "replies are always streamed"),
     **dict.fromkeys(("config", "config-file"), "set RTCHAT_CONFIG to the path of the file"),
     **dict.fromkeys(("env-file", "dotenv"), "rtchat reads .env in the current folder"),
+    **dict.fromkeys(("install-completion", "show-completion"), "run `rtchat completion install`"),
+    "v": "run `rtchat --version`",
     "proxy": "set HTTPS_PROXY or ALL_PROXY to the URL of the proxy",
     **dict.fromkeys(("org", "organization"), "set OPENAI_ORG_ID"),
     "project": "set OPENAI_PROJECT_ID",
@@ -25,8 +27,8 @@ _HINTS = {
     **dict.fromkeys(("interactive", "i"), "run `rtchat talk`"),
 }
 """Hints for options that are not options of rtchat."""
-_OPTIONS = {
-    **dict.fromkeys(("temperature", "temp", "t"), "--set temperature=VALUE"),
+SAME_OPTIONS = {
+    **dict.fromkeys(("temperature", "temp", "t"), "--set temperature=VALUE (older dialects only)"),
     **dict.fromkeys(("voice", "voice-name", "speaker"), "--set audio.output.voice=NAME"),
     **dict.fromkeys(("speed", "rate"), "--set audio.output.speed=VALUE"),
     **dict.fromkeys(("modality", "modalities"), "--set output_modalities=LIST"),
@@ -64,23 +66,24 @@ _OPTIONS = {
 """Options that other programs have, and the option of rtchat that does the same."""
 
 
-def option_hint(option: str, known: Mapping[str, str] | list[str]) -> str:
+def option_hint(option: str, known: Collection[str]) -> str:
     """What to use instead of an unknown option; empty if that is not known. `known` are the options
     of the command."""
     name = option.lstrip("-").lower().replace("_", "-")
-    instead = _OPTIONS.get(name, "")
+    instead = SAME_OPTIONS.get(name, "")
     if instead and instead.split()[0] in known:
         return f"use {instead}"
     if hint := _HINTS.get(name):
         return hint
-    return did_you_mean([closest(option, (each for each in known if each.startswith("--")))])
+    names = [each for each in known if each.startswith("--")]
+    return did_you_mean([closest(option, [*names, "--version", "--help"])])
 
 
 def setting_hint(key: str, known: Mapping[str, Setting[object]]) -> str:
     """What to write instead of an unknown key in the config file; empty if that is not known."""
     name = key.lower().replace("_", "-")
     options = {row.option: row.name for row in rows(Settings) if row.option}
-    instead = _OPTIONS.get(name, "")
+    instead = SAME_OPTIONS.get(name, "")
     option, _, text = instead.partition(" ")
     if option == "--set" and text[:1].islower():
         return f"write it as {text.partition('=')[0]} in the table [session]"

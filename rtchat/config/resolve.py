@@ -83,6 +83,7 @@ def resolve(
         **{row.name: values[row] for row in attributes(schema)},
         key=Secret(key),
         origins=origins | ({"key": key_origin} if key else {}),
+        profile=given[PROFILE],
         key_hint=destination.key_hint(values, key_origin),
         dotenv=sources.dotenv,
         template=template,

@@ -18,7 +18,7 @@ from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
 from rtchat.core.errors import CHECK_KEY
-from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject
+from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject, ThemeName
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -229,6 +229,22 @@ class Settings:
         example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
         is_confidential=True,
         is_merged=True,
+    )
+    context: Setting[int | None] = Setting(
+        _REPLY,
+        parsers.token_count,
+        None,
+        "How many tokens of a conversation a new session gets at most (default: all it can read).",
+        example=16000,
+        option="--context",
+        variable=Variable("RTCHAT_CONTEXT", dotenv="yes"),
+    )
+    warn_tokens: Setting[int] = Setting(
+        _REPLY,
+        parsers.token_count,
+        20_000,
+        "Show the tokens and the cost of what a new session gets if it is this many tokens.",
+        option="--warn-tokens",
     )
     image_detail: Setting[ImageDetail | None] = Setting(
         _REPLY,
@@ -466,6 +482,15 @@ class Settings:
         commands=("talk",),
         variable=Variable("RTCHAT_EDITING_MODE", dotenv="yes"),
     )
+    theme: Setting[ThemeName] = Setting(
+        _OUTPUT,
+        choice("auto", "dark", "light", "mono", "high-contrast"),
+        "auto",
+        "The colours on a terminal; mono uses none, and high-contrast no dim text either.",
+        option="--theme",
+        commands=_ONCE,
+        variable=Variable("RTCHAT_THEME", dotenv="yes"),
+    )
     quiet: Setting[bool] = Setting(
         _OUTPUT,
         parsers.switch,
@@ -510,6 +535,8 @@ class Settings:
     """The source of each value, as text for the user; `key` is included only if there is a key."""
     template: PromptTemplate | None = field(default=None, kw_only=True, compare=False)
     """The template that was chosen. Its settings are among the values above."""
+    profile: str = field(default="", kw_only=True, compare=False)
+    """The name of the profile that is used, if any."""
     key_hint: str = field(default=CHECK_KEY, kw_only=True, compare=False)
     """What to do if the server refuses the key."""
     dotenv: Path | None = field(default=None, kw_only=True, compare=False)

@@ -6,7 +6,7 @@ A `Setting` defines one setting: its parser, its default, where its value may co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from rtchat.config.parsers import ExpectedError, Parser, PartError
@@ -68,6 +68,12 @@ def show(value: object) -> str:
 def shorten(text: str) -> str:
     """A text on one line, cut if it is long."""
     return shortened(on_a_line(text), MAX_SHOWN)
+
+
+def choice_hint(value: object, choices: Collection[str]) -> str:
+    """A hint with the choice that an invalid value probably means; empty if there is none."""
+    same = set(_MEANINGS.get(str(value).lower(), ())).intersection(choices)
+    return did_you_mean([closest(str(value), choices) or "".join(same)])
 
 
 class Setting(Generic[T]):
@@ -150,9 +156,7 @@ class Setting(Generic[T]):
         except ExpectedError as error:
             shown = "" if self.is_confidential else f" {value!r}"
             message = f"{prefix}invalid value{shown} for {place} (expected {error})"
-            near = closest(str(value), self.parser.choices)
-            same = set(_MEANINGS.get(str(value).lower(), ())).intersection(self.parser.choices)
-            hint = did_you_mean([near or "".join(same)])
+            hint = choice_hint(value, self.parser.choices)
             raise UsageError(message, hint=hint) from None
         except PartError as error:
             raise UsageError(f"{prefix}{error.message} in {place}", hint=error.hint) from None

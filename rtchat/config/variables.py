@@ -111,5 +111,7 @@ PROCESS = (
     _process(
         "INPUTRC", "The init file of readline, which may set the editing mode.", "/home/me/.inputrc"
     ),
+    _process("XDG_CONFIG_HOME", "The folder of the settings of programs.", "/home/me/.config"),
+    _process("XDG_DATA_HOME", "The folder of the data of programs.", "/home/me/.local/share"),
 )
 """Variables that only the environment can set."""

@@ -14,7 +14,15 @@ from rtchat.core.events import Attached
 from rtchat.core.mode import Mode
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
-from rtchat.core.values import Message, Part
+from rtchat.core.values import Item, Message, Part
+
+_FILES = "files_"
+"""The beginning of the ids of items that hold attached files."""
+
+
+def holds_files(item: Item) -> bool:
+    """Whether a confirmed item holds files that are attached to the next question."""
+    return item.id.startswith(_FILES)
 
 
 class Attachments:
@@ -97,7 +105,7 @@ class Attachments:
         if not self._speech.listens or not self._unsent:
             return []
         self._items += 1
-        item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
+        item = Message("user", tuple(file.part for file in self._unsent), f"{_FILES}{self._items}")
         self._sent_ids.append(item.id)
         self._unsent = []
         return [self._connection.send(fx.AddItem(item))]

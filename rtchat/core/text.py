@@ -95,6 +95,11 @@ def on_a_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def folded(text: str) -> str:
+    """The text for a comparison that ignores case and diacritics."""
+    return "".join(c for c in normalize("NFD", text.casefold()) if category(c) != "Mn")
+
+
 def shortened(text: str, max_length: int) -> str:
     """The text, shortened to `max_length` characters with … at the end if it is longer."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"

@@ -1,7 +1,8 @@
-"""The code blocks of a Markdown text, for `/copy N` and `--extract`."""
+"""The code blocks of a Markdown text, for `/copy N`, `/save N` and `--extract`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rtchat.markdown.dialect import parser, references
@@ -39,3 +40,8 @@ def _is_in(found: str, language: str) -> bool:
     return any(
         language in names and found in names for _, names, _, _ in get_all_lexers(plugins=False)
     )
+
+
+def count_blocks(blocks: Sequence[CodeBlock]) -> str:
+    """How many code blocks there are, in words."""
+    return f"{len(blocks) or 'no'} {'code block' if len(blocks) == 1 else 'code blocks'}"

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.server import model_files
 from rtchat.server.chat_completions import UPSTREAM_SECONDS, Upstream
 from rtchat.server.engine import Engine
@@ -53,9 +54,11 @@ async def open_engine(
         async with load_model(_model_file(data_dir, gguf), config, environ=environ) as llama:
             yield llama
     else:
-        raise UsageError(
-            f"unknown engine '{name}'", hint="use local, echo, script:FILE or upstream"
+        near = closest(name, ("local", "echo", "script:", "upstream"))
+        hint = did_you_mean(
+            [near.replace(":", ":FILE")], "use local, echo, script:FILE or upstream"
         )
+        raise UsageError(f"unknown engine '{name}'", hint=hint)
 
 
 @asynccontextmanager

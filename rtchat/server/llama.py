@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from itertools import chain
@@ -272,7 +272,7 @@ def _not_text(prompt: ModelInput) -> str | None:
     return kinds[0] if kinds else None
 
 
-def _turns(items: tuple[Item, ...]) -> list[_Chat]:
+def _turns(items: Sequence[Item]) -> list[_Chat]:
     """Split the items into turns. Each starts with a user message, except perhaps the first."""
     turns: list[_Chat] = []
     for item in items:

@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import sys
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,6 +36,19 @@ def extra_command(extra: str, prefix: Path | None = None, package: Path | None =
         return shlex.join(["uvx", "--from", _with_extra(source, extra), "rtchat"])
     editable = ["-e"] if is_editable else []
     return shlex.join([*_pip_install(prefix), *editable, _with_extra(source, extra)])
+
+
+def upgrade_command(prefix: Path | None = None, package: Path | None = None) -> str:
+    """The command that installs the newest version as rtchat itself was installed."""
+    prefix, package = prefix or Path(sys.prefix), package or _PACKAGE
+    source, is_editable = _source(package)
+    if (prefix / "uv-receipt.toml").is_file():
+        return "uv tool upgrade rtchat"
+    if (prefix / "pipx_metadata.json").is_file():
+        return "pipx upgrade rtchat"
+    if is_editable:
+        return shlex.join(["git", "-C", source, "pull"])
+    return shlex.join([*_pip_install(prefix), "--upgrade", source or "rtchat"])
 
 
 def _source(package: Path) -> tuple[str, bool]:
@@ -82,6 +94,8 @@ def _pip_install(prefix: Path) -> list[str]:
 def _extras_of_receipt(path: Path) -> list[str]:
     """The extras with which `uv tool` installed rtchat. It would remove those not named again."""
     try:
+        import tomllib  # imported here because it would delay every start
+
         requirements = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]["requirements"]
         return [
             str(extra)

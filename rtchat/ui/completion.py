@@ -56,10 +56,15 @@ class CommandCompleter(Completer):
         typed = document.text_before_cursor
         if (command := _command(typed)) is not None:
             return _arguments(*command)
-        if re.fullmatch(r"/[\w-]*", typed):
-            return _names(typed)
+        if names := command_names(typed):
+            return names
         mention = open_mention(typed)
         return () if mention is None else _mentioned(mention)
+
+
+def command_names(typed: str) -> list[Completion]:
+    """Completions of the name of a command, which take no time."""
+    return list(_names(typed)) if re.fullmatch(r"/[\w-]*", typed) else []
 
 
 def _names(typed: str) -> Iterator[Completion]:

@@ -7,10 +7,11 @@ and `terminal` decides what happens to them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeAlias, TypeVar
+from typing import TextIO, TypeAlias
 
 from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
@@ -28,6 +29,7 @@ from prompt_toolkit.filters import (
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.vt100 import raw_mode
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
@@ -44,17 +46,19 @@ from rtchat.core.events import (
     MicrophoneToggled,
     QueuedTakenBack,
 )
+from rtchat.core.values import StoredConversation
 from rtchat.ui.candidates import Candidates
-from rtchat.ui.completion import CommandCompleter
+from rtchat.ui.completion import CommandCompleter, command_names
 from rtchat.ui.entries import Entry
 from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
+from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.pasted import Pastes
+from rtchat.ui.picker import ConversationPicker
 
-T = TypeVar("T")
 Pressed: TypeAlias = (
     CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
 )
@@ -214,20 +218,27 @@ class Prompt:
         """Call `stop` with the terminal in its original mode, then continue."""
         self._suspension = run_in_terminal(stop)
 
-    async def in_terminal(self, run: Callable[[], Awaitable[T]]) -> T:
-        """Run something that uses the whole terminal, such as a pager."""
-        async with in_terminal():
-            return await run()
+    async def page(self, text: str, pager: Pager) -> None:
+        """Show a text in a pager, which has the whole terminal.
+
+        The terminal stays in raw mode: otherwise keys typed at the end of the pager would change.
+        """
+        try:
+            async with in_terminal():
+                with raw_mode(self._app.input.fileno()):
+                    await asyncio.to_thread(pager.show, text)
+        except asyncio.CancelledError:
+            pager.stop()
+            raise
 
     # ----------------------------------------------------------------------------- what it shows
 
-    def set_draft(self, text: str, *, is_typed: bool = False) -> None:
-        """Put a text into the entry, before what is in it. Unless `is_typed`, it counts as pasted:
-        it is not a command and mentions no files."""
+    def set_draft(self, text: str) -> None:
+        """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
+        and mentions no files."""
         typed = self._buffer.text
-        if not is_typed:
-            self._pasted.append(text)
-            self._pasted_start = text[:1]
+        self._pasted.append(text)
+        self._pasted_start = text[:1]
         text = self._pastes.fold(text)
         self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
 
@@ -272,6 +283,21 @@ class Prompt:
 
     # ------------------------------------------------------------------------------- questions
 
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        chosen: asyncio.Future[StoredConversation | None]
+        chosen = asyncio.get_running_loop().create_future()
+        picker = ConversationPicker(
+            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+        )
+        self._layout.show_instead(picker.container)
+        self._app.invalidate()
+        try:
+            return await chosen
+        finally:
+            self._layout.show_entry()
+            self._app.invalidate()
+
     async def choose(self) -> tuple[Answer | None, str]:
         """Ask until the answer is yes, always or no, and return it with what was typed. None is for
         stopping the reply.
@@ -287,12 +313,12 @@ class Prompt:
                 await asyncio.wait((self._answer,), timeout=pause)
             self._choice.reset()
             if not self._answer.done():
-                self._layout.show_choice(is_shown=True)
+                self._layout.show_choice()
                 self._app.invalidate()
             return await self._answer, self._choice.text
         finally:
             self._answer = None
-            self._layout.show_choice(is_shown=False)
+            self._layout.show_entry()
             self._app.invalidate()
 
     def cursor_reported(self, row: int, _: int) -> None:
@@ -305,8 +331,9 @@ class Prompt:
 
     def dismiss_question(self) -> None:
         """The question no longer needs an answer: keys go to the entry again."""
-        self._decide(None)
-        self._layout.show_choice(is_shown=False)
+        if self._answer is not None:
+            self._decide(None)
+            self._layout.show_entry()
 
     def _decide(self, answer: Answer | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -341,6 +368,14 @@ class Prompt:
         if (entry := self._take(buffer)) is not None:
             self.on_entry(entry)
 
+    def _restore(self, entry: Entry) -> None:
+        """Put what Ctrl-C cleared into the empty entry."""
+        text = self._pastes.fold(entry.text)
+        self._buffer.set_document(Document(text, len(text)))
+        self._pasted = [*entry.pasted]
+        self._pasted_start = entry.text[:1] if entry.is_literal else ""
+        self._cleared = None
+
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         self._pasted.append(text)
@@ -365,6 +400,16 @@ class Prompt:
         def new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 
+        @keys.add("tab", filter=typing & ~has_completions)
+        def complete(event: KeyPressEvent) -> None:
+            """A name that is completed at once can be followed by Enter."""
+            buffer = event.current_buffer
+            names = command_names(buffer.document.text_before_cursor)
+            if len(names) == 1:
+                buffer.apply_completion(names[0])
+            else:
+                buffer.start_completion(insert_common_part=True)
+
         @keys.add(Keys.BracketedPaste, filter=typing)
         def paste(event: KeyPressEvent) -> None:
             self._paste(event.data)
@@ -385,8 +430,7 @@ class Prompt:
             if self._layout.queue:
                 self.on_press(QueuedTakenBack())
             elif self._cleared is not None:
-                self.set_draft(self._cleared.text, is_typed=not self._cleared.pasted)
-                self._cleared = None
+                self._restore(self._cleared)
             else:
                 event.current_buffer.auto_up()
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from rtchat.core import events as ev
 from rtchat.core.suggestions import did_you_mean
-from rtchat.core.values import ImageDetail, value
+from rtchat.core.values import ImageDetail, ThemeName, conversation_key, value
 from rtchat.ui.mentions import mentions
 from rtchat.ui.suggestions import suggestion
 
@@ -62,8 +62,20 @@ class TemplateAsked:
     input: str
 
 
+@value
+class PickerAsked:
+    """/resume without an argument: the caller lets the user choose a saved conversation, and posts
+    a `ResumeAsked` with its ID."""
+
+
 Meaning: TypeAlias = (
-    ev.LocalEvent | AttachAsked | TextFileAsked | FilesMentioned | HelpAsked | TemplateAsked
+    ev.LocalEvent
+    | AttachAsked
+    | TextFileAsked
+    | FilesMentioned
+    | HelpAsked
+    | PickerAsked
+    | TemplateAsked
 )
 Group: TypeAlias = Literal["Conversation", "Replies", "Model", "Files", "Voice", "Program"]
 """The headings of the help, in order."""
@@ -115,11 +127,26 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         "resume",
-        "[ID]",
-        "continue saved conversation ID, or the latest one",
-        lambda n: _resume(n),
+        "[ID|NAME]",
+        "continue a saved conversation; no ID: choose one",
+        lambda key: ev.ResumeAsked(conversation_key(key)) if key else PickerAsked(),
         kind="conversation",
     ),
+    Row(
+        "compact",
+        "[TEXT]",
+        "replace all but the last turns by a summary; TEXT: what to keep",
+        ev.CompactAsked,
+    ),
+    Row(
+        "export",
+        "[FILE]",
+        "write the conversation to a .md, .json or .html file",
+        lambda a: _export(a),
+        kind="file",
+    ),
+    Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
+    Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
     Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked(), "Replies"),
     Row(
         "copy",
@@ -128,6 +155,14 @@ TABLE: tuple[Row, ...] = (
         lambda n: _copy(n),
         "Replies",
         kind="block",
+    ),
+    Row(
+        "save",
+        "[N] [FILE]",
+        "write the last reply, or its code block N, to a file",
+        lambda a: _save(a),
+        "Replies",
+        kind="file",
     ),
     Row(
         "model",
@@ -152,6 +187,14 @@ TABLE: tuple[Row, ...] = (
         lambda a: _set(a),
         "Model",
         kind="option",
+    ),
+    Row(
+        "reasoning",
+        "[LEVEL]",
+        "show or set how much the model reasons",
+        lambda a: _reasoning(a),
+        "Model",
+        words=("none", "minimal", "low", "medium", "high", "xhigh"),
     ),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked(), "Model"),
     Row(
@@ -186,11 +229,50 @@ TABLE: tuple[Row, ...] = (
         "Voice",
     ),
     Row(
+        "voice",
+        "",
+        "show how to speak, or whether the microphone is on",
+        lambda _: ev.VoiceAsked(),
+        "Voice",
+    ),
+    Row(
+        "status",
+        "",
+        "show the connection, the session and what is set",
+        lambda _: ev.StatusAsked(),
+        "Program",
+    ),
+    Row(
         "usage",
         "",
         "show tokens and cost so far, and rate limits",
         lambda _: ev.UsageAsked(),
         "Program",
+    ),
+    Row(
+        "trace",
+        "[FILE|off]",
+        "start or stop recording this session",
+        lambda a: _trace(a),
+        "Program",
+        kind="file",
+        words=("off",),
+    ),
+    Row(
+        "events",
+        "[on|off]",
+        "show the events of the server as they arrive",
+        lambda a: _events(a),
+        "Program",
+        words=("on", "off"),
+    ),
+    Row(
+        "theme",
+        "[NAME]",
+        "show or change the colours",
+        lambda a: _theme(a),
+        "Program",
+        words=get_args(ThemeName),
     ),
     Row("raw", "JSON", "send any event to the server", lambda text: _raw(text), "Program"),
     Row(
@@ -310,15 +392,6 @@ def _copy(number: str) -> ev.LocalEvent:
     return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
 
 
-def _resume(number: str) -> ev.LocalEvent:
-    if not number:
-        return ev.ResumeAsked()
-    if number.isdecimal() and int(number[:15]):
-        return ev.ResumeAsked(int(number[:15]))
-    hint = "run `rtchat history list` to list the IDs"
-    return _error(f"invalid ID {number!r} for /resume", hint)
-
-
 def _set(argument: str) -> ev.LocalEvent:
     from rtchat.wire import options  # imported here because its tables would delay the prompt
 
@@ -337,6 +410,52 @@ def _set(argument: str) -> ev.LocalEvent:
     except options.OptionError as error:
         return ev.local_error(error.problem)
     return ev.OptionSet(scope, name, change)
+
+
+def _forced(argument: str) -> tuple[str, bool]:
+    """A file name without --force before or after it, and whether that was given."""
+    found = re.fullmatch(r"--force(?:\s+(.*))?|(.*)\s--force", argument, re.DOTALL)
+    return (argument, False) if found is None else ((found[1] or found[2] or "").strip(), True)
+
+
+def _export(argument: str) -> ev.LocalEvent:
+    return ev.ExportAsked(*_forced(argument))
+
+
+def _save(argument: str) -> ev.LocalEvent:
+    file, force = _forced(argument)
+    number, _, rest = file.partition(" ")
+    if not number.isdecimal():
+        return ev.SaveAsked(file, 0, force)
+    if not int(number[:9]):
+        return _error(f"invalid number {number!r} for /save", "use the number of a code block")
+    return ev.SaveAsked(rest.strip(), int(number[:9]), force)
+
+
+def _trace(argument: str) -> ev.LocalEvent:
+    if argument == "off":
+        return ev.TraceAsked("stop")
+    return ev.TraceAsked("start", argument) if argument else ev.TraceAsked("show")
+
+
+def _events(argument: str) -> ev.LocalEvent:
+    shows = {"": None, "on": True, "off": False}
+    if argument not in shows:
+        return _error(f"invalid value {argument!r} for /events", "use /events on or /events off")
+    return ev.EventsAsked(shows[argument])
+
+
+def _reasoning(level: str) -> ev.LocalEvent:
+    return _set(f"reasoning.effort {level}") if level else ev.ReasoningAsked()
+
+
+def _theme(name: str) -> ev.LocalEvent:
+    if not name:
+        return ev.ThemeAsked()
+    for known in get_args(ThemeName):
+        if name == known:
+            return ev.ThemeAsked(known)
+    return _error(f"unknown theme {name!r}", f"use one of {', '.join(get_args(ThemeName))}")
 
 
 def _raw(text: str) -> ev.LocalEvent:

@@ -32,8 +32,7 @@ class _Part(NamedTuple):
 class StatusLine:
     """The status line of a conversation.
 
-    `width` returns the number of columns of the terminal, and `window` the context window of a
-    model in tokens, if it is known.
+    `width` returns the number of columns of the terminal.
     """
 
     def __init__(
@@ -41,17 +40,15 @@ class StatusLine:
         width: Callable[[], int],
         *,
         profile: str = "",
-        window: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         self._width = width
         self._profile = on_a_line(profile)
-        self._window = window
         self._requested = ""
         self._answering = ""
         """The model that answered, if it is known."""
         self._connection = ""
-        self._tokens: int | None = None
-        """The length of the conversation in tokens, after the last reply."""
+        self._context: fx.ContextUse | None = None
+        """How full the model's context is, if that is known."""
         self._cost: float | None = None
         self._queued = 0
 
@@ -62,6 +59,7 @@ class StatusLine:
                 self._set_model(model)
                 self._connection = _CONNECTING
             case fx.Ready():
+                self._context = update.context or self._context
                 self._set_model(update.model, update.session.model)
                 self._connection = _CONNECTED
             case fx.Waiting():
@@ -75,7 +73,7 @@ class StatusLine:
             case fx.Totals(cost=cost):
                 self._cost = cost
             case fx.Notice() if update == notices.CONVERSATION_STARTED.update:
-                self._tokens = None
+                self._context = None
             case _:
                 pass
 
@@ -101,8 +99,7 @@ class StatusLine:
         self._set_model(over.model, over.session.model)
         if over.status is Status.FAILED and self._connection in (_CONNECTING, _WAITING):
             self._connection = "not connected"
-        if over.usage is not None and (tokens := over.usage.input + over.usage.output):
-            self._tokens = tokens
+        self._context = over.context or self._context
         transcript = None if over.transcript is None else over.transcript.cost
         for cost in (over.cost, transcript):
             if cost is not None:
@@ -116,21 +113,21 @@ class StatusLine:
             is_connected = self._connection == _CONNECTED
             style = _DIM if is_connected else _WARNING
             parts.append(_Part(2 if is_connected else 6, self._connection, style))
-        if self._tokens is not None:
-            parts.append(self._context(self._tokens))
+        if self._context is not None:
+            parts.append(_context(self._context))
         if self._cost is not None:
             parts.append(_Part(3, dollars(self._cost)))
         if self._queued:
             parts.append(_Part(5, f"{self._queued} queued", _ACCENT))
         return [part for part in parts if part.text]
 
-    def _context(self, tokens: int) -> _Part:
-        window = self._window(self._answering or self._requested)
-        if not window:
-            return _Part(4, f"{_thousands(tokens)} tokens")
-        share = tokens / window
-        text = f"{_thousands(tokens)}/{_thousands(window)} ({share:.0%})"
-        return _Part(4, text, _WARNING if share >= _NEARLY_FULL else _DIM)
+
+def _context(use: fx.ContextUse) -> _Part:
+    if not use.window:
+        return _Part(4, f"{_thousands(use.tokens)} tokens")
+    share = use.tokens / use.window
+    text = f"{_thousands(use.tokens)}/{_thousands(use.window)} ({share:.0%})"
+    return _Part(4, text, _WARNING if share >= _NEARLY_FULL else _DIM)
 
 
 def _width(parts: list[_Part]) -> int:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from rich.text import Text
@@ -21,6 +20,7 @@ from rtchat.core.effects import (
     TextArrived,
     ToolAsked,
     Update,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
@@ -31,11 +31,12 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.ports import View
-from rtchat.core.values import ImageDetail
+from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
-from rtchat.ui.entries import Entries, Entry, Files, is_mistake
+from rtchat.ui.entries import Entries, Entry, Files
+from rtchat.ui.pager import Pager
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
 from rtchat.ui.status_line import StatusLine
@@ -57,6 +58,21 @@ class Screen(View, Protocol):
         """Remove what is painted, until the next tick."""
 
 
+class Conversations(Protocol):
+    """The saved conversations, and the pager that shows one."""
+
+    pager: Pager
+    can_repaint: bool
+    """Whether the user may choose from a list that is repainted."""
+
+    def listed(self) -> Sequence[StoredConversation]:
+        """All of them, newest first, without their entries. Raises UsageError if there are none,
+        and OutputError if they cannot be read."""
+
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
+
+
 class Terminal:
     """The user interface of `talk`: a view, and below it the entry. `detail` is for the images that
     the user attaches, unless /attach has its own."""
@@ -67,6 +83,7 @@ class Terminal:
         prompt: Prompt,
         clipboard: Clipboard,
         files: Files,
+        conversations: Conversations,
         detail: ImageDetail | None = None,
         *,
         templates: Callable[[str, str], Sequence[LocalEvent]],
@@ -77,10 +94,11 @@ class Terminal:
         self._status = status
         self._attention = attention
         self._view = view
+        self._conversations = conversations
         self._prompt = prompt
         self._panel = prompt.panel
         self._clipboard = clipboard
-        self._meanings = Entries(files, detail, templates, view.echo)
+        self._meanings = Entries(files, detail, templates, conversations.listed, host=self)
         self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
         """What the user has sent and is not handled yet; None at the end."""
         self._is_typed_pending = False
@@ -92,9 +110,11 @@ class Terminal:
         """The question about a call that is on the screen."""
         self._copies: list[asyncio.Task[None]] = []
         """Copies to the clipboard that are in progress; leaving waits for them."""
+        self._is_away = False
+        """Whether a pager has the screen."""
         self._held: list[Update] = []
-        """Updates that arrived while $EDITOR was open, or while the user is asked about a call, so
-        that nothing is printed between its arguments and the answer."""
+        """Updates that arrived while $EDITOR or a pager has the screen, or while the user is asked
+        about a call, so that nothing is printed between its arguments and the answer."""
         prompt.on_suspend = self._suspend
         prompt.on_return = self._show_held
         prompt.on_resize = self._resized
@@ -122,7 +142,7 @@ class Terminal:
                 self._prompt.invalidate()
         if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
-        if self._held or self._prompt.is_in_editor or self._question is not None:
+        if self._held or self._is_hidden or self._question is not None:
             self._held.append(update)
         else:
             self._show(update)
@@ -131,6 +151,9 @@ class Terminal:
         match update:
             case Copy():
                 self._copies.append(self._tasks.create_task(self._copy(update)))
+                return
+            case WholeConversation(stored):
+                self._tasks.create_task(self._show_history(stored))
                 return
             case MicrophoneStatus():
                 self._prompt.set_microphone(update)
@@ -171,8 +194,36 @@ class Terminal:
 
     def tick(self) -> None:
         """Repaint what has changed."""
-        if self._question is None and not self._prompt.is_in_editor:
+        if self._question is None and not self._is_hidden:
             self._view.tick()
+
+    @property
+    def _is_hidden(self) -> bool:
+        return self._prompt.is_in_editor or self._is_away
+
+    def echo(self, entry: str) -> None:
+        """Print an entry that is not a question."""
+        self._view.echo(entry)
+
+    async def page(self, text: str) -> None:
+        """Show a text that may contain styles, in a pager if it is long."""
+        pager = self._conversations.pager
+        if not pager.is_long(text):
+            self._panel.print(Text.from_ansi(text))
+            return
+        self._is_away = True
+        try:
+            await self._prompt.page(text, pager)
+        finally:
+            self._is_away = False
+            self._show_held()
+
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        return await self._prompt.pick(conversations)
+
+    async def _show_history(self, conversation: StoredConversation) -> None:
+        await self.page(await asyncio.to_thread(self._conversations.text, conversation))
 
     def _resized(self) -> None:
         if self._question is not None:
@@ -247,14 +298,20 @@ class Terminal:
                 self._panel.start(show_cursor=True)
                 self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
-                with suppress(asyncio.CancelledError):
-                    try:
-                        await self._prompt.run()
-                    except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
-                        post(LeaveAsked(ExitCode.HANGUP))
-                handling.cancel()
+                reading = self._tasks.create_task(self._read_keys())
+                try:
+                    await asyncio.wait((reading,))
+                finally:
+                    self._conversations.pager.stop()  # the prompt would wait for it
+                    handling.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
+
+    async def _read_keys(self) -> None:
+        try:
+            await self._prompt.run()
+        except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
+            self._post(LeaveAsked(ExitCode.HANGUP))
 
     def _press(self, event: LocalEvent) -> None:
         if isinstance(event, LeaveAsked):
@@ -266,10 +323,7 @@ class Terminal:
 
     async def _handle_entries(self) -> None:
         while (entry := await self._entries.get()) is not None:
-            events = await self._meanings.meaning(entry)
-            if any(map(is_mistake, events)):
-                self._prompt.set_draft(entry.text, is_typed=not entry.pasted)
-            for event in events:
+            for event in await self._meanings.meaning(entry):
                 if isinstance(event, LeaveAsked):
                     await self._leave(event)
                     return

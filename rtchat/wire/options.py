@@ -193,7 +193,7 @@ def words(scope: OptionScope, key: str) -> tuple[str, ...]:
         return ()
     literals = {"true": True, "false": False, "null": None}
     valid = (word for word, value in literals.items() if _error(scope, key, value) is None)
-    return (*error.words, *valid)
+    return tuple(dict.fromkeys((*error.words, *valid)))
 
 
 def _error(scope: OptionScope, key: str, value: object) -> FieldError | None:

@@ -50,7 +50,8 @@ def of_type(*kinds: type) -> Check:
             expected = " or ".join(_NAMES[kind] for kind in kinds)
             got = _NAMES.get(type(value), "something else")
             message = f"Invalid type for '{path}': expected {expected}, but got {got} instead."
-            raise FieldError("invalid_type", message, path)
+            words = ("true", "false") if kinds == (bool,) else ()
+            raise FieldError("invalid_type", message, path, value=value, words=words)
 
     return check
 
