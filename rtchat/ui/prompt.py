@@ -133,8 +133,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
-        self._cleared = ""
-        """The text that Ctrl-C cleared last; Up restores it."""
+        self._cleared: Entry | None = None
+        """The entry that Ctrl-C cleared last; Up restores it."""
         self._pasted_start = ""
         """The first character of the entry, if it was pasted."""
         self._pasted: list[str] = []
@@ -330,8 +330,10 @@ class Prompt:
         self._app.invalidate()
 
     def dismiss_question(self) -> None:
-        """The question no longer needs an answer."""
-        self._decide(None)
+        """The question no longer needs an answer: keys go to the entry again."""
+        if self._answer is not None:
+            self._decide(None)
+            self._layout.show_entry()
 
     def _decide(self, answer: Answer | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -347,16 +349,32 @@ class Prompt:
             self._pasted_start = ""
             self._pasted.clear()
 
-    def _send(self, buffer: Buffer) -> None:
+    def _take(self, buffer: Buffer) -> Entry | None:
+        """Empty the entry and return what was in it, if there was more than whitespace."""
         text = self._pastes.unfold(buffer.text)
         is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
         entry = Entry(text, is_literal, tuple(self._pasted))
         buffer.reset()
+        self._on_changed(buffer)
         self._pastes.clear()
-        self._cleared = ""
-        if text.strip():
-            buffer.history.append_string(text)
+        self._app.vi_state.reset()
+        if not text.strip():
+            return None
+        buffer.history.append_string(text)
+        return entry
+
+    def _send(self, buffer: Buffer) -> None:
+        self._cleared = None
+        if (entry := self._take(buffer)) is not None:
             self.on_entry(entry)
+
+    def _restore(self, entry: Entry) -> None:
+        """Put what Ctrl-C cleared into the empty entry."""
+        text = self._pastes.fold(entry.text)
+        self._buffer.set_document(Document(text, len(text)))
+        self._pasted = [*entry.pasted]
+        self._pasted_start = entry.text[:1] if entry.is_literal else ""
+        self._cleared = None
 
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -401,10 +419,8 @@ class Prompt:
             buffer = event.current_buffer
             if is_stopping():
                 self.on_press(CancelPressed())
-            elif text := self._pastes.unfold(buffer.text):
-                buffer.history.append_string(text)
-                buffer.reset()
-                self._cleared = text
+            elif buffer.text:
+                self._cleared = self._take(buffer)
             else:
                 self.on_press(EntryAbandoned())
                 self.on_advice()
@@ -413,9 +429,8 @@ class Prompt:
         def take_back(event: KeyPressEvent) -> None:
             if self._layout.queue:
                 self.on_press(QueuedTakenBack())
-            elif self._cleared:
-                self.set_draft(self._cleared)
-                self._cleared = ""
+            elif self._cleared is not None:
+                self._restore(self._cleared)
             else:
                 event.current_buffer.auto_up()
 
