@@ -22,8 +22,11 @@ from tests.forking import take_terminal
 from tests.program import PATIENCE, Program
 
 PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
-"""When this is shown, the program reads entries. Earlier keys are typeahead, which Enter does not
-send."""
+"""The mark before the entry, and before each question above it.
+
+If it is the last text that `Terminal.shows` waits for, the program must be idle: the cursor is in
+the entry, and above that there is neither a reply that streams nor a question that waits.
+"""
 _INCOMPLETE = rb"\x1b(\[[?\d]*)?\Z"
 _UPDATE = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_INCOMPLETE, _INCOMPLETE), re.DOTALL)
 """Matches output up to the end of a synchronised update, or up to an incomplete sequence."""
@@ -98,7 +101,8 @@ class Terminal:
         )
 
     def shows(self, *texts: str) -> list[str]:
-        """Wait until each of these texts is in a line of its own, in this order."""
+        """Wait until each of these texts is in a line of its own, in this order. If the last one is
+        `PROMPT`, the program must be idle."""
         until = monotonic() + PATIENCE
         while not self._has(texts):
             has_more = self._reads() and monotonic() < until  # a meter may be painted forever
@@ -106,8 +110,16 @@ class Terminal:
         return self.lines()
 
     def _has(self, texts: tuple[str, ...]) -> bool:
+        if texts[-1] == PROMPT and not self._is_idle():
+            return False
         lines = iter(self.lines())
         return all(any(text in line for line in lines) for text in texts)
+
+    def _is_idle(self) -> bool:
+        row = self.screen.cursor.y
+        above = self.screen.display[row - 1] if row else ""
+        is_busy = above.startswith(("╰", "queued: "))
+        return self.screen.display[row].startswith(PROMPT) and not is_busy
 
     def _reads(self) -> bool:
         """Read at most one synchronised update, so that the caller sees every intermediate screen.

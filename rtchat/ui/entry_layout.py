@@ -87,7 +87,7 @@ class EntryLayout:
         self.layout = Layout(
             HSplit(
                 [
-                    self._line_window(self._queue),
+                    ConditionalContainer(self._line_window(self._queue), ~choosing),
                     ConditionalContainer(self._choice, choosing),
                     ConditionalContainer(self._entry, ~choosing),
                     ConditionalContainer(search, is_searching),

@@ -299,8 +299,13 @@ class Prompt:
         self._pastes.clear()
         self._cleared = ""
         if text.strip():
-            buffer.history.append_string(text)
+            self._remember(text)
             self.on_entry(Entry(text, is_literal))
+
+    def _remember(self, text: str) -> None:
+        """Append a text to the input history, unless it is already the last one."""
+        if self._history.get_strings()[-1:] != [text]:
+            self._history.append_string(text)
 
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -335,7 +340,7 @@ class Prompt:
             if is_stopping():
                 self.on_press(CancelPressed())
             elif text := self._pastes.unfold(buffer.text):
-                buffer.history.append_string(text)
+                self._remember(text)
                 buffer.reset()
                 self._cleared = text
             else:

@@ -104,6 +104,9 @@ class Terminal:
         """Show an update above the entry."""
         if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
+        if isinstance(update, Queued):  # it is shown in the entry: nothing is printed
+            self._queued = update.texts
+            self._prompt.set_queue(update.texts)
         if self._held or self._prompt.is_in_editor or self._question is not None:
             self._held.append(update)
         else:
@@ -116,9 +119,6 @@ class Terminal:
                 return
             case MicrophoneStatus():
                 self._prompt.set_microphone(update)
-            case Queued(texts):
-                self._queued = texts
-                self._prompt.set_queue(texts)
             case Draft(text):
                 self._prompt.set_draft(text)
             case QuestionAsked():
@@ -216,11 +216,10 @@ class Terminal:
                 self._panel.start(show_cursor=True)
                 handling = self._tasks.create_task(self._handle_entries())
                 with suppress(asyncio.CancelledError):
-                    try:
-                        await self._prompt.run()
-                    except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
-                        post(LeaveAsked(ExitCode.HANGUP))
+                    await self._prompt.run()
                 handling.cancel()
+        except* (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
+            post(LeaveAsked(ExitCode.HANGUP))
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
 
