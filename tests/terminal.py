@@ -11,7 +11,7 @@ import shlex
 import struct
 import subprocess
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -30,6 +30,10 @@ the entry, and above that there is neither a reply that streams nor a question t
 _INCOMPLETE = rb"\x1b(\[[?\d]*)?\Z"
 _UPDATE = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_INCOMPLETE, _INCOMPLETE), re.DOTALL)
 """Matches output up to the end of a synchronised update, or up to an incomplete sequence."""
+
+
+_SYNCHRONISED = 2026 << 5
+"""The private mode, as pyte represents it, that is on during a synchronised update."""
 
 
 class Emulator(pyte.HistoryScreen):
@@ -60,6 +64,8 @@ class Terminal:
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
         self._unseen = b""
+        self.output = b""
+        """Everything that was written."""
         self._terminal, slave = pty.openpty()
         opened: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
         full = {**program.environ, "TERM": "xterm-256color", **environ}
@@ -103,11 +109,18 @@ class Terminal:
     def shows(self, *texts: str) -> list[str]:
         """Wait until each of these texts is in a line of its own, in this order. If the last one is
         `PROMPT`, the program must be idle."""
+        for _ in self.updates(*texts):
+            pass
+        return self.lines()
+
+    def updates(self, *texts: str) -> Iterator[str]:
+        """The row with the cursor after each synchronised update, until `shows` would return."""
         until = monotonic() + PATIENCE
         while not self._has(texts):
             has_more = self._reads() and monotonic() < until  # a meter may be painted forever
             assert has_more, f"{texts} is not on the screen:\n" + "\n".join(self.lines())
-        return self.lines()
+            if _SYNCHRONISED not in self.screen.mode:
+                yield self.screen.display[self.screen.cursor.y]
 
     def _has(self, texts: tuple[str, ...]) -> bool:
         if texts[-1] == PROMPT and not self._is_idle():
@@ -121,6 +134,13 @@ class Terminal:
         is_busy = above.startswith(("╰", "queued: "))
         return self.screen.display[row].startswith(PROMPT) and not is_busy
 
+    def reads_for(self, seconds: float) -> None:
+        """Read what is written in this time."""
+        until = monotonic() + seconds
+        while (left := until - monotonic()) > 0:
+            if select.select((self._terminal,), (), (), left)[0]:
+                self._reads()
+
     def _reads(self) -> bool:
         """Read at most one synchronised update, so that the caller sees every intermediate screen.
         Returns whether there was more output."""
@@ -133,6 +153,7 @@ class Terminal:
             if not data:
                 return False
             self._unseen += data
+            self.output += data
         self._stream.feed(update[0])
         self._unseen = self._unseen[update.end() :]
         return True
