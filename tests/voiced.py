@@ -44,7 +44,7 @@ class Voiced:
 
     def __init__(self, *options: str, columns: int = 72, rows: int = 20, editor: str = "") -> None:
         """`options`: "silent" for a conversation without voice, "plain" for --plain."""
-        self.screen = Emulator(columns, rows, history=1000)
+        self.screen = Emulator(columns, rows)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
