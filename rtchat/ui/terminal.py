@@ -185,16 +185,22 @@ class Terminal:
     async def _ask(self, question: ShownQuestion) -> None:
         """Ask whether a call may run, and keep the question and the answer in the scrollback."""
         self._view.hide()
-        self._paint_question(question)
-        answer, typed = await self._prompt.choose()
+        answer, typed = None, ""
+        if not self._is_over:
+            self._paint_question(question)
+            answer, typed = await self._prompt.choose()
         _, rows = question.rows(self._panel.console.width, self._panel.console.height)
         self._panel.clear()
         self._panel.print(Text("\n").join((rows, Text(f"{ANSWER}{typed}"))))
         self._question = None
-        is_over = any(isinstance(update, ReplyOver) for update in self._held)
-        if not is_over:
+        if not self._is_over:
             self._post(CancelPressed() if answer is None else ToolAnswered(answer))
         self._show_held()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the reply ended while the user was asked about its call."""
+        return any(isinstance(update, ReplyOver) for update in self._held)
 
     def _paint_question(self, question: ShownQuestion) -> None:
         console = self._panel.console
