@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from rtchat.core import notices, server_errors
+from rtchat.core.context import ContextLimits
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -25,8 +26,10 @@ from rtchat.core.effects import (
     Disconnect,
     Draft,
     Effect,
+    Export,
     LoadConversation,
     MicrophoneStatus,
+    NameConversation,
     Notice,
     Play,
     QuestionAsked,
@@ -34,11 +37,15 @@ from rtchat.core.effects import (
     Queued,
     Raw,
     Record,
+    RecordTrace,
     ReplyOver,
+    ReportStatus,
     RunTool,
+    SaveReply,
     Send,
     SetTimer,
     Show,
+    ShowEvents,
     StartRecord,
     Stop,
     StopPlaying,
@@ -53,6 +60,7 @@ from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
     ChannelDone,
+    CompactAsked,
     ConnectionLost,
     ConnectionOpened,
     ConversationLoaded,
@@ -60,12 +68,16 @@ from rtchat.core.events import (
     DetachAsked,
     EntryAbandoned,
     Event,
+    ExportAsked,
+    HistoryAsked,
     InputEnded,
     ItemAdded,
     LeaveAsked,
+    LocalNotice,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
+    NameSet,
     NewConversationAsked,
     PlaybackCut,
     QueuedTakenBack,
@@ -131,6 +143,8 @@ class World:
         """The item that the user is speaking."""
         self.turns = 0
         self.late: ReplyEnded | None = None
+        self.asks_for_summary = False
+        """Whether the last turn asks for a summary."""
         self.called: ReplyEnded | None = None
         """The last response of this connection with calls."""
         self.speech = SpeechOptions(
@@ -150,6 +164,7 @@ class World:
             mode=mode,
             tool_policy=tool_policy,
             speech=self.speech,
+            context=ContextLimits(rng.choice((None, 200))),
         )
         self.mode = mode
         self.marks = rng.random() < 0.5
@@ -171,7 +186,7 @@ class World:
         self.unasked: list[str] = []
         """Questions that were dropped or taken back."""
         self.queued: tuple[str, ...] = ()
-        self.typed: list[int] = []
+        self.typed: list[str] = []
         self.over = 0
         self.retries = 0
         self.running: list[str] = []
@@ -213,7 +228,7 @@ class World:
                 self.timers.discard(timer)
             case Show(update):
                 self.handle_update(update)
-            case StartRecord() | Record() | LoadConversation():
+            case StartRecord() | Record() | LoadConversation() | NameConversation():
                 self.handle_record(effect)
             case RunTool(call):
                 self.running.append(call.call_id)
@@ -226,6 +241,11 @@ class World:
                 item_id, self.playing = self.playing, ""
                 if item_id:
                     self.post(PlaybackCut(item_id, 0, self.rng.choice((0, 400, 2000))))
+            case Export(conversation):
+                exported = {(entry.turn, entry.index): entry for entry in conversation.entries}
+                assert exported == self.kept[-1], "what is exported is not what is saved"
+            case ShowEvents() | ReportStatus() | SaveReply() | RecordTrace():
+                pass
             case Stop(code):
                 self.stopped = code
 
@@ -240,7 +260,9 @@ class World:
                 self.files.remove(id)
             case AddItem(item):
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
-                in_session = isinstance(item, Message) and item.text in said
+                in_session = isinstance(item, Message) and (
+                    item.text in said or self.is_summary(item)
+                )
                 kept = in_session or item in self.items() or getattr(item, "output", "") == STOPPED
                 assert kept, f"{command} was sent before it was recorded"
                 if isinstance(item, ToolCall):
@@ -254,12 +276,21 @@ class World:
                 pass
         self.to_server.append((event_id, command))
 
+    def is_summary(self, item: Message) -> bool:
+        """Whether a message is a recorded summary, or the request for one."""
+        if item.role != "system":
+            return item.text.startswith("Summarize our conversation") and self.asks_for_summary
+        kept = (each for each in self.items() if isinstance(each, Message))
+        return any(item.text.endswith(each.text) for each in kept if each.role == "system")
+
     def handle_update(self, update: Update) -> None:
         match update:
             case ToolAsked():
                 self.asking = True
-            case QuestionAsked(text, spoken=False) if text:  # otherwise from /raw
-                self.asked.append(text)
+            case QuestionAsked(text, spoken=spoken):
+                self.asks_for_summary = text == "/compact"
+                if text and not spoken and not self.asks_for_summary:  # otherwise from /raw
+                    self.asked.append(text)
             case QuestionDropped(text) | Draft(text):
                 self.unasked.append(text)
             case Queued(texts):
@@ -269,11 +300,14 @@ class World:
             case ReplyOver(text=text):
                 self.over += 1
                 said = [item.text for item in self.items() if isinstance(item, Message)]
-                assert set(text.split("\n\n")) <= {"", *said}, "a reply was not recorded"
+                is_recorded = set(text.split("\n\n")) <= {"", *said}
+                assert is_recorded or self.asks_for_summary, "a reply was not recorded"
             case _:
                 pass
 
-    def handle_record(self, effect: StartRecord | Record | LoadConversation) -> None:
+    def handle_record(
+        self, effect: StartRecord | Record | LoadConversation | NameConversation
+    ) -> None:
         match effect:
             case StartRecord():
                 self.kept.append({})
@@ -283,6 +317,8 @@ class World:
                 self.kept.append(self.kept.pop(0))
                 entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
                 self.post(ConversationLoaded(StoredConversation(1, "", 0.0, 0.0, "m", 0, entries)))
+            case NameConversation(name):
+                self.post(LocalNotice(name))
 
     def items(self) -> list[Item]:
         return [entry.item for entry in self.kept[-1].values()]
@@ -469,8 +505,9 @@ class World:
     def ask(self) -> None:
         self.said += 1
         self.files.clear()
-        self.typed.append(self.said)
-        self.post(UserSaid(f"question {self.said}"))
+        text = f"question {self.said} {'in many words ' * 20}"
+        self.typed.append(text)
+        self.post(UserSaid(text))
 
     def take_back(self) -> None:
         """The user takes the last waiting question back."""
@@ -499,15 +536,17 @@ class World:
     def check(self) -> None:
         if self.stopped is not None:
             return
+        self.post(ExportAsked())
         waiting = self.waiting
         assert waiting >= 0, "a question ended twice"
         if not self.retries:
             order = [int(text.split()[1]) for text in self.asked]
             assert order == sorted(set(order)), "questions were asked twice or out of order"
         if not self.retries and self.mode is Mode.CHAT:
-            typed = [*self.asked, *self.unasked, *self.queued]
-            expected = [f"question {number}" for number in self.typed]
-            assert sorted(typed) == sorted(expected), "a question was lost"
+            typed = [
+                text for text in (*self.asked, *self.unasked, *self.queued) if text != "/compact"
+            ]
+            assert sorted(typed) == sorted(self.typed), "a question was lost"
         timers = self.timers - {Timer.SAVE, Timer.RENEW}
         busy = self.to_server or self.active or self.running or self.asking
         if waiting and self.connection == "open" and not busy:
@@ -552,6 +591,24 @@ class World:
     def retry(self) -> None:
         self.retries += not any(effect in NOTHING_TO_ASK for effect in self.post(RetryAsked()))
 
+    def compact(self) -> bool:
+        """Ask for a summary; returns whether that is possible."""
+        refused = (notices.CANNOT_COMPACT, notices.NOTHING_TO_COMPACT)
+        self.said += 1
+        is_refused = any(effect in refused for effect in self.post(CompactAsked()))
+        self.said -= is_refused
+        return not is_refused
+
+    def summarize(self) -> None:
+        """A summary becomes complete."""
+        if not self.compact():
+            return
+        self.open_connection()
+        while self.to_server and not self.active:
+            self.handle_next_command(refuse=False)
+        self.send_deltas()
+        self.end_response(Status.COMPLETED)
+
     def ask_raw(self) -> None:
         self.said += 1
         effects = self.post(RawSaid({"type": "response.create"}, asks=True))
@@ -581,7 +638,11 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "model": lambda world: world.post(ModelSet("m2")),
     "new": lambda world: world.post(NewConversationAsked()),
     "resume": lambda world: world.post(ResumeAsked()),
+    "name": lambda world: world.post(NameSet("mine")),
+    "history": lambda world: world.post(HistoryAsked()),
     "retry": World.retry,
+    "compact": World.compact,
+    "summary": World.summarize,
     "system": lambda world: world.post(SystemSet("Sing.")),
     "error": lambda world: world.post(ServerProblem("Odd.")),
     "unknown": lambda world: world.post(Unknown("x", "new")),
@@ -599,7 +660,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "detach": World.detach,
     "take_back": World.take_back,
 }
-CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"}
+CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "compact", "summary", "system"}
 SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
 
 
@@ -609,6 +670,7 @@ WEIGHTS = {
     "speak": 5,
     "say": 6,
     "complete": 5,
+    "summary": 4,
     "call": 2,
     "answer": 3,
     "tool": 3,

@@ -231,7 +231,10 @@ def test_a_lost_session_does_not_stop_a_tool_and_the_next_one_gets_its_output() 
     units.turns.session_closed()
     for event in (ev.SessionCreated("s", "m"), ev.SessionUpdated("s", "m")):
         units.shared.connection.handle(event)
-    assert sent(units.turns.session_ready()) == [fx.AddItem(user("hi")), fx.AddItem(CALL)]
+    assert sent(units.turns.session_ready(units.log.items)) == [
+        fx.AddItem(user("hi")),
+        fx.AddItem(CALL),
+    ]
     output = fx.AddItem(ToolOutput("c1", "noon"))
     assert sent(units.tool_loop.resume()) == [output, fx.CreateResponse(TEXT)]
 

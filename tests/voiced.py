@@ -170,9 +170,7 @@ class _Meters:
 async def _talk(orders: int, events: int, options: list[str]) -> None:
     meters = _Meters()
     is_plain = "plain" in options
-    console = Console(
-        force_terminal=True, legacy_windows=False, no_color="uncoloured" in options
-    )
+    console = Console(force_terminal=True, legacy_windows=False, no_color="uncoloured" in options)
     panel = LivePanel(console)
     prompt = Prompt(
         panel,

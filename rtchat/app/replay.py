@@ -40,6 +40,8 @@ def replay(trace: str, speed: float, settings: Settings, environment: Environmen
             view: View = screen_of(settings, environment)
         else:
             view = view_of(settings, "text", environment, status_writer_of(settings, environment))
+        if recording.after:
+            view.show(fx.Notice("info", messages.late_recording(recording.after)))
         player = _Player(
             view,
             speed,
@@ -223,9 +225,9 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
     if recording.setup is None:
-        head = (
-            f"{head}; what was sent cannot be compared, because the user's actions are not recorded"
-        )
+        why = "the user's actions are not recorded"
+        why = messages.late_recording(recording.after) if recording.after else why
+        head = f"{head}; what was sent cannot be compared, because {why}"
     return [head, *lines, summary], is_complete and is_same
 
 

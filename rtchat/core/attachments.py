@@ -14,7 +14,15 @@ from rtchat.core.events import Attached
 from rtchat.core.mode import Mode
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
-from rtchat.core.values import Message, Part
+from rtchat.core.values import Item, Message, Part
+
+_FILES = "files_"
+"""The beginning of the ids of items that hold attached files."""
+
+
+def holds_files(item: Item) -> bool:
+    """Whether a confirmed item holds files that are attached to the next question."""
+    return item.id.startswith(_FILES)
 
 
 class Attachments:
@@ -30,9 +38,14 @@ class Attachments:
         """The ids of this session's items that hold attached files."""
         self._items = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(file.name for file in self._files)
+
     def describe(self) -> str:
         """List the files, one numbered line each."""
-        lines = [f"{number}  {file.name}" for number, file in enumerate(self._files, start=1)]
+        lines = [f"{number}  {name}" for number, name in enumerate(self.names, start=1)]
         return "\n".join(lines) or notices.NOTHING_ATTACHED
 
     def attach(self, file: Attached) -> list[Output]:
@@ -92,7 +105,7 @@ class Attachments:
         if not self._speech.listens or not self._unsent:
             return []
         self._items += 1
-        item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
+        item = Message("user", tuple(file.part for file in self._unsent), f"{_FILES}{self._items}")
         self._sent_ids.append(item.id)
         self._unsent = []
         return [self._connection.send(fx.AddItem(item))]

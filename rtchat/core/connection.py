@@ -29,7 +29,7 @@ from rtchat.core.signals import (
     notice,
 )
 from rtchat.core.text import shortened
-from rtchat.core.values import SessionInfo
+from rtchat.core.values import Dialect, SessionInfo
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
@@ -78,7 +78,11 @@ class SessionConnection:
         """The requested model."""
         self.session = SessionInfo()
         """What is known about the current or last session."""
-        self.phase = Phase.DOWN
+        self.dialect: Dialect | None = None
+        """The dialect of the session, if the server has reported it."""
+        self.since = 0.0
+        """When `phase` last changed."""
+        self._phase = Phase.DOWN
         self.ever_connected = False
         """Whether a server has ever accepted the settings."""
         self.commands = SentCommands()
@@ -105,6 +109,15 @@ class SessionConnection:
         self._attempt = 0
         self._errors = 0
         """How many non-fatal errors the server reported since the last turn."""
+
+    @property
+    def phase(self) -> Phase:
+        """The state of the connection."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase, self.since = phase, self._time.now
 
     @property
     def has_session(self) -> bool:
@@ -143,6 +156,7 @@ class SessionConnection:
 
     def _note(self, event: ev.SessionCreated | ev.SessionUpdated) -> None:
         self._formats.note(event)
+        self.dialect = event.dialect or self.dialect
         known = self.session
         id, model = (shortened(text, MAX_NAME) for text in (event.id, event.model))
         self.session = SessionInfo(id or known.id, model or known.model, known.url)
@@ -157,7 +171,7 @@ class SessionConnection:
         self._is_created = self.is_renewal_due = self.needs_new_session = False
         self.commands.clear()
         self._formats.reset()
-        self.session = SessionInfo()
+        self.session, self.dialect = SessionInfo(), None
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
 
     def _created(self, seconds_left: float | None) -> list[Output]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
+from rtchat.core.replay import is_question, is_summary
 from rtchat.core.values import (
     Entry,
     Item,
@@ -34,6 +35,8 @@ class ConversationLog:
     ) -> None:
         self._stores_audio = stores_audio
         self.items: list[Item] = []
+        self._numbers: list[int] = []
+        """The turn numbers of the questions in `items`."""
         self.last: Question | None = None
         """The last question that is over."""
         self.instructions: str | None = None
@@ -43,7 +46,7 @@ class ConversationLog:
 
     def restart(self, stored: StoredConversation | None = None) -> None:
         """Begin another conversation: a new one, or the saved conversation `stored`."""
-        self.items = []
+        self.items, self._numbers = [], []
         self.last = self.instructions = None
         self._turns = 0
         for entry in stored.entries if stored else ():
@@ -54,6 +57,9 @@ class ConversationLog:
         if isinstance(entry.item, Message) and entry.turn == 0:
             self.instructions = entry.item.text
             return
+        if is_summary(entry.item):
+            self.items.append(entry.item)
+            return
         if isinstance(entry.item, Message) and entry.index == 0:
             *attached, question = entry.item.parts or (Part("text"),)
             self.last = Question(entry.turn, question.text, tuple(attached))
@@ -62,11 +68,8 @@ class ConversationLog:
             self.last.entries = entry.index + 1
         if entry.state not in (State.QUEUED, State.WITHDRAWN):
             self.items.append(entry.item)
-
-    @property
-    def turns(self) -> int:
-        """How many questions there are in `items`."""
-        return sum(isinstance(item, Message) and item.role == "user" for item in self.items)
+            if is_question(entry.item):
+                self._numbers.append(entry.turn)
 
     @property
     def last_reply(self) -> str | None:
@@ -78,10 +81,6 @@ class ConversationLog:
     def was_asked(self, question: Question) -> bool:
         """Whether a question is in `items`."""
         return any(item is question.item for item in self.items)
-
-    def replay_items(self) -> Iterator[Item]:
-        """`items` in the form in which a new session receives them."""
-        return filter(None, map(replay_item, self.items))
 
     def enter(
         self, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
@@ -146,8 +145,11 @@ class ConversationLog:
 
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:
         """A question is about to be sent, under these instructions."""
+        if question.is_summary:
+            return
         if question.raw is None:
             self.items.append(question.item)
+            self._numbers.append(question.turn)
         if instructions and instructions != self.instructions:
             self.instructions = instructions
             system = Message("system", (Part("text", instructions),))
@@ -161,6 +163,8 @@ class ConversationLog:
 
     def remove(self, question: Question) -> None:
         """Remove a question that the server refused."""
+        if self.was_asked(question):
+            self._numbers.remove(question.turn)
         self.items = [item for item in self.items if item is not question.item]
 
     def streaming(self, question: Question, text: str, model: str) -> Record:
@@ -215,6 +219,8 @@ class ConversationLog:
     ) -> Iterator[Record]:
         """The reply to a question is over, or will not come. `last` are the messages of the turn's
         last reply, `audio` is its audio to save."""
+        if question.is_summary:
+            return
         if question.raw is None:
             self.last = question
             question.is_answered = over.status is Status.COMPLETED
@@ -240,6 +246,16 @@ class ConversationLog:
             entry = Entry(question.turn, 0, question.item, state, over.model, reason)
             yield self._save(question, entry)
 
+    def add_summary(self, index: int, summary: Message, over: ReplyOver) -> Record:
+        """Insert a summary into `items`. It is saved after the last turn that it replaces, which
+        stays in the history."""
+        turn = self._numbers[sum(map(is_question, self.items[:index])) - 1]
+        self.items.insert(index, summary)
+        entry = Entry(turn, SUMMARY_INDEX, summary, State.COMPLETED, over.model, usage=over.usage)
+        return Record(replace(entry, response_model=over.session.model))
 
+
+SUMMARY_INDEX = 1_000_000
+"""The index of a summary in its turn: after all other items."""
 _NO_TEXT = Message("assistant", (Part("text"),))
 """A spoken reply without a transcript."""

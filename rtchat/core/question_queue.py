@@ -61,7 +61,7 @@ class QuestionQueue:
         """Ask a question as soon as possible."""
         self._waiting.append(question)
         out = self.next()
-        if question in self._waiting and question.raw is None:
+        if question in self._waiting and question.raw is None and not question.is_summary:
             out.append(self._log.queued(question, self._connection.model))
         return [*out, *self.show_waiting()]
 

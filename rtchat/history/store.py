@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from rtchat.core.errors import UsageError
 from rtchat.core.values import Entry, StoredConversation, value
 from rtchat.history import schema
 from rtchat.history.database import HistoryError, errors_translated, open_database
+from rtchat.history.search import search
 from rtchat.history.transcript import SPOKEN
 
 FILE = "history.db"
@@ -31,7 +35,11 @@ _RECORD = f"""
     ON CONFLICT (conversation, turn, position)
     DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
 """
-_SUMMARY_COLUMNS = "conversation.id, title, began, updated, conversation.model, turns"
+_SUMMARY_COLUMNS = """conversation.id, coalesce(given_title, title), began, updated,
+    conversation.model, turns, coalesce(name, ''),
+    CASE WHEN given_title IS NULL THEN '' ELSE title END"""
+_MAX_NAME = 60
+"""Characters of a name."""
 
 
 @value
@@ -43,6 +51,8 @@ class SearchHit:
     turn: int
     snippet: str
     """The matching words with some text around them, on one line."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """The start and the end of each match in `snippet`."""
 
 
 class Store:
@@ -57,6 +67,8 @@ class Store:
         self._now = now
         self._id: int | None = None
         self._pending: dict[tuple[int, int], Entry] = {}
+        self._name: str | None = None
+        """The name of the current conversation, which is not in the file yet."""
         self._turns = {0: 0}
         """The turns that this program wrote or read, and their numbers in the file."""
         self._failure: HistoryError | None = None
@@ -96,12 +108,53 @@ class Store:
     def begin(self) -> None:
         """Entries recorded from now on belong to a new conversation."""
         self._finish()
-        self._id, self._turns = None, {0: 0}
+        self._id, self._name, self._turns = None, None, {0: 0}
 
     def record(self, entry: Entry) -> None:
         """Save an entry; it replaces one with the same turn and index."""
         self._pending[entry.turn, entry.index] = entry
         self._write()
+
+    def name(self, name: str) -> None:
+        """Name the current conversation. If it is not in the file yet, it gets the name when it is
+        created.
+
+        Raises:
+            UsageError: the name is not valid, or another conversation has it.
+        """
+        name = _checked_name(name)
+        if self._id is None:
+            self._check_unused(name)
+            self._name = name
+        else:
+            self.rename(self._id, name=name)
+
+    def rename(self, id: int, *, name: str | None = None, title: str | None = None) -> None:
+        """Change the name, the title, or both, of a conversation. An empty name removes the name,
+        and an empty title restores the first one.
+
+        Raises:
+            UsageError: there is no such conversation, the name is not valid, or another
+                conversation has it.
+        """
+        with self._transaction():
+            self._row(id)
+            if name is not None:
+                name = _checked_name(name) if name else None
+                self._check_unused(name, id)
+                self._db.execute("UPDATE conversation SET name = ? WHERE id = ?", (name, id))
+            if title is not None:
+                title = schema.shortened_title(title) or None
+                update = "UPDATE conversation SET given_title = ? WHERE id = ?"
+                self._db.execute(update, (title, id))
+
+    def _check_unused(self, name: str | None, id: int | None = None) -> None:
+        query = "SELECT id FROM conversation WHERE name = ? AND id IS NOT ?"
+        with errors_translated(self._path):
+            row = self._db.execute(query, (name, id)).fetchone()
+        if row is not None:
+            message = f"conversation {row[0]} already has the name {name!r}"
+            raise UsageError(message, hint="choose another name")
 
     def delete(self, *ids: int) -> None:
         """Delete conversations and their search index.
@@ -153,8 +206,10 @@ class Store:
         now = self._now()
         if self._id is None:
             title = next(self._titles(), "(no question)")  # the conversation starts with /raw
-            insert = "INSERT INTO conversation (title, began, updated) VALUES (?, ?, ?)"
-            return self._db.execute(insert, (title, now, now)).lastrowid or 0
+            insert = """INSERT INTO conversation (title, began, updated, name) VALUES (?, ?, ?,
+                (SELECT ? WHERE NOT EXISTS (SELECT 1 FROM conversation WHERE name = ?)))"""
+            named = (self._name, self._name)  # another program may have taken the name meanwhile
+            return self._db.execute(insert, (title, now, now, *named)).lastrowid or 0
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
@@ -206,30 +261,50 @@ class Store:
 
     # --------------------------------------------------------------------------------- reading
 
-    def recall(self, id: int | None = None) -> StoredConversation:
-        """Read a conversation and resume it. Without an id, the latest except the current one.
+    def recall(self, key: int | str | None = None) -> StoredConversation:
+        """Read a conversation by its id or name, and resume it. Without either, the latest except
+        the current one.
 
         Raises:
             UsageError: there is no such conversation.
         """
-        conversation = self.find(id)
+        conversation = self.find(key)
         self.resume(conversation)
         return conversation
 
-    def find(self, id: int | None) -> StoredConversation:
-        """A conversation with its entries. Without an id, the latest except the current one.
+    def find(self, key: int | str | None) -> StoredConversation:
+        """A conversation by its id or name, with its entries. Without either, the latest except the
+        current one.
 
         Raises:
             UsageError: there is no such conversation.
         """
         with suppress(HistoryError):
             self._write()
-        return self.read(self._latest() if id is None else id)
+        return self.read(self._latest() if key is None else self.id_of(key))
+
+    def id_of(self, key: int | str) -> int:
+        """The id of a conversation from its id or name.
+
+        Raises:
+            UsageError: no conversation has this name. An id is not checked.
+        """
+        if isinstance(key, int):
+            return key
+        with errors_translated(self._path):
+            names = dict(self._db.execute("SELECT name, id FROM conversation WHERE name NOT NULL"))
+            query = "SELECT id FROM conversation WHERE name = ?"
+            row = self._db.execute(query, (schema.plain(key),)).fetchone()
+        if row is None:
+            near = get_close_matches(key.lower(), names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else _LIST_HINT
+            raise UsageError(f"there is no conversation {key!r}", hint=hint)
+        return int(row[0])
 
     def resume(self, conversation: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
         self._finish()
-        self._id = conversation.id
+        self._id, self._name = conversation.id, None
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in conversation.entries}
 
     def read(self, id: int) -> StoredConversation:
@@ -243,7 +318,7 @@ class Store:
         with errors_translated(self._path):
             row = self._row(id)
             entries = tuple(schema.entry(entry) for entry in self._db.execute(query, (id,)))
-        return StoredConversation(*row, entries)
+        return replace(_summary(row), entries=entries)
 
     def conversations(self, limit: int | None = None) -> list[StoredConversation]:
         """The latest conversations, newest first, without their entries."""
@@ -252,26 +327,15 @@ class Store:
         )
         with errors_translated(self._path):
             found = self._db.execute(query, (-1 if limit is None else limit,)).fetchall()
-        return [StoredConversation(*row) for row in found]
+        return [_summary(row) for row in found]
 
-    def search(self, words: str, limit: int = 20) -> list[SearchHit]:
-        """The items with all of these words, or with words that start with them, newest first."""
-        query = f"""SELECT {_SUMMARY_COLUMNS}, item.turn, snippet(words, 0, '', '', '…', 16)
-            FROM words JOIN item ON item.id = words.rowid
-            JOIN conversation ON conversation.id = item.conversation
-            WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?"""
-        wanted = " ".join(
-            f'"{word}"*'
-            for word in schema.plain(words).replace('"', " ").split()
-            if any(character.isalnum() for character in word)
-        )
-        if not wanted:
-            return []
+    def search(self, query: str, limit: int = 20) -> list[SearchHit]:
+        """The items that match a query, as `history.search` describes it, newest first."""
         with errors_translated(self._path):
-            found = self._db.execute(query, (wanted, limit)).fetchall()
+            found = search(self._db, query, f"item.turn, {_SUMMARY_COLUMNS}", limit)
         return [
-            SearchHit(StoredConversation(*conversation), turn, " ".join(text.split()))
-            for *conversation, turn, text in found
+            SearchHit(_summary(row), turn, snippet.text, snippet.marks)
+            for (turn, *row), snippet in found
         ]
 
     def _latest(self) -> int:
@@ -283,13 +347,36 @@ class Store:
             raise UsageError(f"there are no {other}saved conversations")
         return int(row[0])
 
-    def _row(self, id_: int) -> tuple[int, str, float, float, str, int]:
+    def _row(self, id_: int) -> Sequence[Any]:
         """The row of a conversation. Raises UsageError if it does not exist."""
-        row: tuple[int, str, float, float, str, int] | None = None
+        row: Sequence[Any] | None = None
         if 0 < id_ < 2**63:
             query = f"SELECT {_SUMMARY_COLUMNS} FROM conversation WHERE id = ?"
             row = self._db.execute(query, (id_,)).fetchone()
         if row is None:
-            hint = "run `rtchat history list` to list the saved conversations"
-            raise UsageError(f"there is no conversation {id_}", hint=hint)
+            raise UsageError(f"there is no conversation {id_}", hint=_LIST_HINT)
         return row
+
+
+_LIST_HINT = "run `rtchat history list` to list the saved conversations"
+
+
+def _summary(row: Sequence[Any]) -> StoredConversation:
+    """The conversation of a row of `_SUMMARY_COLUMNS`, without its entries."""
+    *values, name, first_words = row
+    return StoredConversation(*values, name=name, first_words=first_words)
+
+
+def _checked_name(name: str) -> str:
+    """The name on one line.
+
+    Raises:
+        UsageError: it is empty, too long, or could be mistaken for an ID or an option.
+    """
+    name = " ".join(schema.plain(name).split())
+    if not name or len(name) > _MAX_NAME:
+        raise UsageError(f"a name has 1 to {_MAX_NAME} characters", hint="choose another name")
+    if name.isdecimal() or name.startswith("-"):
+        message = f"invalid name {name!r}"
+        raise UsageError(message, hint="choose one that is not a number and does not begin with -")
+    return name

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
+from rtchat.core.replay import is_summary
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -62,10 +63,11 @@ def transcript_entries(conversation: StoredConversation) -> Iterator[TranscriptE
     """Yield the entries of a conversation in order."""
     for _, turn in groupby(conversation.entries, lambda entry: entry.turn):
         question, *rest = turn
+        said = [entry for entry in rest if not is_summary(entry.item)]
         # A question has the state of its reply, so only one of the two gets a note.
-        yield _transcript_entry(conversation, question, "" if rest else _note(question))
+        yield _transcript_entry(conversation, question, "" if said else _note(question))
         for entry in rest:
-            last = entry is rest[-1] and entry.state is State.COMPLETED
+            last = entry in said[-1:] and entry.state is State.COMPLETED
             yield _transcript_entry(conversation, entry, _note(question if last else entry))
 
 
@@ -84,6 +86,8 @@ def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str)
     if isinstance(item, Message):
         if item.phase == "commentary":
             name = f"{name} (commentary)"
+        if entry.turn and is_summary(item):
+            name = "summary"
         images = tuple(part.data for part in item.parts if part.kind == "image")
     return TranscriptEntry(kind, name, text, note, images, entry)
 
@@ -122,6 +126,24 @@ def _message_text(message: Message) -> str:
 def plain(conversation: StoredConversation) -> str:
     """A conversation as text: questions as at the prompt, replies as received."""
     return "\n\n".join(_plain(entry) for entry in transcript_entries(conversation)) + "\n"
+
+
+def plain_end(conversation: StoredConversation, rows: int, width: int) -> tuple[str, int]:
+    """The last turns as text: as many as fit into `rows`, but at least one. Also returns how many
+    turns precede them."""
+    turns = groupby(transcript_entries(conversation), lambda entry: entry.entry.turn)
+    above = [(turn, "\n\n".join(map(_plain, entries))) for turn, entries in turns]
+    shown: list[str] = []
+    while above and (not shown or _rows(f"{above[-1][1]}\n", width) <= rows):
+        text = above.pop()[1]
+        shown.insert(0, text)
+        rows -= _rows(f"{text}\n", width)
+    return "\n\n".join(shown) + "\n", sum(turn > 0 for turn, _ in above)
+
+
+def _rows(text: str, width: int) -> int:
+    """How many rows of a terminal a text takes, at least."""
+    return sum(max(1, -(-len(line) // width)) for line in text.split("\n"))
 
 
 def _plain(entry: TranscriptEntry) -> str:

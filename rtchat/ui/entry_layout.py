@@ -8,8 +8,10 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition, has_completions, has_focus, is_done, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout import (
+    AnyContainer,
     BufferControl,
     ConditionalContainer,
+    DynamicContainer,
     FormattedTextControl,
     HSplit,
     Layout,
@@ -56,7 +58,8 @@ class EntryLayout:
         self._rows = rows
         self._columns = columns
         self._status = status
-        self._is_choosing = False
+        self._instead: AnyContainer | None = None
+        """What is shown in place of the entry, if anything is."""
         search = SearchToolbar(ignore_case=True)
         control = BufferControl(
             entry,
@@ -82,14 +85,16 @@ class EntryLayout:
             height=1,
             get_line_prefix=lambda *_: [("bold", ANSWER[:1]), ("", ANSWER[1:])],
         )
-        choosing = Condition(lambda: self._is_choosing)
+        is_replaced = Condition(lambda: self._instead is not None)
         menu = CompletionsMenu(max_height=self._menu_height())
         self.layout = Layout(
             HSplit(
                 [
-                    ConditionalContainer(self._line_window(self._queue), ~choosing),
-                    ConditionalContainer(self._choice, choosing),
-                    ConditionalContainer(self._entry, ~choosing),
+                    ConditionalContainer(self._line_window(self._queue), ~is_replaced),
+                    ConditionalContainer(
+                        DynamicContainer(lambda: self._instead or Window()), is_replaced
+                    ),
+                    ConditionalContainer(self._entry, ~is_replaced),
                     ConditionalContainer(search, is_searching),
                     ConditionalContainer(menu, has_completions & ~is_searching),
                     self._line_window(status),
@@ -98,10 +103,19 @@ class EntryLayout:
             focused_element=self._entry,
         )
 
-    def show_choice(self, *, is_shown: bool) -> None:
-        """Show the row for the answer to a question in place of the entry, or the entry again."""
-        self._is_choosing = is_shown
-        self.layout.focus(self._choice if is_shown else self._entry)
+    def show_choice(self) -> None:
+        """Show the row for the answer to a question in place of the entry."""
+        self.show_instead(self._choice)
+
+    def show_instead(self, container: AnyContainer) -> None:
+        """Show something in place of the entry, and give it the keyboard."""
+        self._instead = container
+        self.layout.focus(container)
+
+    def show_entry(self) -> None:
+        """Show the entry again."""
+        self._instead = None
+        self.layout.focus(self._entry)
 
     def _line_window(self, lines: Callable[[], StyleAndTextTuples]) -> ConditionalContainer:
         window = Window(FormattedTextControl(lines), dont_extend_height=True)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update
+from rtchat.core.effects import Copy, History, Ready, ReplyOver, ToolAsked, Update
 from rtchat.core.events import Answer, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.ports import View
-from rtchat.core.values import ImageDetail
+from rtchat.core.text import on_a_line
+from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
 from rtchat.ui.entry_layout import PROMPT
 from rtchat.ui.shown_question import ANSWER
+from rtchat.ui.terminal import Conversations
 
 _WIDTH = 80
 ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
@@ -31,13 +33,16 @@ class LineTerminal:
         stdout: TextIO,
         clipboard: Clipboard,
         files: Files,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
+        conversations: Conversations,
         detail: ImageDetail | None = None,
     ) -> None:
         self._view = view
         self._stdin = stdin
         self._stdout = stdout
         self._clipboard = clipboard
-        self._entries = Entries(files, detail, lambda _: None)  # the terminal has echoed it
+        self._conversations = conversations
+        self._entries = Entries(files, detail, templates, conversations.listed, host=self)
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         """The lines that were read; None at the end."""
         self._unread = b""
@@ -49,8 +54,10 @@ class LineTerminal:
     def show(self, update: Update) -> None:
         """Show an update, and the prompt where the next line is expected."""
         if isinstance(update, Copy):
-            self._copying = asyncio.ensure_future(self._copy(update))
+            self._tasks.create_task(self._copy(update))
             return
+        if isinstance(update, History):
+            self._write(self._conversations.text(update.stored))
         self._view.show(update)
         match update:
             case Ready():
@@ -78,22 +85,39 @@ class LineTerminal:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._stdin, self._read)
         try:
-            while (line := await self._lines.get()) is not None:
-                if self._is_asking:
-                    self._answer(line, post)
-                    continue
-                if not line.strip():
-                    self._prompt()
-                    continue
-                for event in await self._entries.meaning(Entry(line)):
-                    self._pending += isinstance(event, UserSaid)
-                    post(event)
-                    if isinstance(event, LeaveAsked):
-                        return
-                loop.call_soon(self._prompt)
-            post(LeaveAsked())
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._read_lines(post)
         finally:
             loop.remove_reader(self._stdin)
+
+    async def _read_lines(self, post: Callable[[LocalEvent], None]) -> None:
+        while (line := await self._lines.get()) is not None:
+            if self._is_asking:
+                self._answer(line, post)
+                continue
+            if not line.strip():
+                self._prompt()
+                continue
+            for event in await self._entries.meaning(Entry(line)):
+                self._pending += isinstance(event, UserSaid)
+                post(event)
+                if isinstance(event, LeaveAsked):
+                    return
+            asyncio.get_running_loop().call_soon(self._prompt)
+        post(LeaveAsked())
+
+    def echo(self, entry: str) -> None:
+        """Do nothing: the terminal has echoed it."""
+
+    async def page(self, text: str) -> None:
+        """Print a text."""
+        self._write(text)
+
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """List the conversations; the user enters /resume again with an ID."""
+        for each in conversations:
+            self._write(on_a_line(f"{each.id}  {each.name or each.title}") + "\n")
+        return None
 
     def _answer(self, line: str, post: Callable[[LocalEvent], None]) -> None:
         typed = line.strip().lower()

@@ -16,13 +16,15 @@ from rich.text import Text
 from rtchat.core import effects as fx
 from rtchat.core.errors import hint_line
 from rtchat.core.text import on_a_line, visible
+from rtchat.core.values import ThemeName
 from rtchat.markdown import theme
 from rtchat.ui import messages
-from rtchat.ui.console import print_text
+from rtchat.ui.console import ThemedConsole, print_text
 
 if TYPE_CHECKING:
     from rich.panel import Panel
 
+    from rtchat.core.values import StoredConversation
     from rtchat.ui.panel import LivePanel
 
 
@@ -144,12 +146,20 @@ class LiveView:
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
             case fx.Totals():
                 self._print_status(messages.totals(update))
+            case fx.Report(text):
+                self._print_status(text)
+            case fx.EventReceived(json):
+                self._print_event(json)
+            case fx.ThemeChosen(name):
+                self._choose_theme(name)
             case fx.Notice():
                 text = messages.with_ids(update.text, update.ids)
                 self._notice(update.level, text, update.hint)
             case fx.QuestionDropped(text):
                 self.echo(text)
-            case fx.Copy() | fx.Draft() | fx.Queued():
+            case fx.Resumed(stored):
+                self._show_end(stored)
+            case fx.Copy() | fx.Draft() | fx.Queued() | fx.History():
                 pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views
@@ -366,6 +376,15 @@ class LiveView:
             self._print_status(messages.HOW_TO_LEAVE)
         self._is_advised = True
 
+    def _show_end(self, stored: StoredConversation) -> None:
+        """Show the last turns of a conversation that continues."""
+        if self._banner:
+            from rtchat.ui.history_view import show_end
+
+            show_end(stored, self._out)
+        else:
+            self._notice("info", messages.conversation(stored))
+
     def _notice(self, level: fx.Level, text: str, hint: str = "") -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
         if not text or hidden:
@@ -375,6 +394,17 @@ class LiveView:
         self._print_status(on_a_line(text) if is_error else text, theme.NOTICES[level])
         if hint:
             self._print_status(hint_line(hint))
+
+    def _print_event(self, json: str) -> None:
+        """Print an event of the server on one line."""
+        line = Text(visible(json))
+        line.truncate(self._out.width, overflow="ellipsis")
+        self._print_status(line.plain)
+
+    def _choose_theme(self, name: ThemeName | None) -> None:
+        if isinstance(self._out, ThemedConsole) and isinstance(self._err, ThemedConsole):
+            self._out.theme = self._err.theme = name or self._out.theme
+            self._print_status(messages.theme(self._out.theme, () if name else theme.THEMES))
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""

@@ -7,18 +7,25 @@ and `terminal` decides what happens to them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeAlias, TypeVar
+from typing import TextIO, TypeAlias
 
-from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
+from prompt_toolkit.application import Application, get_app, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, has_completions, has_focus, vi_insert_mode
+from prompt_toolkit.filters import (
+    Condition,
+    emacs_mode,
+    has_completions,
+    has_focus,
+    vi_insert_mode,
+)
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
@@ -38,7 +45,9 @@ from rtchat.core.events import (
     MicrophoneToggled,
     QueuedTakenBack,
 )
-from rtchat.ui.completion import CommandCompleter
+from rtchat.core.values import StoredConversation
+from rtchat.ui.candidates import Candidates
+from rtchat.ui.completion import CommandCompleter, command_names
 from rtchat.ui.entries import Entry
 from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
@@ -46,8 +55,8 @@ from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.pasted import Pastes
+from rtchat.ui.picker import ConversationPicker
 
-T = TypeVar("T")
 Pressed: TypeAlias = (
     CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
 )
@@ -79,8 +88,9 @@ _STYLE = Style.from_dict(
 class Prompt:
     """Reads entries from a terminal. If `history` is None, they are kept in memory only.
 
-    `panel` is where it is shown. `meters` is for voice conversations; it is shown below the entry
-    if `paints_meter`.
+    `panel` is where it is shown. `meters` is for voice conversations; the microphone's level is
+    shown below the entry if `paints_meter`, before the status that `status` returns. `candidates`
+    completes the arguments of commands.
     """
 
     def __init__(
@@ -90,6 +100,8 @@ class Prompt:
         *,
         meters: Meters | None = None,
         paints_meter: bool = True,
+        status: Callable[[], StyleAndTextTuples] = list,
+        candidates: Candidates | None = None,
         editing_mode: EditingMode = EditingMode.EMACS,
         input: Input | None = None,
         output: Output | None = None,
@@ -111,6 +123,7 @@ class Prompt:
         """Called when the size of the terminal has changed."""
         self.can_stop: Callable[[], bool] = lambda: False
         """Returns whether there is a reply to stop."""
+        self._show_status = status
         self._meters = meters
         self._meter: Meter | None = None
         if meters is not None and paints_meter:
@@ -122,6 +135,8 @@ class Prompt:
         """The text that Ctrl-C cleared last; Up restores it."""
         self._pasted_start = ""
         """The first character of the entry, if it was pasted."""
+        self._pasted: list[str] = []
+        """The texts that were pasted into the entry."""
         self._pastes = Pastes()
         self._last_key = 0.0
         """The loop time of the last key."""
@@ -134,7 +149,7 @@ class Prompt:
             history=self._history,
             multiline=True,
             tempfile_suffix=".md",
-            completer=CommandCompleter(),
+            completer=CommandCompleter(candidates),
             auto_suggest=AutoSuggestFromHistory(),
             on_text_changed=self._on_changed,
         )
@@ -201,16 +216,18 @@ class Prompt:
         """Call `stop` with the terminal in its original mode, then continue."""
         self._suspension = run_in_terminal(stop)
 
-    async def in_terminal(self, run: Callable[[], Awaitable[T]]) -> T:
-        """Run something that uses the whole terminal, such as a pager."""
-        async with in_terminal():
-            return await run()
+    async def give_terminal(self, to: Callable[[], None]) -> None:
+        """Call something that uses the whole terminal, such as a pager, in a thread."""
+        await run_in_terminal(to, in_executor=True)
 
     # ----------------------------------------------------------------------------- what it shows
 
     def set_draft(self, text: str) -> None:
-        """Put a text into the entry, before what is in it."""
+        """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
+        and mentions no files."""
         typed = self._buffer.text
+        self._pasted.append(text)
+        self._pasted_start = text[:1]
         text = self._pastes.fold(text)
         self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
 
@@ -227,7 +244,10 @@ class Prompt:
             self._app.invalidate()
 
     def _status(self) -> StyleAndTextTuples:
-        return self._meter.paint() if self._meter is not None else []
+        if self._meter is None:
+            return self._show_status()
+        status = self._show_status()
+        return [*self._meter.paint(), ("", "\n"), *status] if status else self._meter.paint()
 
     @contextmanager
     def _updating_meter(self) -> Iterator[None]:
@@ -252,6 +272,21 @@ class Prompt:
 
     # ------------------------------------------------------------------------------- questions
 
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        chosen: asyncio.Future[StoredConversation | None]
+        chosen = asyncio.get_running_loop().create_future()
+        picker = ConversationPicker(
+            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+        )
+        self._layout.show_instead(picker.container)
+        self._app.invalidate()
+        try:
+            return await chosen
+        finally:
+            self._layout.show_entry()
+            self._app.invalidate()
+
     async def choose(self) -> tuple[Answer | None, str]:
         """Ask until the answer is yes, always or no, and return it with what was typed. None is for
         stopping the reply.
@@ -267,13 +302,21 @@ class Prompt:
                 await asyncio.wait((self._answer,), timeout=pause)
             self._choice.reset()
             if not self._answer.done():
-                self._layout.show_choice(is_shown=True)
+                self._layout.show_choice()
                 self._app.invalidate()
             return await self._answer, self._choice.text
         finally:
             self._answer = None
-            self._layout.show_choice(is_shown=False)
+            self._layout.show_entry()
             self._app.invalidate()
+
+    def cursor_reported(self, row: int, _: int) -> None:
+        """The terminal has reported the position of its cursor."""
+        self._renderer.report_absolute_cursor_row(row)
+
+    def invalidate(self) -> None:
+        """Repaint what is below the entry."""
+        self._app.invalidate()
 
     def dismiss_question(self) -> None:
         """The question no longer needs an answer."""
@@ -291,16 +334,18 @@ class Prompt:
     def _on_changed(self, buffer: Buffer) -> None:
         if not buffer.text:
             self._pasted_start = ""
+            self._pasted.clear()
 
     def _send(self, buffer: Buffer) -> None:
         text = self._pastes.unfold(buffer.text)
         is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
+        entry = Entry(text, is_literal, tuple(self._pasted))
         buffer.reset()
         self._pastes.clear()
         self._cleared = ""
         if text.strip():
             self._remember(text)
-            self.on_entry(Entry(text, is_literal))
+            self.on_entry(entry)
 
     def _remember(self, text: str) -> None:
         """Append a text to the input history, unless it is already the last one."""
@@ -309,6 +354,7 @@ class Prompt:
 
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self._pasted.append(text)
         if self._buffer.cursor_position == 0:
             self._pasted_start = text[:1]
         self._buffer.insert_text(self._pastes.fold(text))
@@ -329,6 +375,16 @@ class Prompt:
         @keys.add("c-j", filter=typing)
         def new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
+
+        @keys.add("tab", filter=typing & ~has_completions)
+        def complete(event: KeyPressEvent) -> None:
+            """A name that is completed at once can be followed by Enter."""
+            buffer = event.current_buffer
+            names = command_names(buffer.document.text_before_cursor)
+            if len(names) == 1:
+                buffer.apply_completion(names[0])
+            else:
+                buffer.start_completion(insert_common_part=True)
 
         @keys.add(Keys.BracketedPaste, filter=typing)
         def paste(event: KeyPressEvent) -> None:
@@ -389,6 +445,10 @@ class Prompt:
         )
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
+
+        @keys.add("escape", Keys.Any, filter=emacs_mode)
+        def ignore(event: KeyPressEvent) -> None:
+            """An Alt-key without a meaning would insert its letter."""
 
         @keys.add("c-z")
         def suspend(event: KeyPressEvent) -> None:

@@ -14,10 +14,12 @@ from rich.text import Text
 from rtchat.core.effects import (
     Copy,
     Draft,
+    History,
     MicrophoneStatus,
     QuestionAsked,
     Queued,
     ReplyOver,
+    TextArrived,
     ToolAsked,
     Update,
 )
@@ -30,12 +32,15 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.ports import View
-from rtchat.core.values import ImageDetail
+from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
+from rtchat.ui.pager import Pager
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
+from rtchat.ui.status_line import StatusLine
 
 
 class Screen(View, Protocol):
@@ -54,6 +59,18 @@ class Screen(View, Protocol):
         """Remove what is painted, until the next tick."""
 
 
+class Conversations(Protocol):
+    """The saved conversations, and the pager that shows one."""
+
+    pager: Pager
+
+    def listed(self) -> Sequence[StoredConversation]:
+        """All of them, newest first, without their entries. May raise OutputError."""
+
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
+
+
 class Terminal:
     """The user interface of `talk`: a view, and below it the entry. `detail` is for the images that
     the user attaches, unless /attach has its own."""
@@ -64,13 +81,22 @@ class Terminal:
         prompt: Prompt,
         clipboard: Clipboard,
         files: Files,
+        conversations: Conversations,
         detail: ImageDetail | None = None,
+        *,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
+        status: StatusLine | None = None,
+        attention: Attention | None = None,
     ) -> None:
+        """`templates` returns the events of /t. `status` and `attention` see all updates."""
+        self._status = status
+        self._attention = attention
         self._view = view
+        self._conversations = conversations
         self._prompt = prompt
         self._panel = prompt.panel
         self._clipboard = clipboard
-        self._meanings = Entries(files, detail, view.echo)
+        self._meanings = Entries(files, detail, templates, conversations.listed, host=self)
         self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
         """What the user has sent and is not handled yet; None at the end."""
         self._is_typed_pending = False
@@ -82,9 +108,11 @@ class Terminal:
         """The question about a call that is on the screen."""
         self._copies: list[asyncio.Task[None]] = []
         """Copies to the clipboard that are in progress; leaving waits for them."""
+        self._is_away = False
+        """Whether a pager has the screen."""
         self._held: list[Update] = []
-        """Updates that arrived while $EDITOR was open, or while the user is asked about a call, so
-        that nothing is printed between its arguments and the answer."""
+        """Updates that arrived while $EDITOR or a pager has the screen, or while the user is asked
+        about a call, so that nothing is printed between its arguments and the answer."""
         prompt.on_suspend = self._suspend
         prompt.on_return = self._show_held
         prompt.on_resize = self._resized
@@ -102,12 +130,20 @@ class Terminal:
 
     def show(self, update: Update) -> None:
         """Show an update above the entry."""
+        if self._attention is not None:
+            self._attention.show(update)
+        if self._status is not None:
+            self._status.show(update)
+            if isinstance(update, Queued):
+                self._status.set_queued(len(update.texts))
+            if not isinstance(update, TextArrived):
+                self._prompt.invalidate()
         if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
         if isinstance(update, Queued):  # it is shown in the entry: nothing is printed
             self._queued = update.texts
             self._prompt.set_queue(update.texts)
-        if self._held or self._prompt.is_in_editor or self._question is not None:
+        if self._held or self._is_hidden or self._question is not None:
             self._held.append(update)
         else:
             self._show(update)
@@ -116,6 +152,9 @@ class Terminal:
         match update:
             case Copy():
                 self._copies.append(self._tasks.create_task(self._copy(update)))
+                return
+            case History(stored):
+                self._tasks.create_task(self._show_history(stored))
                 return
             case MicrophoneStatus():
                 self._prompt.set_microphone(update)
@@ -153,8 +192,36 @@ class Terminal:
 
     def tick(self) -> None:
         """Repaint what has changed."""
-        if self._question is None and not self._prompt.is_in_editor:
+        if self._question is None and not self._is_hidden:
             self._view.tick()
+
+    @property
+    def _is_hidden(self) -> bool:
+        return self._prompt.is_in_editor or self._is_away
+
+    def echo(self, entry: str) -> None:
+        """Print an entry that is not a question."""
+        self._view.echo(entry)
+
+    async def page(self, text: str) -> None:
+        """Show a text that may contain styles, in a pager if it is long."""
+        pager = self._conversations.pager
+        if not pager.is_long(text):
+            self._panel.print(Text.from_ansi(text))
+            return
+        self._is_away = True
+        try:
+            await self._prompt.give_terminal(lambda: pager.show(text))
+        finally:
+            self._is_away = False
+            self._show_held()
+
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        return await self._prompt.pick(conversations)
+
+    async def _show_history(self, conversation: StoredConversation) -> None:
+        await self.page(await asyncio.to_thread(self._conversations.text, conversation))
 
     def _resized(self) -> None:
         if self._question is not None:
@@ -166,17 +233,26 @@ class Terminal:
         """Stop the process for job control, after Ctrl-Z or SIGTSTP, until it is continued."""
         self._prompt.suspend(self._stop)
 
+    def _use_title(self) -> None:
+        if self._attention is not None:
+            self._attention.on()
+
     def _stop(self) -> None:
+        if self._attention is not None:
+            self._attention.off()
         loop = asyncio.get_running_loop()
         loop.remove_signal_handler(signal.SIGTSTP)
         os.kill(0, signal.SIGTSTP)
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._use_title()
 
     def close(self) -> None:
         """Show the held updates, then remove what is painted."""
         for update in self._held:
             self._view.show(update)
         self._view.close()
+        if self._attention is not None:
+            self._attention.off()
         self._panel.stop()
         self._prompt.close()
 
@@ -220,6 +296,7 @@ class Terminal:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._panel.start(show_cursor=True)
+                self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
                 with suppress(asyncio.CancelledError):
                     await self._prompt.run()

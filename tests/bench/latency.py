@@ -1,7 +1,7 @@
 """Typing while a reply streams: `python tests/bench/latency.py`.
 
-Each program runs on a 120x40 pty of its own, against a server that sends 100 deltas of 40 characters
-a second. A key is pressed every 50 ms; its latency ends when the terminal emulator has it in the
+Each program runs on a 120x40 pty of its own. Its server sends 100 deltas of 40 characters a second.
+A key is pressed every 50 ms; its latency ends when the terminal emulator has it in the
 entry. A second run without keys counts the bytes written to the terminal for each byte of text. In
 both, the screen after each synchronised update must show the prompt.
 """
