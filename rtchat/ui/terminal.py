@@ -25,6 +25,7 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
+    Answer,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
@@ -138,11 +139,14 @@ class Terminal:
                 self._status.set_queued(len(update.texts))
             if not isinstance(update, TextArrived):
                 self._prompt.invalidate()
-        if self._question is not None and isinstance(update, ReplyOver):
-            self._prompt.dismiss_question()
-        if isinstance(update, Queued):  # it is shown in the entry: nothing is printed
+        if isinstance(update, Queued):  # nothing is printed, so it is never held
             self._queued = update.texts
             self._prompt.set_queue(update.texts)
+        self._show_or_hold(update)
+
+    def _show_or_hold(self, update: Update) -> None:
+        if self._question is not None and isinstance(update, ReplyOver):
+            self._prompt.dismiss_question()
         if self._held or self._is_hidden or self._question is not None:
             self._held.append(update)
         else:
@@ -188,7 +192,7 @@ class Terminal:
     def _show_held(self) -> None:
         held, self._held = self._held, []
         for update in held:
-            self.show(update)
+            self._show_or_hold(update)
 
     def tick(self) -> None:
         """Repaint what has changed."""
@@ -261,7 +265,8 @@ class Terminal:
     async def _ask(self, question: ShownQuestion) -> None:
         """Ask whether a call may run, and keep the question and the answer in the scrollback."""
         self._view.hide()
-        answer, typed = None, ""
+        answer: Answer | None = None
+        typed = ""
         if not self._is_over:
             self._paint_question(question)
             answer, typed = await self._prompt.choose()
