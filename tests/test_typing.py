@@ -93,6 +93,13 @@ def during_a_reply(program: Program, *options: str) -> Terminal:
     return terminal
 
 
+def queue(terminal: Terminal, *questions: str) -> None:
+    """Ask these questions while a reply streams. Several lines at once would be a paste."""
+    for question in questions:
+        terminal.types(f"{question}\r")
+        terminal.shows("╰", f"queued: {question}")
+
+
 def leave(terminal: Terminal) -> None:
     terminal.types(CTRL_D)
     assert terminal.ends() == 0
@@ -103,7 +110,8 @@ def leave(terminal: Terminal) -> None:
 
 def test_questions_are_queued_and_asked_in_order(program: Program, engine: Engine) -> None:
     terminal = during_a_reply(program)
-    terminal.types("first\rsecond\rand a draft")
+    queue(terminal, "first", "second")
+    terminal.types("and a draft")
     rows = ("│ one", "╰", "queued: first", "queued: second", f"{PROMPT} and a draft")
     lines = terminal.shows(*rows)
     assert not any(line in (f"{PROMPT} first", f"{PROMPT} second") for line in lines)
@@ -121,8 +129,7 @@ def test_questions_are_queued_and_asked_in_order(program: Program, engine: Engin
 
 def test_up_takes_the_last_question_back(program: Program, engine: Engine) -> None:
     terminal = during_a_reply(program)
-    terminal.types("first\rsecond\r")
-    terminal.shows("queued: first", "queued: second")
+    queue(terminal, "first", "second")
     terminal.types(UP)
     lines = terminal.shows("╰", "queued: first", f"{PROMPT} second")
     assert not any("queued: second" in line for line in lines)
@@ -176,8 +183,9 @@ def test_the_terminal_is_not_asked_where_its_cursor_is(program: Program, engine:
     answers: list[str] = []
     terminal.screen.answers = answers.append
     terminal.shows("connected in", PROMPT)
-    terminal.types("slow\rnext\r")
-    terminal.shows("queued: next")
+    terminal.types("slow\r")
+    terminal.shows("│ one", "╰")
+    queue(terminal, "next")
     terminal.resizes(12)
     engine.may_go_on.set()
     terminal.shows("next", "Yes.", "first token", PROMPT)
@@ -252,7 +260,10 @@ def test_ctrl_z_during_a_reply_keeps_the_draft_and_the_queue(
 ) -> None:
     terminal = Terminal(program, [], {}, shell=True)
     terminal.shows("connected in", PROMPT)
-    terminal.types("slow\rnext\rmy dra")
+    terminal.types("slow\r")
+    terminal.shows("│ one", "╰")
+    queue(terminal, "next")
+    terminal.types("my dra")
     terminal.shows("│ one", "queued: next", f"{PROMPT} my dra")
     terminal.types(CTRL_Z)
     lines = terminal.shows("Stopped")
@@ -289,7 +300,8 @@ def test_a_signal_during_a_reply_restores_the_terminal(
     measured = Measured(program.home)
     measured.environ |= program.environ
     terminal = during_a_reply(measured)
-    terminal.types("next\rmy draft")
+    queue(terminal, "next")
+    terminal.types("my draft")
     terminal.shows("│ one", "queued: next", f"{PROMPT} my draft")
     modes = terminal.lines()[0]
     bash = terminal.process.pid
@@ -311,7 +323,8 @@ def test_a_server_that_goes_away_gets_each_queued_question_once(
     terminal.shows("connected in", PROMPT)
     terminal.types("cut\r")
     terminal.shows("│ Half", "╰")
-    terminal.types("first\rsecond\rmy draft")
+    queue(terminal, "first", "second")
+    terminal.types("my draft")
     terminal.shows("queued: first", "queued: second", f"{PROMPT} my draft")
     engine.may_go_on.set()
     asked = (f"{PROMPT} first", "Yes.", f"{PROMPT} second", "Yes.", "first token")
