@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import re
+import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -22,7 +24,7 @@ from rtchat.ui.history_view import show, show_end
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.pager import Pager
 from rtchat.ui.plain_view import PlainView, StatusWriter
-from tests.program import Program, background
+from tests.program import PATIENCE, Program, background
 from tests.screen import Screen
 from tests.terminal import PROMPT, Terminal
 
@@ -179,7 +181,7 @@ def filled(program: Program, path: Path) -> Program:
         for number in range(1, 41):
             store.begin()
             for turn in range(1, number % 3 + 2):
-                text = f"Question {turn} of {number}\n" + "line\n" * 7
+                text = f"Question {turn} of {number}\n" + "line\n" * 9
                 for index in (0, 1):
                     item = Message("assistant" if index else "user", (Part("text", text),))
                     store.record(Entry(turn, index, item, State.COMPLETED, "m"))
@@ -192,10 +194,21 @@ def test_a_long_list_is_shown_in_a_pager(filled: Program) -> None:
     terminal = Terminal(filled, ["list"], {}, verb="history")
     assert terminal.shows("Question 1 of 40", "Question 1 of 20", ":")[0].startswith("40  just now")
     assert len(terminal.lines()) == 24
-    terminal.types("\x03")
     terminal.types(" ")
     terminal.shows("Question 1 of 10")
     terminal.types("q")
+    assert terminal.ends() == 0
+
+
+def test_ctrl_c_in_the_pager_does_not_end_the_program(filled: Program) -> None:
+    terminal = Terminal(filled, ["list"], {}, verb="history")
+    terminal.shows("Question 1 of 20", ":")
+    terminal.types("\x03")
+    until = monotonic() + PATIENCE
+    while terminal.process.poll() is None and monotonic() < until:
+        terminal.types("q")  # Ctrl-C discards the keys that are typed before it takes effect
+        with suppress(subprocess.TimeoutExpired):
+            terminal.process.wait(1)
     assert terminal.ends() == 0
 
 
@@ -277,6 +290,8 @@ def test_a_short_conversation_is_shown_without_a_pager(program: Program) -> None
     terminal.shows("hello", "first token", PROMPT)
     terminal.types("/history\r")
     terminal.shows("hello", "first token", "/history", f"{PROMPT} hello", "hello", "first token")
+    terminal.types("/resume\r")
+    terminal.shows("conversations are not saved", "--no-history", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
 
@@ -295,13 +310,26 @@ def test_the_conversation_to_resume_is_chosen_from_a_list(filled: Program) -> No
     terminal.shows("/resume", "conversation 38 ", "Question 3 of 38", "reconnected", PROMPT)
     terminal.types("/resume\r")
     terminal.shows("resume", "1 of 40")
-    terminal.types("\x1b")
-    terminal.types("/resume  My TALK\r")
+    terminal.types("\x03/resume  My TALK\r")
     terminal.shows("/resume  My TALK", "conversation 5 · my talk", "reconnected", PROMPT)
     terminal.types("/resume nothing\r")
     terminal.shows("there is no conversation 'nothing'", "hint: ", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
+
+
+def test_the_list_is_text_where_nothing_is_repainted(filled: Program) -> None:
+    terminal = Terminal(filled, ["--plain"], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("/resume\r")
+    terminal.shows("40 · Question 1 of 40 · just now", "31 · ", "/resume NAME", PROMPT)
+    terminal.types("/resume 31\r")
+    terminal.shows("conversation 31 ", f"{PROMPT} Question 2 of 31", "reconnected", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    terminal = Terminal(filled, ["--resume", "--plain"], {})
+    terminal.shows("--plain", "--resume NAME")
+    assert terminal.ends() == 2
 
 
 def test_cancelling_the_list_ends_the_program(filled: Program) -> None:
@@ -342,6 +370,12 @@ def test_an_empty_history_has_nothing_to_choose(program: Program) -> None:
     terminal = Terminal(program, ["--resume"], {})
     terminal.shows("there are no saved conversations", "hint: ")
     assert terminal.ends() == 2
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("/resume\r")
+    terminal.shows("there are no saved conversations", "hint: ", PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
 
 
 @pytest.mark.parametrize("key", ["my talk", "MY  TALK", "5"])

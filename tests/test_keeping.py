@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rtchat.core import notices
@@ -15,6 +17,7 @@ from rtchat.core.effects import (
     CreateResponse,
     Effect,
     LoadConversation,
+    NameConversation,
     QuestionAsked,
     Ready,
     Record,
@@ -28,6 +31,7 @@ from rtchat.core.effects import (
     TextArrived,
     Timing,
     Waiting,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -36,7 +40,9 @@ from rtchat.core.events import (
     ConnectionOpened,
     ConversationLoaded,
     Delta,
+    HistoryAsked,
     InputEnded,
+    NameSet,
     NewConversationAsked,
     ReplyEnded,
     ReplyStarted,
@@ -255,6 +261,43 @@ def test_a_saved_conversation_is_sent_to_a_new_session() -> None:
 def test_given_instructions_take_precedence_over_saved_ones() -> None:
     play = started(Options("Dance.", "text"), PAST).skip(ConnectionOpened())
     play >> CREATED << Send("rtchat_1", Configure(Options("Dance.", "text")))
+
+
+def test_a_conversation_is_named() -> None:
+    answered() >> NameSet("my talk") << NameConversation("my talk")
+
+
+def _history(play: Playbook) -> StoredConversation:
+    """What /history shows."""
+    ((shown,),) = (play.conversation.handle(HistoryAsked()),)
+    assert isinstance(shown, Show)
+    assert isinstance(shown.update, WholeConversation)
+    return shown.update.stored
+
+
+def test_history_shows_all_that_was_said() -> None:
+    play = ready()
+    play >> HistoryAsked() << notices.NOTHING_TO_SHOW
+    play.skip(UserSaid("hi"), ReplyStarted("r1"), delta("Yes."), DONE, UserSaid("and?"))
+    shown = _history(play)
+    assert shown.turns == 2
+    assert [(entry.turn, entry.index, entry.state) for entry in shown.entries] == [
+        (1, 0, State.COMPLETED),
+        (1, 1, State.COMPLETED),
+        (2, 0, State.ASKED),
+    ]
+    play.skip(NewConversationAsked())
+    play >> HistoryAsked() << notices.NOTHING_TO_SHOW
+
+
+def test_history_begins_with_what_was_saved() -> None:
+    play = answered().skip(ConversationLoaded(PAST), ConnectionOpened(), CREATED, UPDATED)
+    assert _history(play) == replace(PAST, turns=3)
+    play.skip(UserSaid("next"))
+    shown = _history(play)
+    assert (shown.id, shown.title, shown.turns) == (7, "A talk", 4)
+    assert shown.entries[:-1] == PAST.entries
+    assert shown.entries[-1] == question(4, "next", State.ASKED).entry
 
 
 def test_resume_continues_another_conversation() -> None:

@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 
 import pyte
 import pytest
+from prompt_toolkit.application import Application
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.layout import BufferControl, HSplit, Layout, Window
+from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from rtchat.core.values import StoredConversation
-from rtchat.ui.picker import picker_app
+from rtchat.ui.picker import ConversationPicker, picker_app
 
 NOW = datetime(2025, 11, 22, 12, tzinfo=UTC).timestamp()
 _UP, _DOWN, _PAGE_UP, _PAGE_DOWN = "\x1b[A", "\x1b[B", "\x1b[5~", "\x1b[6~"
@@ -132,6 +136,37 @@ def test_cancelling_leaves_nothing(key: str) -> None:
     assert typist.type(_DOWN, key) is None
     assert typist.screens[-1] == []
     assert "\x1b[?1049h" not in typist.written
+
+
+def test_the_list_can_be_part_of_another_application() -> None:
+    async def run() -> StoredConversation | None:
+        with create_pipe_input() as pipe:
+            other = Buffer()
+            picker = ConversationPicker(
+                KEPT, lambda chosen: app.exit(result=chosen), now=NOW, size=lambda: Size(24, 80)
+            )
+            layout = Layout(HSplit([Window(BufferControl(other)), picker.container]))
+            app: Application[StoredConversation | None] = Application(
+                layout, input=pipe, output=DummyOutput()
+            )
+            layout.focus(other)
+            opened = asyncio.Event()
+
+            def open_picker(_: object) -> None:
+                if other.text == "mine":
+                    layout.focus(picker.container)
+                    opened.set()
+
+            app.after_render += open_picker
+            pipe.send_text("mine")
+            task = asyncio.create_task(app.run_async())
+            await opened.wait()
+            pipe.send_text("cafe\r")
+            chosen = await task
+            assert other.text == "mine"
+            return chosen
+
+    assert asyncio.run(run()) == KEPT[1]
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(40, 10), (20, 5), (10, 4), (3, 3), (200, 60)])

@@ -25,6 +25,7 @@ from rtchat.core.events import (
     InputEnded,
     LeaveAsked,
     LocalEvent,
+    NameSet,
     NewConversationAsked,
     PlaybackCut,
     ResumeAsked,
@@ -524,6 +525,26 @@ def test_resume_without_a_saved_conversation_is_an_error(
     session = make(ScriptedServer(()), view, mode=Mode.LINES, history=history)
     assert asyncio.run(session.run(posting(ResumeAsked(9)))) is ExitCode.OK
     assert notices(view) == [notice]
+
+
+@pytest.mark.parametrize(
+    ("history", "name", "level"),
+    [
+        (MemoryHistory(), "my talk", "info"),
+        (MemoryHistory(), "taken", "error"),
+        (None, "my talk", "error"),
+    ],
+)
+def test_a_name_is_confirmed_or_refused(
+    history: MemoryHistory | None, name: str, level: str
+) -> None:
+    view = Screen()
+    session = make(ScriptedServer(()), view, mode=Mode.LINES, history=history)
+    assert asyncio.run(session.run(posting(NameSet(name)))) is ExitCode.OK
+    (shown,) = notices(view)
+    assert shown.level == level
+    assert bool(shown.hint) == (level == "error")
+    assert history is None or history.names == [name]
 
 
 def test_a_new_conversation_begins_a_new_record() -> None:

@@ -6,7 +6,6 @@ Chooses the view, the source of questions and the server, and passes them to a `
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from enum import Enum
@@ -64,8 +63,6 @@ from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
-    from rtchat.app.candidates import ChatCandidates
-    from rtchat.history.store import Store
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
@@ -408,28 +405,13 @@ def _history(
     resumed = None
     if past is not None:
         if past is Choice.PICKED:
-            past = _picked(store, settings, environment)
+            from rtchat.app.saved_conversations import choose
+
+            color = has_colors(settings, environment, is_terminal=True)
+            is_drawn = renders(settings, environment)
+            past = choose(store, environment, renders=is_drawn, color=color)
         resumed = store.recall(None if past is Choice.LATEST else past)
     return (writer if settings.history else None), resumed
-
-
-def _picked(store: Store, settings: Settings, environment: Environment) -> int:
-    """The ID of the conversation that the user chooses from a list. If they cancel, the program
-    ends as after Ctrl-C."""
-    has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
-    if not has_terminal or environment.environ.get("TERM") == "dumb":
-        hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
-        raise UsageError("--resume without an ID requires a terminal", hint=hint)
-    conversations = store.conversations()
-    if not conversations:
-        raise UsageError("there are no saved conversations", hint="start without --resume")
-    from rtchat.ui.picker import picker_app
-
-    colors = has_colors(settings, environment, is_terminal=True)
-    chosen = picker_app(conversations, now=time.time(), color=colors).run()
-    if chosen is None:
-        raise KeyboardInterrupt
-    return chosen.id
 
 
 def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:

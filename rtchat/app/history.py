@@ -37,7 +37,8 @@ Key: TypeAlias = int | str | None
 
 def listing(environment: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
     """The latest conversations, newest first."""
-    found = conversations(environment, limit)
+    with _open_store(environment) as store:
+        found = store.conversations(limit)
     if not found:
         say("no saved conversations")
     if json:
@@ -70,40 +71,6 @@ def _columns(conversation: StoredConversation) -> tuple[str, ...]:
         conversation.title,
         conversation.name,
     )
-
-
-def conversations(environment: Environment, limit: int | None = None) -> list[StoredConversation]:
-    """The latest conversations, newest first, without their entries."""
-    with _open_store(environment) as store:
-        return store.conversations(limit)
-
-
-class SavedConversations:
-    """The saved conversations for the prompt of `talk`. They are shown as Markdown if it `renders`,
-    and in colours if it has `color`."""
-
-    def __init__(self, environment: Environment, *, renders: bool, color: bool) -> None:
-        from rtchat.ui.pager import Pager
-
-        self._environment = environment
-        self._renders = renders
-        self._environ = dict(environment.environ) | ({} if color else {"NO_COLOR": "1"})
-        self.pager = Pager(environment.stdout, self._environ)
-
-    def listed(self) -> Sequence[StoredConversation]:
-        """All of them, newest first, without their entries."""
-        return conversations(self._environment)
-
-    def text(self, conversation: StoredConversation) -> str:
-        """One of them as it is shown on the terminal."""
-        from rtchat.ui import history_view
-
-        if not self._renders:
-            return visible(plain(conversation))
-        out = self._environment.stdout
-        return history_view.drawn(
-            lambda console: history_view.show(conversation, console), out, self._environ
-        )
 
 
 def search(environment: Environment, say: Say, query: str, *, limit: int, json: bool) -> ExitCode:

@@ -21,7 +21,7 @@ from rtchat.core.ports import Post, Source, View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
-    from rtchat.app.history import SavedConversations
+    from rtchat.app.saved_conversations import SavedConversations
     from rtchat.ui.candidates import Candidates
     from rtchat.ui.clipboard import Clipboard
     from rtchat.ui.line_terminal import LineTerminal
@@ -148,10 +148,14 @@ def terminal_of(
 
 
 def _conversations(settings: Settings, environment: Environment) -> SavedConversations:
-    from rtchat.app.history import SavedConversations
+    from rtchat.app.saved_conversations import SavedConversations
 
-    colors = has_colors(settings, environment, is_terminal=True)
-    return SavedConversations(environment, renders=renders(settings, environment), color=colors)
+    return SavedConversations(
+        environment,
+        is_kept=settings.history,
+        renders=renders(settings, environment),
+        color=has_colors(settings, environment, is_terminal=True),
+    )
 
 
 def _line_terminal(

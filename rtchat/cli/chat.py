@@ -120,7 +120,7 @@ def _past(*, continue_: bool, resume: str | None) -> Past:
         raise UsageError("--continue and --resume cannot be combined", hint="choose one")
     if resume is None:
         return Choice.LATEST if continue_ else None
-    return conversation_key(resume) or Choice.PICKED
+    return conversation_key(resume) if resume.strip() else Choice.PICKED
 
 
 def _output_format(*, json: bool, events: bool) -> OutputFormat:

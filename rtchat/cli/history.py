@@ -137,7 +137,7 @@ def delete(
 
 
 def _key(conversation: str | None) -> int | str | None:
-    return conversation_key(conversation) if conversation else None
+    return None if conversation is None else conversation_key(conversation)
 
 
 def _confirm(question: str) -> bool:

@@ -60,15 +60,15 @@ class SessionHistory:
         self._has_warned = False
         self._is_failing = False
         """Whether the last entry could not be written; then no question waits for its entry."""
-        self.search: asyncio.Future[StoredConversation] | None = None
-        """The conversation being read, if any; events wait for it."""
+        self.search: asyncio.Future[StoredConversation] | asyncio.Future[None] | None = None
+        """The conversation being read or named, if any; events wait for it."""
         self.question_saved: asyncio.Future[None] | None = None
         """Done once the last question is stored; the question is not sent earlier."""
         self.is_waiting = False
         """Whether a question is waiting to be stored."""
 
     def stop_search(self) -> None:
-        """Ignore the conversation that is being read."""
+        """Ignore the conversation that is being read or named."""
         self.search = None
 
     def perform(self, effect: StartRecord | Record | LoadConversation | NameConversation) -> None:
@@ -87,14 +87,21 @@ class SessionHistory:
                 if entry.state is State.ASKED:
                     self.question_saved = None if self._is_failing else recorded
             case LoadConversation(number):
-                self.search = search = self._history.find(number)
-                search.add_done_callback(self._on_read)
-                loop = asyncio.get_running_loop()
-                loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
+                reading = self._history.find(number)
+                reading.add_done_callback(self._on_read)
+                self._wait_for(reading)
             case NameConversation(name):
-                self._history.name(name).add_done_callback(partial(self._on_named, name))
+                naming = self._history.name(name)
+                naming.add_done_callback(partial(self._on_named, name))
+                self._wait_for(naming)
             case _:
                 assert_never(effect)
+
+    def _wait_for(self, search: asyncio.Future[StoredConversation] | asyncio.Future[None]) -> None:
+        """Let events wait for this, for a while."""
+        self.search = search
+        loop = asyncio.get_running_loop()
+        loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
 
     async def wait(self, stored: asyncio.Future[None] | None) -> None:
         """Wait until a question is stored, or for `HISTORY_TIMEOUT`."""
@@ -141,6 +148,9 @@ class SessionHistory:
 
     def _on_named(self, name: str, named: asyncio.Future[None]) -> None:
         error = named.exception()
+        if named is not self.search:
+            return  # given up
+        self.search = None
         if error is None:
             self._found(LocalNotice(f"this conversation is now named {name!r}"))
         elif isinstance(error, RtchatError):
@@ -148,7 +158,9 @@ class SessionHistory:
         else:
             self._fail(error)
 
-    def _give_up_search(self, search: asyncio.Future[StoredConversation]) -> None:
+    def _give_up_search(
+        self, search: asyncio.Future[StoredConversation] | asyncio.Future[None]
+    ) -> None:
         if search is self.search:
             self.search = None
             message = f"the history did not respond for {HISTORY_TIMEOUT:g} s"

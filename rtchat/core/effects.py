@@ -353,7 +353,7 @@ class Resumed:
 
 
 @value
-class History:
+class WholeConversation:
     """/history: show the whole conversation, in a pager if it is long."""
 
     stored: StoredConversation
@@ -422,7 +422,7 @@ Update: TypeAlias = (
     | Totals
     | Copy
     | Resumed
-    | History
+    | WholeConversation
     | Report
     | EventReceived
     | ThemeChosen

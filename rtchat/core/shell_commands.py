@@ -53,7 +53,11 @@ class ShellCommands:
                 return [fx.ReportStatus(self._status())]
             case ev.HistoryAsked():
                 saved = self._saved.conversation()
-                return [notices.NOTHING_TO_SHOW if saved is None else fx.Show(fx.History(saved))]
+                return [
+                    notices.NOTHING_TO_SHOW
+                    if saved is None
+                    else fx.Show(fx.WholeConversation(saved))
+                ]
             case ev.ExportAsked(file, force):
                 return [self._export(file, force=force)]
             case ev.SaveAsked():

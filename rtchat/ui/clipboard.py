@@ -20,7 +20,6 @@ from typing import TextIO
 
 from rtchat.core.effects import Copy, Notice
 from rtchat.core.text import visible
-from rtchat.markdown.code_blocks import code_blocks, count_blocks
 from rtchat.system.worker import Worker
 
 _TIMEOUT = 2.0
@@ -39,6 +38,9 @@ class Clipboard:
         """Copy the requested text and return a notice about the result."""
         text, what = request.text, "the reply"
         if request.block:
+            # Imported here because it would delay the prompt.
+            from rtchat.markdown.code_blocks import code_blocks, count_blocks
+
             blocks = code_blocks(visible(request.text))
             if request.block > len(blocks):
                 return Notice("error", f"the reply has {count_blocks(blocks)}")

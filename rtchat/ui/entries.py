@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from shutil import get_terminal_size
 from typing import Protocol, TypeVar
 
-from rtchat.core.errors import OutputError, UsageError
+from rtchat.core.errors import RtchatError, UsageError
 from rtchat.core.events import (
     Attached,
     CompactAsked,
@@ -151,10 +151,10 @@ class Entries:
         """Let the user choose the conversation to resume."""
         try:
             conversations = await self._from_disk(self._conversations)
-        except OutputError as error:
+        except RtchatError as error:
             return [local_error(error.problem)]
-        if not conversations:
-            return [LocalNotice("there are no saved conversations", is_error=True)]
+        if conversations is None:  # the user stopped waiting
+            return []
         chosen = await self._host.pick(conversations)
         return [ResumeAsked(chosen.id)] if chosen else []
 

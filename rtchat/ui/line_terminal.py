@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from rtchat.core.effects import Copy, History, Ready, ReplyOver, ToolAsked, Update
+from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update, WholeConversation
 from rtchat.core.events import Answer, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.ports import View
 from rtchat.core.text import on_a_line
@@ -56,7 +56,7 @@ class LineTerminal:
         if isinstance(update, Copy):
             self._tasks.create_task(self._copy(update))
             return
-        if isinstance(update, History):
+        if isinstance(update, WholeConversation):
             self._write(self._conversations.text(update.stored))
         self._view.show(update)
         match update:

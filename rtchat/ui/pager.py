@@ -27,6 +27,8 @@ class Pager:
     def __init__(self, out: TextIO, environ: Mapping[str, str]) -> None:
         self._out = out
         self._environ = environ
+        self._pid: int | None = None
+        """The process of the pager, while it runs."""
 
     def is_long(self, text: str) -> bool:
         """Whether text and a prompt below it do not fit on the screen."""
@@ -49,9 +51,39 @@ class Pager:
         """
         command = _command(self._environ) if self.is_long(text) else []
         with _foreground(self._out) as give:
-            if give is None or not _run(command, text, self._out, self._environ, give):
+            if give is None or not self._run(command, text, give):
                 self._out.write(text)
                 self._out.flush()
+
+    def stop(self) -> None:
+        """End the pager, if it runs. May be called from any thread."""
+        if (pid := self._pid) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def _run(self, command: list[str], text: str, give: Callable[[int], None]) -> bool:
+        """Show text in the pager `command`. Returns False if it cannot be started, or fails."""
+        if not command:
+            return False
+        try:
+            pager = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=self._out.fileno(),
+                env={**_ENVIRON, **self._environ},
+                process_group=0,
+            )
+        except OSError:
+            return False
+        assert pager.stdin is not None
+        Thread(target=_feed, args=(pager.stdin, text.encode(errors="replace")), daemon=True).start()
+        self._pid = pager.pid
+        try:
+            give(pager.pid)
+            pager.returncode = _wait(pager.pid, give)
+        finally:
+            self._pid = None
+        return pager.returncode <= 0
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -66,33 +98,6 @@ def _command(environ: Mapping[str, str]) -> list[str]:
     if not command or command[0] == "cat" or which(command[0], path=environ.get("PATH")) is None:
         return []
     return command
-
-
-def _run(
-    command: list[str],
-    text: str,
-    out: TextIO,
-    environ: Mapping[str, str],
-    give: Callable[[int], None],
-) -> bool:
-    """Show text in the pager `command`. Returns False if it cannot be started, or fails."""
-    if not command:
-        return False
-    try:
-        pager = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=out.fileno(),
-            env={**_ENVIRON, **environ},
-            process_group=0,
-        )
-    except OSError:
-        return False
-    assert pager.stdin is not None
-    Thread(target=_feed, args=(pager.stdin, text.encode(errors="replace")), daemon=True).start()
-    give(pager.pid)
-    pager.returncode = _wait(pager.pid, give)
-    return pager.returncode <= 0
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

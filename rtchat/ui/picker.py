@@ -192,6 +192,16 @@ def _sized(text: str, width: int) -> str:
     return text + " " * (width - get_cwidth(text))
 
 
+def as_text(conversations: Sequence[StoredConversation], now: float) -> str:
+    """The latest conversations as lines with their IDs, for a terminal on which nothing may be
+    repainted. `now` is in Unix seconds."""
+    rows = []
+    for each in conversations[:_MAX_ROWS]:
+        parts = (str(each.id), each.name, each.title, ago(each.updated, now))
+        rows.append(on_a_line(" · ".join(filter(None, parts))))
+    return "\n".join(rows)
+
+
 def picker_app(
     conversations: Sequence[StoredConversation],
     *,

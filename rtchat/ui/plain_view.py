@@ -82,7 +82,7 @@ class StatusWriter(View):
                 self._line(messages.totals(update))
             case fx.Resumed(stored):
                 self.resumed(stored)
-            case fx.History():
+            case fx.WholeConversation():
                 pass  # the terminal shows it
             case fx.Report(text):
                 self._line(text)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
-from prompt_toolkit.application import Application, get_app, run_in_terminal
+from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
@@ -29,6 +29,7 @@ from prompt_toolkit.filters import (
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.vt100 import raw_mode
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
@@ -53,6 +54,7 @@ from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
+from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.pasted import Pastes
 from rtchat.ui.picker import ConversationPicker
@@ -216,9 +218,18 @@ class Prompt:
         """Call `stop` with the terminal in its original mode, then continue."""
         self._suspension = run_in_terminal(stop)
 
-    async def give_terminal(self, to: Callable[[], None]) -> None:
-        """Call something that uses the whole terminal, such as a pager, in a thread."""
-        await run_in_terminal(to, in_executor=True)
+    async def page(self, text: str, pager: Pager) -> None:
+        """Show a text in a pager, which has the whole terminal.
+
+        The terminal stays in raw mode: otherwise keys typed at the end of the pager would change.
+        """
+        try:
+            async with in_terminal():
+                with raw_mode(self._app.input.fileno()):
+                    await asyncio.to_thread(pager.show, text)
+        except asyncio.CancelledError:
+            pager.stop()
+            raise
 
     # ----------------------------------------------------------------------------- what it shows
 

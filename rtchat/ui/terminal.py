@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from rich.text import Text
@@ -14,7 +13,6 @@ from rich.text import Text
 from rtchat.core.effects import (
     Copy,
     Draft,
-    History,
     MicrophoneStatus,
     QuestionAsked,
     Queued,
@@ -22,6 +20,7 @@ from rtchat.core.effects import (
     TextArrived,
     ToolAsked,
     Update,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
@@ -64,9 +63,12 @@ class Conversations(Protocol):
     """The saved conversations, and the pager that shows one."""
 
     pager: Pager
+    can_repaint: bool
+    """Whether the user may choose from a list that is repainted."""
 
     def listed(self) -> Sequence[StoredConversation]:
-        """All of them, newest first, without their entries. May raise OutputError."""
+        """All of them, newest first, without their entries. Raises UsageError if there are none,
+        and OutputError if they cannot be read."""
 
     def text(self, conversation: StoredConversation) -> str:
         """One of them as it is shown on the terminal."""
@@ -157,7 +159,7 @@ class Terminal:
             case Copy():
                 self._copies.append(self._tasks.create_task(self._copy(update)))
                 return
-            case History(stored):
+            case WholeConversation(stored):
                 self._tasks.create_task(self._show_history(stored))
                 return
             case MicrophoneStatus():
@@ -215,7 +217,7 @@ class Terminal:
             return
         self._is_away = True
         try:
-            await self._prompt.give_terminal(lambda: pager.show(text))
+            await self._prompt.page(text, pager)
         finally:
             self._is_away = False
             self._show_held()
@@ -303,9 +305,12 @@ class Terminal:
                 self._panel.start(show_cursor=True)
                 self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
-                with suppress(asyncio.CancelledError):
-                    await self._prompt.run()
-                handling.cancel()
+                reading = self._tasks.create_task(self._prompt.run())
+                try:
+                    await asyncio.wait((reading,))
+                finally:
+                    self._conversations.pager.stop()  # the prompt would wait for it
+                    handling.cancel()
         except* (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
             post(LeaveAsked(ExitCode.HANGUP))
         finally:

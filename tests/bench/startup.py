@@ -17,9 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pyte
 from websockets.asyncio.server import ServerConnection, serve
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
@@ -126,13 +127,42 @@ def prompt_lead(url: str, home: str) -> float:
             seen += os.read(terminal, 65536)
             if b"\xe2\x80\xba" in seen and not shown:
                 shown = time.monotonic()
-            if b"\x1b[6n" in seen:  # prompt-toolkit asks where the cursor is
-                os.write(terminal, b"\x1b[1;1R")
-                seen = seen.replace(b"\x1b[6n", b"")
     os.write(terminal, b"\x04")
     os.waitpid(pid, 0)
     os.close(terminal)
     return (HANDSHAKES[0] - shown) * 1000
+
+
+def first_key(url: str, home: str) -> float:
+    """Seconds from the start of the program until a key that was pressed at once is in the
+    entry."""
+    environ = {"PATH": os.environ["PATH"], "HOME": home, "TERM": "xterm-256color"}
+    started = time.perf_counter()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(home)
+        os.execve(RTCHAT, [RTCHAT, "talk", "--url", url], environ)
+    os.write(terminal, b"k")
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+    entry = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} k"
+    while not any(row.startswith(entry) for row in screen.display):
+        stream.feed(os.read(terminal, 65536))
+    seconds = time.perf_counter() - started
+    os.write(terminal, b"\x15\x04")
+    with suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return seconds
+
+
+def bare_start() -> float:
+    """Seconds that Python takes to do nothing."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return time.perf_counter() - started
 
 
 def measured() -> Iterator[tuple[str, float, float, float, float]]:
@@ -163,6 +193,13 @@ def main() -> None:
         sys.stdout.write(
             f"talk: the prompt is there {median:.0f} ms before a 250 ms handshake is over "
             f"(median of {len(leads)}; {leads[0]:.0f} to {leads[-1]:.0f}; goal > 0)\n"
+        )
+        keys = [first_key(url, home) for _ in range(RUNS)]
+        bare = statistics.median(bare_start() for _ in range(RUNS))
+        key = statistics.median(keys)
+        sys.stdout.write(
+            f"talk: the first key is in the entry after {key:.2f} s, {key / bare:.1f}x bare Python "
+            f"(median of {RUNS}; goal <= 12x)\n"
         )
 
 

@@ -1,0 +1,78 @@
+"""The saved conversations, as `talk` lists and shows them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+from rtchat.app.environment import Environment
+from rtchat.core.errors import UsageError
+from rtchat.core.text import visible
+from rtchat.core.values import StoredConversation
+from rtchat.history.store import FILE, Store
+from rtchat.history.transcript import plain
+from rtchat.ui.pager import Pager
+
+
+class SavedConversations:
+    """The saved conversations. They are shown as Markdown if it `renders`, and in colours if it has
+    `color`. `is_kept` is whether conversations are saved."""
+
+    def __init__(
+        self, environment: Environment, *, is_kept: bool, renders: bool, color: bool
+    ) -> None:
+        self._environment = environment
+        self._is_kept = is_kept
+        self.can_repaint = renders
+        self._environ = dict(environment.environ) | ({} if color else {"NO_COLOR": "1"})
+        self.pager = Pager(environment.stdout, self._environ)
+
+    def listed(self) -> Sequence[StoredConversation]:
+        """All of them, newest first, without their entries.
+
+        Raises:
+            UsageError: there are none, or conversations are not saved.
+        """
+        if not self._is_kept:
+            hint = "remove --no-history and set history to true"
+            raise UsageError("conversations are not saved", hint=hint)
+        with closing(Store(self._environment.data_dir / FILE)) as store:
+            found = store.conversations()
+        if not found:
+            raise UsageError("there are no saved conversations", hint="ask a question first")
+        return found
+
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
+        if not self.can_repaint:
+            return visible(plain(conversation))
+        from rtchat.ui import history_view
+
+        out = self._environment.stdout
+        return history_view.drawn(
+            lambda console: history_view.show(conversation, console), out, self._environ
+        )
+
+
+def choose(store: Store, environment: Environment, *, renders: bool, color: bool) -> int:
+    """The ID of the conversation that the user chooses from a list. If they cancel, the program
+    ends as after Ctrl-C.
+
+    Raises:
+        UsageError: there is no terminal for the list, or there are no conversations.
+    """
+    has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
+    if not has_terminal or not renders:
+        hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
+        message = "--resume without an ID requires a terminal, and no --plain"
+        raise UsageError(message, hint=hint)
+    conversations = store.conversations()
+    if not conversations:
+        raise UsageError("there are no saved conversations", hint="start without --resume")
+    from rtchat.ui.picker import picker_app
+
+    chosen = picker_app(conversations, now=time.time(), color=color).run()
+    if chosen is None:
+        raise KeyboardInterrupt
+    return chosen.id
