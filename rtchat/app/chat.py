@@ -63,6 +63,7 @@ from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
+    from rtchat.app.candidates import ChatCandidates
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
