@@ -7,7 +7,7 @@ import asyncio
 import io
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
@@ -24,9 +24,10 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.events import CancelPressed, LocalEvent, ToolAnswered, UserSaid
-from rtchat.core.values import Status, ToolCall
+from rtchat.core.values import Status, StoredConversation, ToolCall
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
@@ -37,6 +38,19 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 class _Meters:
     level = 0.5
     is_playing = False
+
+
+class _Conversations:
+    """No saved conversations."""
+
+    pager = Pager(io.StringIO(), {})
+    can_repaint = False
+
+    def listed(self) -> Sequence[StoredConversation]:
+        return ()
+
+    def text(self, conversation: StoredConversation) -> str:
+        return ""
 
 
 class _Screen:
@@ -152,7 +166,10 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str]:
     panel = LivePanel(Console(file=io.StringIO()))
     prompt = Prompt(panel, None, input=keys, output=DummyOutput(), meters=_Meters())
     screen = _Screen()
-    terminal = Terminal(screen, prompt, Clipboard(io.StringIO(), {}), attachments)
+    clipboard = Clipboard(io.StringIO(), {})
+    terminal = Terminal(
+        screen, prompt, clipboard, attachments, _Conversations(), templates=lambda *_: []
+    )
     conversation = _Conversation(terminal)
     typed = ""
 
