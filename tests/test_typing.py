@@ -218,19 +218,18 @@ def test_the_entry_is_there_before_the_session_is(program: Program) -> None:
         terminal.types("\r")
         terminal.shows("Fine.", f"{PROMPT} and more", "Fine.", PROMPT)
         leave(terminal)
-    assert server.told == [["hello", "Fine.", "and more"]] or server.told == [["hello", "and more"]]
+    assert server.told == [["hello", "and more"]]
 
 
 @pytest.mark.full
 def test_keys_typed_from_the_first_moment_are_asked(program: Program, engine: Engine) -> None:
-    """A key every few milliseconds, from before Python has started until long after the prompt is
-    there."""
+    """A key every 20 ms, from before Python has started until long after the prompt is there."""
     program.may_fork = False
-    questions = [f"question {number}" for number in range(40)]
+    questions = [f"q{number}" for number in range(10, 40)]
     terminal = Terminal(program, [], {})
     for key in "".join(f"{question}\r" for question in questions):
         terminal.types(key)
-        terminal.reads_for(0.005)
+        terminal.reads_for(0.02)
     terminal.types("and a draft")
     terminal.shows("connected in", questions[-1], "Yes.", f"{PROMPT} and a draft")
     assert engine.asked == questions

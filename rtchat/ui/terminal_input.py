@@ -11,7 +11,7 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-from rtchat.ui.key_decoder import PASTE_END, KeyDecoder
+from rtchat.ui.key_decoder import MIN_BURST, PASTE_END, KeyDecoder
 from rtchat.ui.terminal_kind import TerminalModes
 
 _WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
@@ -70,7 +70,8 @@ class TerminalInput(Vt100Input):
         """The keys that can be read now."""
         data = self.stdin_reader.read(_READ)
         self._parse(self._decoder.feed(data, is_typeahead=self._is_typeahead))
-        self._is_typeahead = self._is_typeahead and not data
+        # While much was typed ahead, more is typed: the program catches up with the user first.
+        self._is_typeahead &= not data or len(data) >= MIN_BURST
         return self._take()
 
     def flush_keys(self) -> list[KeyPress]:
