@@ -94,7 +94,7 @@ def during_a_reply(program: Program, *options: str) -> Terminal:
 
 
 def queue(terminal: Terminal, *questions: str) -> None:
-    """Ask these questions while a reply streams. Several lines at once would be a paste."""
+    """Ask these questions while a reply streams."""
     for question in questions:
         terminal.types(f"{question}\r")
         terminal.shows("╰", f"queued: {question}")
