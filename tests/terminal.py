@@ -41,8 +41,8 @@ class Emulator(pyte.HistoryScreen):
 
     answers: Callable[[str], None]
 
-    def __init__(self, columns: int, rows: int) -> None:
-        super().__init__(columns, rows, history=1000)
+    def __init__(self, columns: int, rows: int, history: int = 1000) -> None:
+        super().__init__(columns, rows, history)
         self.above: list[str] = []
         """The text of the rows in the scrollback."""
 
