@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
+from prompt_toolkit.application.current import set_app
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
@@ -314,12 +315,18 @@ class Prompt:
             self._choice.reset()
             if not self._answer.done():
                 self._layout.show_choice()
-                self._app.invalidate()
+                self._draw()
             return await self._answer, self._choice.text
         finally:
             self._answer = None
             self._layout.show_entry()
-            self._app.invalidate()
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the entry at once: `invalidate` may wait until other tasks have printed."""
+        if self._app.is_running and not self._app.is_done:
+            with set_app(self._app):
+                self._renderer.render(self._app, self._app.layout)
 
     def cursor_reported(self, row: int, _: int) -> None:
         """The terminal has reported the position of its cursor."""
@@ -360,7 +367,8 @@ class Prompt:
         self._app.vi_state.reset()
         if not text.strip():
             return None
-        buffer.history.append_string(text)
+        if self._history.get_strings()[-1:] != [text]:
+            self._history.append_string(text)
         return entry
 
     def _send(self, buffer: Buffer) -> None:
