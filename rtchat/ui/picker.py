@@ -24,6 +24,7 @@ from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.utils import get_cwidth
 
+from rtchat.core.errors import hint_line
 from rtchat.core.text import folded, on_a_line
 from rtchat.core.values import StoredConversation
 from rtchat.history.dates import ago
@@ -179,13 +180,13 @@ def _searched(conversation: StoredConversation) -> str:
 
 
 def as_text(conversations: Sequence[StoredConversation], now: float) -> str:
-    """The latest conversations as lines with their IDs, for a terminal on which nothing may be
-    repainted. `now` is in Unix seconds."""
+    """The latest conversations as lines with their IDs, and how to choose one, for a terminal on
+    which nothing may be repainted. `now` is in Unix seconds."""
     rows = []
     for each in conversations[:_MAX_ROWS]:
         parts = (str(each.id), each.name, each.title, ago(each.updated, now))
         rows.append(on_a_line(" · ".join(filter(None, parts))))
-    return "\n".join(rows)
+    return "\n".join([*rows, hint_line("use /resume ID or /resume NAME")])
 
 
 def picker_app(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
+    Answer,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
@@ -37,6 +39,7 @@ from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
 from rtchat.ui.pager import Pager
+from rtchat.ui.picker import as_text
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
 from rtchat.ui.status_line import StatusLine
@@ -140,6 +143,12 @@ class Terminal:
                 self._status.set_queued(len(update.texts))
             if not isinstance(update, TextArrived):
                 self._prompt.invalidate()
+        if isinstance(update, Queued):  # nothing is printed, so it is never held
+            self._queued = update.texts
+            self._prompt.set_queue(update.texts)
+        self._show_or_hold(update)
+
+    def _show_or_hold(self, update: Update) -> None:
         if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
         if self._held or self._is_hidden or self._question is not None:
@@ -157,9 +166,6 @@ class Terminal:
                 return
             case MicrophoneStatus():
                 self._prompt.set_microphone(update)
-            case Queued(texts):
-                self._queued = texts
-                self._prompt.set_queue(texts)
             case Draft(text):
                 self._prompt.set_draft(text)
             case QuestionAsked():
@@ -190,7 +196,7 @@ class Terminal:
     def _show_held(self) -> None:
         held, self._held = self._held, []
         for update in held:
-            self.show(update)
+            self._show_or_hold(update)
 
     def tick(self) -> None:
         """Repaint what has changed."""
@@ -219,8 +225,12 @@ class Terminal:
             self._show_held()
 
     async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
-        """Let the user choose a conversation. Returns None if they cancel."""
-        return await self._prompt.pick(conversations)
+        """Let the user choose a conversation. Returns None if they cancel, or if they are only
+        told how to choose one."""
+        if self._conversations.can_repaint:
+            return await self._prompt.pick(conversations)
+        self._panel.print(Text(as_text(conversations, time.time())))
+        return None
 
     async def _show_history(self, conversation: StoredConversation) -> None:
         await self.page(await asyncio.to_thread(self._conversations.text, conversation))
@@ -263,16 +273,23 @@ class Terminal:
     async def _ask(self, question: ShownQuestion) -> None:
         """Ask whether a call may run, and keep the question and the answer in the scrollback."""
         self._view.hide()
-        self._paint_question(question)
-        answer, typed = await self._prompt.choose()
+        answer: Answer | None = None
+        typed = ""
+        if not self._is_over:
+            self._paint_question(question)
+            answer, typed = await self._prompt.choose()
         _, rows = question.rows(self._panel.console.width, self._panel.console.height)
         self._panel.clear()
         self._panel.print(Text("\n").join((rows, Text(f"{ANSWER}{typed}"))))
         self._question = None
-        is_over = any(isinstance(update, ReplyOver) for update in self._held)
-        if not is_over:
+        if not self._is_over:
             self._post(CancelPressed() if answer is None else ToolAnswered(answer))
         self._show_held()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the reply that the question belongs to is over."""
+        return any(isinstance(update, ReplyOver) for update in self._held)
 
     def _paint_question(self, question: ShownQuestion) -> None:
         console = self._panel.console
@@ -294,20 +311,16 @@ class Terminal:
                 self._panel.start(show_cursor=True)
                 self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
-                reading = self._tasks.create_task(self._read_keys())
+                reading = self._tasks.create_task(self._prompt.run())
                 try:
                     await asyncio.wait((reading,))
                 finally:
                     self._conversations.pager.stop()  # the prompt would wait for it
                     handling.cancel()
+        except* (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
+            post(LeaveAsked(ExitCode.HANGUP))
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
-
-    async def _read_keys(self) -> None:
-        try:
-            await self._prompt.run()
-        except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
-            self._post(LeaveAsked(ExitCode.HANGUP))
 
     def _press(self, event: LocalEvent) -> None:
         if isinstance(event, LeaveAsked):
