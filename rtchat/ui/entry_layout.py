@@ -26,17 +26,34 @@ from prompt_toolkit.layout.processors import (
     HighlightSelectionProcessor,
     TabsProcessor,
 )
+from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
 from rtchat.core.text import on_a_line
 from rtchat.ui.cells import cut
-from rtchat.ui.pasted import FoldedPastes, Pastes
+from rtchat.ui.entry_buffer import EntryBuffer
+from rtchat.ui.pasted import FoldedPastes
 from rtchat.ui.shown_question import ANSWER
 
 PROMPT = "› "  # noqa: RUF001 # the prompt is meant to look like this
 _MAX_QUEUED = 3
 """How many waiting questions are shown."""
 _MAX_COMPLETIONS = 8
+STYLE = Style.from_dict(
+    {
+        "auto-suggestion": "fg:ansibrightblack",
+        "paste": "fg:ansicyan",
+        "queued": "fg:ansibrightblack",
+        "completion-menu": "bg:default fg:default",
+        "completion-menu.completion": "bg:default fg:default",
+        "completion-menu.completion.current": "noreverse bg:default fg:ansicyan bold",
+        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
+        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
+        "scrollbar.background": "bg:default",
+        "scrollbar.button": "bg:default",
+    }
+)
+"""The colours of its parts."""
 
 
 class EntryLayout:
@@ -45,9 +62,8 @@ class EntryLayout:
 
     def __init__(
         self,
-        entry: Buffer,
+        entry: EntryBuffer,
         choice: Buffer,
-        pastes: Pastes,
         *,
         status: Callable[[], StyleAndTextTuples],
         rows: Callable[[], int],
@@ -67,7 +83,7 @@ class EntryLayout:
                 HighlightIncrementalSearchProcessor(),
                 HighlightSelectionProcessor(),
                 ConditionalProcessor(AppendAutoSuggestion(), has_focus(entry) & ~is_done),
-                FoldedPastes(pastes),
+                FoldedPastes(entry.pastes),
                 TabsProcessor(tabstop=4, char1=" ", char2=" "),
             ],
             search_buffer_control=search.control,

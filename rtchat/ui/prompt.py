@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from prompt_toolkit.application import Application, in_terminal, run_in_terminal
 from prompt_toolkit.application.current import set_app
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
-from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import (
     Condition,
@@ -36,7 +34,6 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, mer
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
-from prompt_toolkit.styles import Style
 
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import (
@@ -48,43 +45,26 @@ from rtchat.core.events import (
     QueuedTakenBack,
 )
 from rtchat.core.values import StoredConversation
+from rtchat.ui.approval import answer_of
 from rtchat.ui.candidates import Candidates
-from rtchat.ui.completion import CommandCompleter, command_names
 from rtchat.ui.entries import Entry
-from rtchat.ui.entry_layout import EntryLayout
+from rtchat.ui.entry_buffer import EntryBuffer
+from rtchat.ui.entry_layout import STYLE, EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
 from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
-from rtchat.ui.pasted import Pastes
 from rtchat.ui.picker import ConversationPicker
 
 Pressed: TypeAlias = (
     CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
 )
-_METER_SECONDS = 0.1
-"""Seconds between two readings of the microphone's level."""
 _QUESTION_TIMEOUT = 2.0
 """Seconds that a terminal may take to show a question and report the cursor position."""
 _PAUSE = 0.5
 """Seconds without a key after which a user who was typing can be asked a question."""
-_ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_STYLE = Style.from_dict(
-    {
-        "auto-suggestion": "fg:ansibrightblack",
-        "paste": "fg:ansicyan",
-        "queued": "fg:ansibrightblack",
-        "completion-menu": "bg:default fg:default",
-        "completion-menu.completion": "bg:default fg:default",
-        "completion-menu.completion.current": "noreverse bg:default fg:ansicyan bold",
-        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
-        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
-        "scrollbar.background": "bg:default",
-        "scrollbar.button": "bg:default",
-    }
-)
 
 
 class Prompt:
@@ -133,13 +113,6 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
-        self._cleared: Entry | None = None
-        """The entry that Ctrl-C cleared last; Up restores it."""
-        self._pasted_start = ""
-        """The first character of the entry, if it was pasted."""
-        self._pasted: list[str] = []
-        """The texts that were pasted into the entry."""
-        self._pastes = Pastes()
         self._last_key = 0.0
         """The loop time of the last key."""
         self._answer: asyncio.Future[Answer | None] | None = None
@@ -147,19 +120,11 @@ class Prompt:
         self._suspension: Awaitable[None] | None = None
         """A reference that keeps the task from being garbage-collected."""
         self._history = InputHistory(history)
-        self._buffer = Buffer(
-            history=self._history,
-            multiline=True,
-            tempfile_suffix=".md",
-            completer=CommandCompleter(candidates),
-            auto_suggest=AutoSuggestFromHistory(),
-            on_text_changed=self._on_changed,
-        )
+        self._buffer = EntryBuffer(self._history, candidates)
         self._choice = Buffer(multiline=False)
         self._layout = EntryLayout(
             self._buffer,
             self._choice,
-            self._pastes,
             status=self._status,
             rows=lambda: output.get_size().rows,
             columns=lambda: output.get_size().columns,
@@ -168,7 +133,7 @@ class Prompt:
             layout=self._layout.layout,
             key_bindings=merge_key_bindings([load_auto_suggest_bindings(), self._keys()]),
             editing_mode=editing_mode,
-            style=_STYLE,
+            style=STYLE,
             cursor=ModalCursorShapeConfig() if editing_mode is EditingMode.VI else None,
             erase_when_done=True,
             input=input or create_input(),
@@ -191,7 +156,7 @@ class Prompt:
             EOFError, OSError: the terminal is gone.
         """
         await self._history.ready()
-        with self._updating_meter():
+        with self._meter.polling(self._app.invalidate) if self._meter else nullcontext():
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
 
     def type_ahead(self, text: str) -> None:
@@ -236,11 +201,7 @@ class Prompt:
     def set_draft(self, text: str) -> None:
         """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
         and mentions no files."""
-        typed = self._buffer.text
-        self._pasted.append(text)
-        self._pasted_start = text[:1]
-        text = self._pastes.fold(text)
-        self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
+        self._buffer.set_draft(text)
 
     def set_queue(self, texts: Sequence[str]) -> None:
         """Show these questions as waiting."""
@@ -259,27 +220,6 @@ class Prompt:
             return self._show_status()
         status = self._show_status()
         return [*self._meter.paint(), ("", "\n"), *status] if status else self._meter.paint()
-
-    @contextmanager
-    def _updating_meter(self) -> Iterator[None]:
-        """A context in which the meter is repainted whenever it changes."""
-        if (meter := self._meter) is None:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
-
-        def update() -> None:
-            nonlocal timer
-            timer = loop.call_later(_METER_SECONDS, update)
-            if meter.poll():
-                self._app.invalidate()
-
-        timer = loop.call_later(_METER_SECONDS, update)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     # ------------------------------------------------------------------------------- questions
 
@@ -355,46 +295,6 @@ class Prompt:
     def _on_key(self, _: object) -> None:
         self._last_key = asyncio.get_running_loop().time()
 
-    def _on_changed(self, buffer: Buffer) -> None:
-        if not buffer.text:
-            self._pasted_start = ""
-            self._pasted.clear()
-
-    def _take(self, buffer: Buffer) -> Entry | None:
-        """Empty the entry and return what was in it, if there was more than whitespace."""
-        text = self._pastes.unfold(buffer.text)
-        is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
-        entry = Entry(text, is_literal, tuple(self._pasted))
-        buffer.reset()
-        self._on_changed(buffer)
-        self._pastes.clear()
-        self._app.vi_state.reset()
-        if not text.strip():
-            return None
-        if self._history.get_strings()[-1:] != [text]:
-            self._history.append_string(text)
-        return entry
-
-    def _send(self, buffer: Buffer) -> None:
-        self._cleared = None
-        if (entry := self._take(buffer)) is not None:
-            self.on_entry(entry)
-
-    def _restore(self, entry: Entry) -> None:
-        """Put what Ctrl-C cleared into the empty entry."""
-        text = self._pastes.fold(entry.text)
-        self._buffer.set_document(Document(text, len(text)))
-        self._pasted = [*entry.pasted]
-        self._pasted_start = entry.text[:1] if entry.is_literal else ""
-        self._cleared = None
-
-    def _paste(self, text: str) -> None:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        self._pasted.append(text)
-        if self._buffer.cursor_position == 0:
-            self._pasted_start = text[:1]
-        self._buffer.insert_text(self._pastes.fold(text))
-
     def _keys(self) -> KeyBindings:  # noqa: C901 - one function for each key
         keys = KeyBindings()
         typing, choosing = has_focus(self._buffer), has_focus(self._choice)
@@ -405,7 +305,9 @@ class Prompt:
 
         @keys.add("enter", filter=typing)
         def send(event: KeyPressEvent) -> None:
-            self._send(event.current_buffer)
+            self._app.vi_state.reset()
+            if (entry := self._buffer.send()) is not None:
+                self.on_entry(entry)
 
         @keys.add("escape", "enter", filter=typing)
         @keys.add("c-j", filter=typing)
@@ -414,25 +316,19 @@ class Prompt:
 
         @keys.add("tab", filter=typing & ~has_completions)
         def complete(event: KeyPressEvent) -> None:
-            """A name that is completed at once can be followed by Enter."""
-            buffer = event.current_buffer
-            names = command_names(buffer.document.text_before_cursor)
-            if len(names) == 1:
-                buffer.apply_completion(names[0])
-            else:
-                buffer.start_completion(insert_common_part=True)
+            self._buffer.complete()
 
         @keys.add(Keys.BracketedPaste, filter=typing)
         def paste(event: KeyPressEvent) -> None:
-            self._paste(event.data)
+            self._buffer.paste(event.data)
 
         @keys.add("c-c", filter=typing)
         def stop_or_clear(event: KeyPressEvent) -> None:
-            buffer = event.current_buffer
             if is_stopping():
                 self.on_press(CancelPressed())
-            elif buffer.text:
-                self._cleared = self._take(buffer)
+            elif self._buffer.text:
+                self._app.vi_state.reset()
+                self._buffer.clear()
             else:
                 self.on_press(EntryAbandoned())
                 self.on_advice()
@@ -441,10 +337,8 @@ class Prompt:
         def take_back(event: KeyPressEvent) -> None:
             if self._layout.queue:
                 self.on_press(QueuedTakenBack())
-            elif self._cleared is not None:
-                self._restore(self._cleared)
-            else:
-                event.current_buffer.auto_up()
+            elif not self._buffer.restore():
+                self._buffer.auto_up()
 
         @keys.add("c-d", filter=typing & Condition(lambda: not self._buffer.text))
         def leave(event: KeyPressEvent) -> None:
@@ -452,18 +346,16 @@ class Prompt:
 
         @keys.add("c-x", "c-e", filter=typing)
         def edit(event: KeyPressEvent) -> None:
-            event.current_buffer.text = self._pastes.unfold(event.current_buffer.text)
-            self._editor = event.current_buffer.open_in_editor()
+            self._buffer.unfold()
+            self._editor = self._buffer.open_in_editor()
             self._editor.add_done_callback(self._on_editor_closed)
 
         @keys.add("enter", filter=choosing)
-        def answer(event: KeyPressEvent) -> None:
-            typed = self._choice.text.strip().lower()
-            for each in _ANSWERS:
-                if typed and each.startswith(typed):
-                    self._decide(each)
-                    return
-            self._choice.reset()
+        def choose(event: KeyPressEvent) -> None:
+            if (answer := answer_of(self._choice.text)) is None:
+                self._choice.reset()
+            else:
+                self._decide(answer)
 
         @keys.add("c-c", filter=choosing)
         @keys.add("c-d", filter=choosing)
