@@ -1,8 +1,8 @@
 """The question before a tool runs, as rows of text: the call, and the possible answers.
 
 Every row begins with a mark that no other text on the screen can contain. Text from the model is
-shown as JSON strings, so it can neither end a row nor begin one. `prompt` draws the rows and reads
-the answer; `core.tool_calls` decides which calls need permission.
+shown as JSON strings, so it can neither end a row nor begin one. `shown_question` draws the rows,
+`prompt` reads the answer, and `core.tool_calls` decides which calls need permission.
 """
 
 from __future__ import annotations
