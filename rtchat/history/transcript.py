@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
 from rtchat.core.replay import is_summary
+from rtchat.core.text import PROMPT
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -158,7 +159,7 @@ def opening(entry: TranscriptEntry) -> str:
     """The text of an entry, preceded by its kind."""
     match entry.kind:
         case "question":
-            return "› " + entry.text.replace("\n", "\n  ")  # noqa: RUF001 # the mark of the prompt
+            return PROMPT + entry.text.replace("\n", "\n  ")
         case "reply":
             return entry.text.rstrip("\n")
         case "instructions" | "other":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.filters import Condition, has_completions, has_focus, is_done, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout import (
@@ -29,13 +30,12 @@ from prompt_toolkit.layout.processors import (
 from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
-from rtchat.core.text import on_a_line
+from rtchat.core.text import PROMPT, on_a_line
 from rtchat.ui.cells import cut
 from rtchat.ui.entry_buffer import EntryBuffer
 from rtchat.ui.pasted import FoldedPastes
 from rtchat.ui.shown_question import ANSWER
 
-PROMPT = "› "  # noqa: RUF001 # the prompt is meant to look like this
 _MAX_QUEUED = 3
 """How many waiting questions are shown."""
 _MAX_COMPLETIONS = 8
@@ -58,7 +58,7 @@ STYLE = Style.from_dict(
 
 class EntryLayout:
     """Rows from top to bottom. `status` returns the status line, which is not shown if it is empty;
-    `rows` and `columns` return the size of the terminal."""
+    `size` returns the size of the terminal."""
 
     def __init__(
         self,
@@ -66,13 +66,11 @@ class EntryLayout:
         choice: Buffer,
         *,
         status: Callable[[], StyleAndTextTuples],
-        rows: Callable[[], int],
-        columns: Callable[[], int],
+        size: Callable[[], Size],
     ) -> None:
         self.queue: Sequence[str] = ()
         """The questions that wait to be asked."""
-        self._rows = rows
-        self._columns = columns
+        self._size = size
         self._status = status
         self._instead: AnyContainer | None = None
         """What is shown in place of the entry, if anything is."""
@@ -139,15 +137,15 @@ class EntryLayout:
 
     def _height(self) -> Dimension:
         """The entry takes at most half of the screen, and scrolls beyond that."""
-        return Dimension(min=1, max=max(self._rows() // 2, 1))
+        return Dimension(min=1, max=max(self._size().rows // 2, 1))
 
     def _menu_height(self) -> int:
-        return max(min(_MAX_COMPLETIONS, self._rows() // 3), 1)
+        return max(min(_MAX_COMPLETIONS, self._size().rows // 3), 1)
 
     def _queue(self) -> StyleAndTextTuples:
         """One line for each of the first waiting questions."""
         shown: StyleAndTextTuples = []
-        room = max(self._columns() - 1, 1)
+        room = max(self._size().columns - 1, 1)
         lines = [f"queued: {on_a_line(text)}" for text in self.queue[:_MAX_QUEUED]]
         if len(self.queue) > _MAX_QUEUED:
             lines[-1] = f"queued: {len(self.queue) - _MAX_QUEUED + 1} more questions"

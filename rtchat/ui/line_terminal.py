@@ -11,11 +11,11 @@ from typing import TextIO
 from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update, WholeConversation
 from rtchat.core.events import LeaveAsked, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.ports import View
+from rtchat.core.text import PROMPT
 from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion, answer_of
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
-from rtchat.ui.entry_layout import PROMPT
 from rtchat.ui.picker import as_text
 from rtchat.ui.shown_question import ANSWER
 from rtchat.ui.terminal import Conversations

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import hint_line
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.text import PROMPT, on_a_line, visible
 from rtchat.core.values import ThemeName
 from rtchat.markdown import theme
 from rtchat.ui import messages
@@ -332,4 +332,4 @@ class LiveView:
 
 def _question(text: str) -> Text:
     """A question as at the prompt."""
-    return Text("› " + visible(text).replace("\n", "\n  "))  # noqa: RUF001 # as at the prompt
+    return Text(PROMPT + visible(text).replace("\n", "\n  "))

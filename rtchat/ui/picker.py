@@ -25,7 +25,7 @@ from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.utils import get_cwidth
 
 from rtchat.core.errors import hint_line
-from rtchat.core.text import folded, on_a_line
+from rtchat.core.text import PROMPT, folded, on_a_line
 from rtchat.core.values import StoredConversation
 from rtchat.history.dates import ago
 from rtchat.ui import messages
@@ -34,8 +34,6 @@ from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 
 _MAX_ROWS = 10
 """Conversations that are shown at the same time."""
-_PROMPT = "resume › "  # noqa: RUF001 # as the prompt
-_MARK = "› "  # noqa: RUF001 # as the prompt
 _HINT = "Up, Down: choose · Enter: resume · Esc: cancel"
 _DIM = "fg:ansibrightblack"
 
@@ -68,7 +66,7 @@ class ConversationPicker:
         self._filter = Buffer(multiline=False, on_text_changed=lambda _: self._update())
         entry = BufferControl(
             self._filter,
-            input_processors=[BeforeInput(_PROMPT, style="bold")],
+            input_processors=[BeforeInput(f"resume {PROMPT}", style="bold")],
             key_bindings=self._keys(),
         )
         self.container = HSplit(
@@ -148,9 +146,9 @@ class ConversationPicker:
     def _row(self, conversation: StoredConversation, *, is_chosen: bool) -> StyleAndTextTuples:
         age = ago(conversation.updated, self._now)
         title = " · ".join(filter(None, (conversation.name, conversation.title)))
-        width = self._size().columns - len(_MARK) - len(age) - 3
+        width = self._size().columns - len(PROMPT) - len(age) - 3
         style = "bold" if is_chosen else ""
-        mark = _MARK if is_chosen else " " * len(_MARK)
+        mark = PROMPT if is_chosen else " " * len(PROMPT)
         title = cut(on_a_line(title), max(width, 1))
         space = " " * (width - get_cwidth(title) + 2)
         return [(style, f"{mark}{title}{space}"), (_DIM, age)]

@@ -126,8 +126,7 @@ class Prompt:
             self._buffer,
             self._choice,
             status=self._status,
-            rows=lambda: output.get_size().rows,
-            columns=lambda: output.get_size().columns,
+            size=output.get_size,
         )
         self._app: Application[None] = Application(
             layout=self._layout.layout,
