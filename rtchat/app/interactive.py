@@ -63,11 +63,6 @@ class _DeferredView:
             view.show(update)
 
 
-def _can_repaint(environment: Environment) -> bool:
-    """Whether the terminal can move its cursor."""
-    return environment.environ.get("TERM") != "dumb"
-
-
 @contextmanager
 def unechoed(environment: Environment) -> Iterator[str]:
     """Turn off the terminal's echo and its line editing, and return what was typed before.
@@ -76,7 +71,7 @@ def unechoed(environment: Environment) -> Iterator[str]:
     prompt arrive as they were pressed.
     """
     terminal = environment.stdin or 0
-    if not _can_repaint(environment):
+    if not environment.can_repaint:
         yield ""
         return
     try:
@@ -131,7 +126,7 @@ class Interactive:
 
         async def run(post: Post) -> None:
             await asyncio.to_thread(import_module, "rtchat.ui.terminal")
-            if not _can_repaint(self.environment):
+            if not self.environment.can_repaint:
                 lines = self._line_terminal()
                 deferred.set_view(lines)
                 await lines.run(post)
