@@ -288,15 +288,19 @@ class Prompt:
         """Let the user choose a conversation. Returns None if they cancel."""
         chosen: asyncio.Future[StoredConversation | None]
         chosen = asyncio.get_running_loop().create_future()
+
+        def done(conversation: StoredConversation | None) -> None:
+            self._layout.show_entry()  # the next key may have been read already
+            chosen.set_result(conversation)
+
         picker = ConversationPicker(
-            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+            conversations, done, now=time.time(), size=self._app.output.get_size
         )
         self._layout.show_instead(picker.container)
         self._app.invalidate()
         try:
             return await chosen
         finally:
-            self._layout.show_entry()
             self._app.invalidate()
 
     async def choose(self) -> tuple[Answer | None, str]:
