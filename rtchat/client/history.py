@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
-from rtchat.core.effects import LoadConversation, Record, StartRecord
+from rtchat.core.effects import Fork, LoadConversation, MoveTo, Record, StartRecord
 from rtchat.core.errors import ExitCode, OutputError, Problem, RtchatError
 from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice, local_error
 from rtchat.core.values import Entry, State, StoredConversation
@@ -27,6 +27,13 @@ class History(Protocol):
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
         """Store an entry. It is on disk when the future is done."""
+
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        """Make this the last turn of the current branch, 0 for none."""
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        """Copy the current branch up to this turn to a new conversation; later entries belong to
+        it."""
 
     def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
         """Read a conversation, by default the latest before this one. UsageError if not found."""
@@ -66,7 +73,7 @@ class SessionHistory:
         """Ignore the conversation that is being read."""
         self.search = None
 
-    def perform(self, effect: StartRecord | Record | LoadConversation) -> None:
+    def perform(self, effect: StartRecord | Record | MoveTo | Fork | LoadConversation) -> None:
         """Record something, or read a conversation."""
         if self._history is None:
             if isinstance(effect, LoadConversation):
@@ -81,6 +88,10 @@ class SessionHistory:
                 recorded.add_done_callback(self._on_recorded)
                 if entry.state is State.ASKED:
                     self.question_saved = None if self._is_failing else recorded
+            case MoveTo(turn):
+                self._history.move_to(turn).add_done_callback(self._on_recorded)
+            case Fork(turn):
+                self._history.fork(turn).add_done_callback(self._on_recorded)
             case LoadConversation(number):
                 self.search = search = self._history.find(number)
                 search.add_done_callback(self._on_read)

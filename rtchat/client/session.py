@@ -225,7 +225,7 @@ class Session:
                 self._timers.set(timer, seconds * (1 - jitter * self._rng()))
             case fx.ClearTimer(timer):
                 self._timers.clear(timer)
-            case fx.StartRecord() | fx.Record() | fx.LoadConversation():
+            case fx.StartRecord() | fx.Record() | fx.MoveTo() | fx.Fork() | fx.LoadConversation():
                 self._history.perform(effect)
             case fx.RunTool(call):
                 self._tools.start(call)

@@ -6,6 +6,8 @@ sent in advance, and deleted again if the user detaches them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rtchat.core import effects as fx
 from rtchat.core import notices
 from rtchat.core.events import Attached
@@ -13,6 +15,9 @@ from rtchat.core.mode import Mode
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
 from rtchat.core.values import Message, Part
+
+_MAX_NAME = 80
+"""Characters of a name that is taken from the text of a file."""
 
 
 class Attachments:
@@ -39,6 +44,10 @@ class Attachments:
         self._unsent.append(file)
         shown = notices.attached(file.name, shows_command=self._mode is Mode.CHAT)
         return [shown, *self._send_while_speaking()]
+
+    def put_back(self, parts: Iterable[Part]) -> list[Output]:
+        """Attach the files of an earlier question again."""
+        return [output for part in parts for output in self.attach(Attached(_name(part), part))]
 
     def take(self) -> tuple[Part, ...]:
         """Return the parts of all files for the question being asked, and forget the files."""
@@ -88,5 +97,13 @@ class Attachments:
         self._items += 1
         item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
         self._sent_ids.append(item.id)
+        self._connection.items.lose_track()  # the item belongs to a turn that has not begun
         self._unsent = []
         return [self._connection.send(fx.AddItem(item))]
+
+
+def _name(part: Part) -> str:
+    """The name of a file that was attached earlier, as far as it is known."""
+    if part.kind == "image":
+        return "image"
+    return part.text.partition("\n")[0].removeprefix("File: ")[:_MAX_NAME] or "text"

@@ -60,6 +60,10 @@ class CallOutputs:
             if not (isinstance(call, ToolCall) and call.call_id == call_id)
         )
 
+    def forget_open(self) -> None:
+        """The calls that were left to the user are removed with their turn."""
+        self._open = ()
+
     def close(self) -> list[fx.Send]:
         """Send an output for each call that was left to the user and has none."""
         calls, self._open = self._open, ()

@@ -307,6 +307,14 @@ class Copy:
     block: int = 0
 
 
+@value
+class Draft:
+    """Put this text into the entry, for the user to edit and send: the question of a turn that was
+    removed, or that is being edited."""
+
+    text: str
+
+
 Level: TypeAlias = Literal["detail", "info", "warning", "error"]
 
 
@@ -345,6 +353,7 @@ Update: TypeAlias = (
     | ToolEnded
     | Totals
     | Copy
+    | Draft
     | Notice
 )
 
@@ -407,6 +416,22 @@ class Record:
 
 
 @value
+class MoveTo:
+    """Make this the last turn of the saved conversation's current branch, 0 for none. The entries
+    of all other turns are kept."""
+
+    turn: int
+
+
+@value
+class Fork:
+    """Copy the current branch up to this turn to a new conversation, and save the items that follow
+    there."""
+
+    turn: int
+
+
+@value
 class LoadConversation:
     """Load a saved conversation, the latest if `id` is None; `ConversationLoaded` has it."""
 
@@ -457,6 +482,8 @@ Effect: TypeAlias = (
     | Show
     | StartRecord
     | Record
+    | MoveTo
+    | Fork
     | LoadConversation
     | Play
     | StopPlaying

@@ -406,6 +406,8 @@ class Timer(StrEnum):
     error and nothing more of the reply has arrived."""
     OWNER = "owner"
     """It is not known whether a response is the reply; it counts as the reply now."""
+    DELETE = "delete"
+    """The server did not delete the items of removed turns in time."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
 
@@ -569,7 +571,34 @@ class ConversationLoaded:
 
 @value
 class RetryAsked:
-    """/retry: ask the last question again."""
+    """/retry: ask the last question again; the new reply replaces the last turn. A model other than
+    "" is used from now on, and `instructions` apply to this reply in addition to all others."""
+
+    model: str = ""
+    instructions: str = ""
+
+
+@value
+class EditAsked:
+    """/edit: edit the question of a turn, the last one if `turn` is None. The next question replaces
+    this turn and those after it."""
+
+    turn: int | None = None
+
+
+@value
+class UndoAsked:
+    """/undo: remove the last `count` turns from the conversation."""
+
+    count: int = 1
+
+
+@value
+class ForkAsked:
+    """/fork: continue in a new conversation with the turns up to this one, or with all turns if
+    `turn` is None."""
+
+    turn: int | None = None
 
 
 Answer: TypeAlias = Literal["yes", "always", "no"]
@@ -684,6 +713,9 @@ LocalEvent: TypeAlias = (
     | ResumeAsked
     | ConversationLoaded
     | RetryAsked
+    | EditAsked
+    | UndoAsked
+    | ForkAsked
     | ToolsAsked
     | ToolAnswered
     | ToolFinished

@@ -91,7 +91,8 @@ class Replies:
         self.raw = None if self.turn.has_called else self.turn.question.raw
         if self.raw:
             return [self._connection.send(fx.Raw(self.raw)), self.expect()]
-        options = self._options.reply(may_call=may_call)
+        instructions = self.turn.question.instructions
+        options = self._options.reply(may_call=may_call, instructions=instructions)
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
         self.ownership.requested(request.event_id, self.turn.awaited)
         return [request, self.expect()]

@@ -137,6 +137,7 @@ class SpokenTurns:
             return [notices.IGNORED_TURN]
         question = self._enter(self._speech.committed())
         question.item_id = item_id
+        self._connection.items.note(item_id, question.turn)
         self._await_transcript(question)
         turn = self._turns.current
         if turn is None or not self._continues(turn):

@@ -77,6 +77,11 @@ MIGRATIONS = (
     ),
     ("ALTER TABLE item ADD COLUMN response_model TEXT NOT NULL DEFAULT ''",),
     ("ALTER TABLE item ADD COLUMN audio_seconds REAL",),
+    (
+        "ALTER TABLE item ADD COLUMN parent INTEGER",
+        "ALTER TABLE conversation ADD COLUMN head INTEGER",
+        "ALTER TABLE conversation ADD COLUMN forked_from INTEGER",
+    ),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 

@@ -12,11 +12,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rtchat.core.errors import UsageError
-from rtchat.core.values import Entry, StoredConversation, value
-from rtchat.history import schema
+from rtchat.core.values import Entry, State, StoredConversation, value
+from rtchat.history import branches, schema
 from rtchat.history.database import HistoryError, errors_translated, open_database
 from rtchat.history.transcript import SPOKEN
 
@@ -26,10 +27,11 @@ _RETRY_SECONDS = 5.0
 """Seconds without another attempt after a failure: a locked file must not delay every reply."""
 
 _RECORD = f"""
-    INSERT INTO item (conversation, turn, position, {", ".join(schema.COLUMNS)})
-    VALUES (?, ?, ?{", ?" * len(schema.COLUMNS)})
+    INSERT INTO item (conversation, turn, position, parent, {", ".join(schema.COLUMNS)})
+    VALUES (?, ?, ?, ?{", ?" * len(schema.COLUMNS)})
     ON CONFLICT (conversation, turn, position)
-    DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
+    DO UPDATE SET parent = excluded.parent,
+        {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
 """
 _SUMMARY_COLUMNS = "conversation.id, title, began, updated, conversation.model, turns"
 
@@ -59,6 +61,10 @@ class Store:
         self._pending: dict[tuple[int, int], Entry] = {}
         self._turns = {0: 0}
         """The turns that this program wrote or read, and their numbers in the file."""
+        self._head: int | None = None
+        """The last turn of the current branch, if it is not in the file yet."""
+        self._newest = 0
+        """The highest turn number that this program wrote or read."""
         self._failure: HistoryError | None = None
         self._failed_at = 0.0
         self._lost = 0
@@ -96,12 +102,46 @@ class Store:
     def begin(self) -> None:
         """Entries recorded from now on belong to a new conversation."""
         self._finish()
-        self._id, self._turns = None, {0: 0}
+        self._id, self._turns, self._newest = None, {0: 0}, 0
 
     def record(self, entry: Entry) -> None:
-        """Save an entry; it replaces one with the same turn and index."""
+        """Save an entry; it replaces one with the same turn and index. A new turn, or a question
+        that is being asked, is the last turn of the current branch."""
         self._pending[entry.turn, entry.index] = entry
+        if entry.turn > self._newest or entry.state is State.ASKED:
+            self._head = entry.turn
+        self._newest = max(self._newest, entry.turn)
         self._write()
+
+    def move_to(self, turn: int) -> None:
+        """Make this the last turn of the current branch, 0 for none; nothing is erased."""
+        self._head = turn
+        self._write()
+
+    def fork(self, turn: int) -> None:
+        """Copy the current branch up to this turn to a new conversation. Entries recorded from now
+        on belong to it."""
+        with suppress(HistoryError):
+            self._write()
+        old, turns = self._id, self._turns
+        self.begin()
+        if old is None:
+            return
+        with self._transaction():
+            last = turns.get(turn, turn)
+            path = branches.path(self._parents(old), last)
+            insert = """
+                INSERT INTO conversation (title, began, updated, model, turns, head, forked_from)
+                SELECT title, ?, ?, model, ?, ?, id FROM conversation WHERE id = ?"""
+            values = (self._now(), self._now(), len(path), last, old)
+            id_ = self._db.execute(insert, values).lastrowid
+            columns = ", ".join(("turn", "position", "parent", *schema.COLUMNS))
+            copy = f"""INSERT INTO item (conversation, {columns}) SELECT ?, {columns} FROM item
+                WHERE conversation = ? AND turn = ?"""
+            self._db.executemany(copy, ((id_, old, number) for number in (0, *path)))
+        self._id = id_
+        self._turns = {turn: number for turn, number in turns.items() if number in (0, *path)}
+        self._newest = max(self._turns)
 
     def delete(self, *ids: int) -> None:
         """Delete conversations and their search index.
@@ -126,11 +166,13 @@ class Store:
         except HistoryError as error:
             self._lost += len(self._pending)
             self.write_error = error
-        self._pending, self._failure = {}, None
+        self._pending, self._head, self._failure = {}, None, None
 
     def _write(self) -> None:
-        """Write all pending entries, or none."""
-        if not self._pending or (self._id is None and not any(turn for turn, _ in self._pending)):
+        """Write all pending entries and the last turn of the branch, or nothing."""
+        if not self._pending and self._head is None:
+            return
+        if self._id is None and not any(turn for turn, _ in self._pending):
             return
         if self._failure is not None and abs(self._now() - self._failed_at) < _RETRY_SECONDS:
             raise self._failure.with_traceback(None)
@@ -140,12 +182,17 @@ class Store:
                 id_ = self._touch()
                 for entry in self._pending.values():
                     turn = self._turn(id_, entry.turn, turns)
-                    self._db.execute(_RECORD, (id_, turn, entry.index, *schema.row(entry)))
+                    parent = self._known(_parent(entry), turns)
+                    values = (id_, turn, entry.index, parent, *schema.row(entry))
+                    self._db.execute(_RECORD, values)
                 self._count(id_, len(turns))
+                if self._head is not None:
+                    update = "UPDATE conversation SET head = ? WHERE id = ?"
+                    self._db.execute(update, (self._known(self._head, turns), id_))
         except HistoryError as error:
             self._failure, self._failed_at = error, self._now()
             raise
-        self._id, self._pending, self._failure = id_, {}, None
+        self._id, self._pending, self._head, self._failure = id_, {}, None, None
         self._turns |= turns
 
     def _touch(self) -> int:
@@ -174,7 +221,7 @@ class Store:
 
     def _turn(self, id_: int, turn: int, new: dict[int, int]) -> int:
         """The number of a turn in the file: the next free one if another program has taken it."""
-        known = self._turns.get(turn, new.get(turn))
+        known = self._known(turn, new)
         if known is not None:
             return known
         taken = "SELECT 1 FROM item WHERE conversation = ? AND turn = ?"
@@ -183,6 +230,10 @@ class Store:
         if self._db.execute(taken, (id_, turn)).fetchone():
             new[turn] = 1 + self._db.execute(last, (id_,)).fetchone()[0]
         return new[turn]
+
+    def _known(self, turn: int | None, new: dict[int, int]) -> int | None:
+        """The number of a turn in the file, if it has one."""
+        return None if turn is None else self._turns.get(turn, new.get(turn))
 
     def _count(self, id_: int, turns: int) -> None:
         """Add the new turns and the model to the conversation's row."""
@@ -231,19 +282,38 @@ class Store:
         self._finish()
         self._id = conversation.id
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in conversation.entries}
+        self._newest = conversation.newest
 
-    def read(self, id: int) -> StoredConversation:
-        """A conversation with its entries.
+    def read(self, id: int, *, all_branches: bool = False) -> StoredConversation:
+        """A conversation with the entries of its current branch, or of all branches in the order of
+        the turns.
 
         Raises:
             UsageError: there is no such conversation.
         """
-        query = f"""SELECT turn, position, {", ".join(schema.COLUMNS[:-1])} FROM item
-            WHERE conversation = ? ORDER BY turn, position"""
+        columns = ", ".join(schema.COLUMNS[:-1])
+        query = f"""SELECT parent, turn, position, {columns} FROM item
+            WHERE conversation = ? AND turn = ? ORDER BY position"""
         with errors_translated(self._path):
             row = self._row(id)
-            entries = tuple(schema.entry(entry) for entry in self._db.execute(query, (id,)))
-        return StoredConversation(*row, entries)
+            parents = self._parents(id)
+            select = "SELECT head, forked_from FROM conversation WHERE id = ?"
+            head, forked_from = self._db.execute(select, (id,)).fetchone()
+            turns = sorted(parents) if all_branches else branches.path(parents, head)
+            entries = tuple(
+                _placed(schema.entry(item), parent)
+                for turn in (0, *turns)
+                for parent, *item in self._db.execute(query, (id, turn))
+            )
+        return StoredConversation(
+            *row, entries, newest=max(parents, default=0), head=head, forked_from=forked_from
+        )
+
+    def _parents(self, id_: int) -> dict[int, int | None]:
+        """The parent of each turn of a conversation; None if the file does not have it."""
+        query = """SELECT turn, max(parent) FROM item
+            WHERE conversation = ? AND turn > 0 GROUP BY turn"""
+        return dict(self._db.execute(query, (id_,)).fetchall())
 
     def conversations(self, limit: int | None = None) -> list[StoredConversation]:
         """The latest conversations, newest first, without their entries."""
@@ -293,3 +363,15 @@ class Store:
             hint = "run `rtchat history list` to list the saved conversations"
             raise UsageError(f"there is no conversation {id_}", hint=hint)
         return row
+
+
+def _parent(entry: Entry) -> int | None:
+    """The parent of the turn of an entry; turn 0 has none."""
+    if not entry.turn:
+        return None
+    return entry.turn - 1 if entry.parent is None else entry.parent
+
+
+def _placed(entry: Entry, parent: int | None) -> Entry:
+    """An entry that was read, with its parent unless that is the turn numbered before."""
+    return entry if parent is None or parent == entry.turn - 1 else replace(entry, parent=parent)

@@ -118,7 +118,7 @@ class LiveView:
             case fx.Notice():
                 text = messages.with_ids(update.text, update.ids)
                 self._notice(update.level, text, update.hint)
-            case fx.Copy():
+            case fx.Copy() | fx.Draft():
                 pass  # `Terminal` handles it
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views

@@ -61,7 +61,7 @@ class StatusWriter(View):
                 self._info(messages.microphone(update))
             case fx.TextArrived() | fx.PartialTranscript() | fx.TurnTranscribed():
                 pass
-            case fx.SourceArrived() | fx.Copy() | fx.ToolAsked():
+            case fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():
                 pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))

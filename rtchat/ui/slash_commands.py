@@ -71,7 +71,15 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("detach", "[N]", "remove file N, or all attached files", lambda n: _detach(n)),
     Row("mute", "", "turn the microphone on or off, like Ctrl-T", lambda _: ev.MicrophoneToggled()),
-    Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked()),
+    Row(
+        "retry",
+        "[-m MODEL] [TEXT]",
+        "ask the last question again; TEXT says how to answer it",
+        lambda argument: _retry(argument),
+    ),
+    Row("edit", "[N]", "edit the question of turn N, or the last one", lambda n: _edit(n)),
+    Row("undo", "[N]", "remove the last N turns, or the last one", lambda n: _undo(n)),
+    Row("fork", "[N]", "continue from turn N in a new conversation", lambda n: _fork(n)),
     Row("copy", "[N]", "copy the last reply, or its code block N", lambda n: _copy(n)),
     Row("tools", "", "list the tools that the model can call", lambda _: ev.ToolsAsked()),
     Row("usage", "", "show tokens and cost so far, and rate limits", lambda _: ev.UsageAsked()),
@@ -150,6 +158,34 @@ def _copy(number: str) -> ev.LocalEvent:
     if number.isdecimal() and int(number[:9]):
         return ev.CopyAsked(int(number[:9]))
     return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
+
+
+def _retry(argument: str) -> ev.LocalEvent:
+    found = re.fullmatch(r"(?:-m|--model)(?:[\s=]+(\S+)\s*(.*))?", argument, re.DOTALL)
+    if found is None:
+        return ev.RetryAsked(instructions=argument)
+    if found[1] is None:
+        return _error("/retry -m needs a model", "write it as /retry -m MODEL [TEXT]")
+    return ev.RetryAsked(found[1], found[2])
+
+
+def _edit(number: str) -> ev.LocalEvent:
+    return ev.EditAsked() if not number else _turn("edit", number, ev.EditAsked)
+
+
+def _undo(number: str) -> ev.LocalEvent:
+    return ev.UndoAsked() if not number else _turn("undo", number, ev.UndoAsked)
+
+
+def _fork(number: str) -> ev.LocalEvent:
+    return ev.ForkAsked() if not number else _turn("fork", number, ev.ForkAsked)
+
+
+def _turn(name: str, number: str, make: Callable[[int], ev.LocalEvent]) -> ev.LocalEvent:
+    if number.isdecimal() and int(number[:9]):
+        return make(int(number[:9]))
+    what = "how many turns" if name == "undo" else "the number of a turn"
+    return _error(f"invalid number {number!r} for /{name}", f"write {what}, as in /{name} 2")
 
 
 def _resume(number: str) -> ev.LocalEvent:
