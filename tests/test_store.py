@@ -271,7 +271,7 @@ def test_any_recorded_entries_are_read_back(shared: Store, entries: list[Entry])
         shared.record(entry)
     assert shared.id is not None
     ordered = tuple(sorted(entries, key=lambda entry: (entry.turn, entry.index)))
-    kept = shared.read(shared.id)
+    kept = shared.read(shared.id, all_branches=True)
     assert kept.entries == ordered
     assert kept.turns == len({entry.turn for entry in entries})
 
@@ -785,7 +785,7 @@ def test_two_programs_can_resume_the_same_conversation(path: Path) -> None:
             process.communicate("\n", timeout=60)
         assert process.returncode == 0
     with closing(Store(path)) as store:
-        kept = store.read(1)
+        kept, current = store.read(1, all_branches=True), store.read(1)
     texts = [entry.item.text for entry in kept.entries if isinstance(entry.item, Message)]
     assert kept.turns == 41
     assert [entry.turn for entry in kept.entries] == [1] + [t for t in range(2, 42) for _ in "qr"]
@@ -793,6 +793,9 @@ def test_two_programs_can_resume_the_same_conversation(path: Path) -> None:
     for name in "ab":
         own = [text for text in texts[1::2] if text.startswith(name)]
         assert own == [f"{name} {turn}" for turn in range(2, 22)]
+    assert len({entry.turn for entry in current.entries}) == 21  # the branch of one of them
+    followed = [entry.item.text for entry in current.entries if isinstance(entry.item, Message)]
+    assert len({text[0] for text in followed[1::2]}) == 1
 
 
 _TALKING = """

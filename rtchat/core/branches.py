@@ -82,8 +82,11 @@ class Branches:
         last = self._log.last
         assert last is not None
         out = self._end_edit()
-        if self._log.was_asked(last) and self._log.items[-1] is last.item:  # there is no reply
+        has_reply = last.has_reply or last.has_answer
+        if last is self._log.branch[-1] and not has_reply:  # nothing is replaced
             last.instructions = instructions
+            if not self._log.was_asked(last):
+                return [*out, *self._queue.say(last)]
             return [*out, *self._turns.begin_again(last), *self._queue.next()]
         out += self._cut(last.turn)
         again = self._log.again(last)

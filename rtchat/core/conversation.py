@@ -2,8 +2,8 @@
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
 others. The units are `connection`, `replies`, `reply_errors`, `tool_loop`, `turns`,
-`question_queue`, `attachments`, `branches`, `spoken_turns` and `raw`; a unit calls only those before it in this
-list.
+`question_queue`, `attachments`, `branches`, `spoken_turns` and `raw`; a unit calls only those
+before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.

@@ -580,8 +580,8 @@ class RetryAsked:
 
 @value
 class EditAsked:
-    """/edit: edit the question of a turn, the last one if `turn` is None. The next question replaces
-    this turn and those after it."""
+    """/edit: edit the question of a turn, the last one if `turn` is None. The next question
+    replaces this turn and those after it."""
 
     turn: int | None = None
 

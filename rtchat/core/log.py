@@ -67,7 +67,7 @@ class ConversationLog:
         if entry.state is not State.QUEUED:
             self.items.append(entry.item)
 
-    # -------------------------------------------------------------------------------------- branches
+    # ------------------------------------------------------------------------------------ branches
 
     def _note(self, question: Question) -> None:
         """A question is the next turn of the branch, if it is not yet in it."""
@@ -101,8 +101,8 @@ class ConversationLog:
         return self._tip
 
     def cut(self, turn: int) -> dict[int, int]:
-        """Remove this turn and those after it. Returns how many items each of them had, as a session
-        receives them."""
+        """Remove this turn and those after it. Returns how many items each of them had, in the form
+        in which a session receives them."""
         first = list(self._branch).index(turn)
         removed = list(self._turn_items())[first:]
         counts = {

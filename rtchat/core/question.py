@@ -71,9 +71,14 @@ class Question:
         """Its own entry as last saved."""
 
     @property
+    def has_answer(self) -> bool:
+        """Whether the turn has any entry but the question."""
+        return self.entries > 1
+
+    @property
     def has_entries(self) -> bool:
         """Whether the turn has any entry; a turn without a question may have none."""
-        return self.raw is None or self.entries > 1
+        return self.raw is None or self.has_answer
 
     @property
     def is_spoken(self) -> bool:
