@@ -16,6 +16,7 @@ from rtchat.core.values import (
     Entry,
     Message,
     Part,
+    Role,
     State,
     Status,
     StoredConversation,
@@ -435,7 +436,7 @@ def test_a_change_without_a_connection_takes_effect_in_the_next_session(command:
 
 def test_a_saved_conversation_continues_with_its_branch() -> None:
     def entry(turn: int, index: int, text: str) -> Entry:
-        role = "assistant" if index else "user"
+        role: Role = "assistant" if index else "user"
         return Entry(turn, index, Message(role, (Part("text", text),)), State.COMPLETED, "m")
 
     entries = (entry(1, 0, "one"), entry(1, 1, "First."), entry(4, 0, "x"), entry(4, 1, "X."))
@@ -455,22 +456,20 @@ def test_a_saved_conversation_continues_with_its_branch() -> None:
 def run_changes(seed: int) -> None:
     """After every change, the session has exactly the items that a new one receives."""
     rng = random.Random(seed)
-    deletes = rng.choice(("yes", "yes", "refuses", "ignores"))
-    server = Server(names=rng.random() < 0.8, deletes=deletes)
+    deletes: list[Deletes] = ["yes", "yes", "refuses", "ignores"]
+    server = Server(names=rng.random() < 0.8, deletes=rng.choice(deletes))
     for step in range(rng.randrange(1, 12)):
-        event: ev.Event = rng.choice(
-            (
-                *[ev.UserSaid(f"question {step}")] * 4,
-                ev.UndoAsked(rng.randrange(1, 3)),
-                ev.RetryAsked(rng.choice(("", "", "n")), rng.choice(("", "In French."))),
-                ev.EditAsked(rng.choice((None, 1, 2, 3))),
-                ev.EntryAbandoned(),
-                ev.ForkAsked(rng.choice((None, 1, 2, 3))),
-                ev.Attached("a.png", PICTURE),
-                ev.TimerFired(ev.Timer.RENEW),
-            )
-        )
-        server.post(event)
+        events: list[ev.Event] = [
+            *[ev.UserSaid(f"question {step}")] * 4,
+            ev.UndoAsked(rng.randrange(1, 3)),
+            ev.RetryAsked(rng.choice(("", "", "n")), rng.choice(("", "In French."))),
+            ev.EditAsked(rng.choice((None, 1, 2, 3))),
+            ev.EntryAbandoned(),
+            ev.ForkAsked(rng.choice((None, 1, 2, 3))),
+            ev.Attached("a.png", PICTURE),
+            ev.TimerFired(ev.Timer.RENEW),
+        ]
+        server.post(rng.choice(events))
         if ev.Timer.DELETE in server.timers:
             server.fire(ev.Timer.DELETE)
         if server.is_replying and rng.random() < 0.3:

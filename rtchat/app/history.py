@@ -17,9 +17,10 @@ from rtchat.audio.wav import header
 from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
 from rtchat.core.text import on_a_line, visible, write_json
 from rtchat.core.values import JsonObject, Message, StoredConversation
+from rtchat.history.branches import current
 from rtchat.history.export import Format, export, summary, when
 from rtchat.history.store import FILE, Store
-from rtchat.history.transcript import plain
+from rtchat.history.transcript import branch_lines, plain, turns_in_full
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
@@ -89,14 +90,29 @@ def search(environment: Environment, say: Say, words: str, *, limit: int, json: 
     )
 
 
-def show(environment: Environment, id: int | None) -> ExitCode:
-    """Show a conversation, by default the latest, as `talk` shows it."""
-    conversation = _read(environment, id)
+def show(environment: Environment, id: int | None, *, all_branches: bool = False) -> ExitCode:
+    """Show a conversation, by default the latest: its current branch as `talk` shows it, or all
+    turns with their numbers. A tree of the branches follows, if there are several."""
+    conversation = _read(environment, id, all_branches=True)
+    origin = conversation.forked_from
+    headings = [] if origin is None else [f"[forked from conversation {origin}]"]
+    turns = turns_in_full(conversation) if all_branches else [("", current(conversation))]
+    lines = branch_lines(conversation)
     if not _is_drawn(environment):
-        return _write(environment, plain(conversation))
+        parts = [
+            *headings,
+            *(part for turn in turns for part in (turn[0], plain(turn[1]).strip("\n"))),
+        ]
+        text = "\n\n".join(filter(None, (*parts, "\n".join(lines))))
+        return _write(environment, f"{text}\n")
     from rtchat.ui import history_view
 
-    history_view.show(conversation, history_view.console(environment.stdout, environment.environ))
+    console = history_view.console(environment.stdout, environment.environ)
+    history_view.lines(headings, console)
+    for heading, turn in turns:
+        history_view.lines([heading] if heading else [], console)
+        history_view.show(turn, console)
+    history_view.lines(["", *lines] if lines else [], console)
     return ExitCode.OK
 
 
@@ -108,12 +124,18 @@ def save(
     format: str | None,
     file: Path | None,
     force: bool,
+    all_branches: bool = False,
 ) -> ExitCode:
-    """Export a conversation, by default the latest, to a file or to stdout."""
+    """Export a conversation, by default the latest, to a file or to stdout: its current branch, or
+    as JSON all branches."""
     if format is not None and format not in get_args(Format):
         raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
     chosen = cast("Format", format) if format else _format_of(file)
-    text = export(_read(environment, id), chosen)
+    if all_branches and chosen != "json":
+        raise UsageError(
+            f"a {chosen} export has only the current branch", hint="use --all with --format json"
+        )
+    text = export(_read(environment, id, all_branches=all_branches), chosen)
     if file is None or file == Path("-"):
         return _write(environment, text)
     _save(file, text.encode(), force=force)
@@ -193,9 +215,14 @@ def _open_store(environment: Environment) -> Iterator[Store]:
         yield store
 
 
-def _read(environment: Environment, id: int | None) -> StoredConversation:
+def _read(
+    environment: Environment, id: int | None, *, all_branches: bool = False
+) -> StoredConversation:
     with _open_store(environment) as store:
-        return store.recall(id)
+        conversation = store.recall(id)
+        if all_branches:
+            return store.read(conversation.id, all_branches=True)
+        return conversation
 
 
 def _is_drawn(environment: Environment) -> bool:

@@ -440,7 +440,7 @@ class StoredConversation:
     """The entries in order; empty if only the conversation itself was loaded."""
     newest: int = field(default=0, kw_only=True)
     """The highest turn number in the file, which may be in another branch."""
-    head: int | None = field(default=None, kw_only=True)
-    """The last turn of the current branch, 0 if the branch is empty; None if not known."""
+    head: int = field(default=0, kw_only=True)
+    """The last turn of the current branch, 0 if the branch is empty."""
     forked_from: int | None = field(default=None, kw_only=True)
     """The id of the conversation that this one is a fork of."""

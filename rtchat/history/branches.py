@@ -5,7 +5,8 @@ A turn that was undone, repeated or edited stays in the file as another branch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rtchat.core.values import StoredConversation, value
 
@@ -33,6 +34,23 @@ def resolved(parents: Mapping[int, int | None]) -> dict[int, int]:
     return out
 
 
+def parents_of(conversation: StoredConversation) -> dict[int, int]:
+    """The parent of each turn of a conversation that was read with all branches, 0 for none."""
+    parents: dict[int, int | None] = {}
+    for entry in conversation.entries:
+        if entry.turn and parents.get(entry.turn) is None:
+            parents[entry.turn] = entry.parent
+    return resolved(parents)
+
+
+def current(conversation: StoredConversation) -> StoredConversation:
+    """The current branch of a conversation that was read with all branches."""
+    turns = (0, *path(parents_of(conversation), conversation.head))
+    entries = [entry for entry in conversation.entries if entry.turn in turns]
+    entries.sort(key=lambda entry: turns.index(entry.turn))
+    return replace(conversation, entries=tuple(entries))
+
+
 @value
 class TreeLine:
     """One turn of a tree. `lines` are the characters that connect it to its parent."""
@@ -41,46 +59,34 @@ class TreeLine:
     lines: str
     is_current: bool
     """Whether it is in the current branch."""
-    is_head: bool
-    """Whether it is the last turn of the current branch."""
 
 
-def parents_of(conversation: StoredConversation) -> dict[int, int | None]:
-    """The parent of each turn of a conversation that was read with all branches."""
-    parents: dict[int, int | None] = {}
-    for entry in conversation.entries:
-        if entry.turn and parents.get(entry.turn) is None:
-            parents[entry.turn] = entry.parent
-    return parents
-
-
-def tree(conversation: StoredConversation) -> Iterator[TreeLine]:
-    """The turns of a conversation that was read with all branches. A turn is below its parent, and
-    is indented only if its parent has several."""
+def tree(conversation: StoredConversation) -> list[TreeLine]:
+    """The turns of a conversation that was read with all branches, empty if it has only one branch.
+    A turn is below its parent, and is indented only if its parent has several."""
     parents = parents_of(conversation)
-    current = path(parents, conversation.head)
+    branch = path(parents, conversation.head)
+    if len(branch) == len(parents):
+        return []
     children: dict[int, list[int]] = {}
-    for turn, parent in resolved(parents).items():
+    for turn, parent in parents.items():
         children.setdefault(parent, []).append(turn)
-    waiting = [(turn, "", "") for turn in reversed(children.get(0, []))]
-    if len(waiting) > 1:
-        waiting = [_branch(turn, "", is_last=at == 0) for at, (turn, _, _) in enumerate(waiting)]
+    out: list[TreeLine] = []
+    waiting = _below(children.get(0, []), "")
     while waiting:
-        turn, lines, below = waiting.pop()
-        yield TreeLine(turn, lines, turn in current, turn == current[-1] if current else False)
-        following = children.get(turn, [])[::-1]
-        if len(following) == 1:
-            waiting.append((following[0], below, below))
-        else:
-            waiting += [_branch(next, below, is_last=at == 0) for at, next in enumerate(following)]
+        turn, lines, before = waiting.pop()
+        out.append(TreeLine(turn, lines, turn in branch))
+        waiting += _below(children.get(turn, []), before)
+    return out
 
 
-def _branch(turn: int, before: str, *, is_last: bool) -> tuple[int, str, str]:
-    """A turn with siblings: the characters before it, and those before the turns below it."""
-    return turn, before + ("└─ " if is_last else "├─ "), before + ("   " if is_last else "│  ")
-
-
-def has_branches(conversation: StoredConversation) -> bool:
-    """Whether a conversation that was read with all branches has more than the current one."""
-    parents = parents_of(conversation)
-    return len(path(parents, conversation.head)) < len(parents)
+def _below(turns: Sequence[int], before: str) -> list[tuple[int, str, str]]:
+    """The turns that follow a turn, last first: each with the characters in front of it, and those
+    in front of the turns below it."""
+    if len(turns) == 1:
+        return [(turns[0], before, before)]
+    ends = [("├─ ", "│  ")] * (len(turns) - 1) + [("└─ ", "   ")]
+    found = [
+        (turn, before + at, before + below) for turn, (at, below) in zip(turns, ends, strict=True)
+    ]
+    return found[::-1]

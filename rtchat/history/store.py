@@ -305,8 +305,13 @@ class Store:
                 for turn in (0, *turns)
                 for parent, *item in self._db.execute(query, (id, turn))
             )
-        return StoredConversation(
-            *row, entries, newest=max(parents, default=0), head=head, forked_from=forked_from
+        newest = max(parents, default=0)
+        return replace(
+            StoredConversation(*row),
+            entries=entries,
+            newest=newest,
+            head=newest if head is None else head,
+            forked_from=forked_from,
         )
 
     def _parents(self, id_: int) -> dict[int, int | None]:

@@ -36,6 +36,14 @@ def show(conversation: StoredConversation, console: Console) -> None:
             print_text(console, line)
 
 
+def lines(texts: Sequence[str], console: Console) -> None:
+    """Print lines about a conversation, each truncated to the width of the terminal."""
+    for text in texts:
+        line = Text(visible(text), theme.DIM)
+        line.truncate(console.width, overflow="ellipsis")
+        print_text(console, line)
+
+
 def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
     if entry.kind == "reply":
         stream = MarkdownStream(console)
