@@ -294,9 +294,11 @@ class World:
                 self.kept.append({})
                 self.heads.append(0)
             case Record(entry):
-                if entry.turn > self.newest() or entry.state is State.ASKED:
-                    self.heads[-1] = entry.turn
+                is_new = entry.turn > self.newest()
                 self.kept[-1][entry.turn, entry.index] = entry
+                is_asked = entry.state is State.ASKED and entry.index == 0
+                if is_new or (is_asked and entry not in self.branch()):
+                    self.heads[-1] = entry.turn
             case MoveTo(turn):
                 self.heads[-1] = turn
             case Fork(turn):
@@ -323,6 +325,9 @@ class World:
 
     def check_context(self) -> None:
         """A response is requested: the session has no question of another branch."""
+        states = [entry.state for entry in self.kept[-1].values()]
+        if State.QUEUED in states:
+            return  # where it belongs is known when it is asked
         known = Counter(item.text for item in self.server_texts())
         ours = [entry.item for entry in self.branch() if entry.index == 0 and entry.turn]
         said = Counter(item.text for item in ours if isinstance(item, Message))

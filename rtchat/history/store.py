@@ -61,8 +61,12 @@ class Store:
         self._pending: dict[tuple[int, int], Entry] = {}
         self._turns = {0: 0}
         """The turns that this program wrote or read, and their numbers in the file."""
-        self._head: int | None = None
-        """The last turn of the current branch, if it is not in the file yet."""
+        self._head = 0
+        """The last turn of the current branch."""
+        self._has_moved = False
+        """Whether that is not in the file yet."""
+        self._before: dict[int, int] = {}
+        """The parents of the turns that this program wrote."""
         self._newest = 0
         """The highest turn number that this program wrote or read."""
         self._failure: HistoryError | None = None
@@ -102,20 +106,30 @@ class Store:
     def begin(self) -> None:
         """Entries recorded from now on belong to a new conversation."""
         self._finish()
-        self._id, self._turns, self._newest = None, {0: 0}, 0
+        self._id, self._turns = None, {0: 0}
+        self._head, self._newest, self._before = 0, 0, {}
 
     def record(self, entry: Entry) -> None:
-        """Save an entry; it replaces one with the same turn and index. A new turn, or a question
-        that is being asked, is the last turn of the current branch."""
+        """Save an entry; it replaces one with the same turn and index. A new turn is the last one
+        of the current branch; so is a question that is being asked, unless others that follow it
+        are waiting."""
         self._pending[entry.turn, entry.index] = entry
-        if entry.turn > self._newest or entry.state is State.ASKED:
-            self._head = entry.turn
+        self._before[entry.turn] = _parent(entry) or 0
+        is_asked = entry.state is State.ASKED and not self._is_in_branch(entry.turn)
+        if entry.turn > self._newest or is_asked:
+            self._head, self._has_moved = entry.turn, True
         self._newest = max(self._newest, entry.turn)
         self._write()
 
+    def _is_in_branch(self, turn: int) -> bool:
+        at = self._head
+        while at != turn and at > 0:
+            at = self._before.get(at, 0)
+        return at == turn
+
     def move_to(self, turn: int) -> None:
         """Make this the last turn of the current branch, 0 for none; nothing is erased."""
-        self._head = turn
+        self._head, self._has_moved = turn, True
         self._write()
 
     def fork(self, turn: int) -> None:
@@ -141,7 +155,7 @@ class Store:
             self._db.executemany(copy, ((id_, old, number) for number in (0, *path)))
         self._id = id_
         self._turns = {turn: number for turn, number in turns.items() if number in (0, *path)}
-        self._newest = max(self._turns)
+        self._head, self._newest = turn, max(self._turns)
 
     def delete(self, *ids: int) -> None:
         """Delete conversations and their search index.
@@ -166,11 +180,11 @@ class Store:
         except HistoryError as error:
             self._lost += len(self._pending)
             self.write_error = error
-        self._pending, self._head, self._failure = {}, None, None
+        self._pending, self._has_moved, self._failure = {}, False, None
 
     def _write(self) -> None:
         """Write all pending entries and the last turn of the branch, or nothing."""
-        if not self._pending and self._head is None:
+        if not (self._pending or self._has_moved):
             return
         if self._id is None and not any(turn for turn, _ in self._pending):
             return
@@ -186,13 +200,13 @@ class Store:
                     values = (id_, turn, entry.index, parent, *schema.row(entry))
                     self._db.execute(_RECORD, values)
                 self._count(id_, len(turns))
-                if self._head is not None:
+                if self._has_moved:
                     update = "UPDATE conversation SET head = ? WHERE id = ?"
                     self._db.execute(update, (self._known(self._head, turns), id_))
         except HistoryError as error:
             self._failure, self._failed_at = error, self._now()
             raise
-        self._id, self._pending, self._head, self._failure = id_, {}, None, None
+        self._id, self._pending, self._has_moved, self._failure = id_, {}, False, None
         self._turns |= turns
 
     def _touch(self) -> int:
@@ -282,7 +296,7 @@ class Store:
         self._finish()
         self._id = conversation.id
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in conversation.entries}
-        self._newest = conversation.newest
+        self._head, self._newest, self._before = conversation.head, conversation.newest, {}
 
     def read(self, id: int, *, all_branches: bool = False) -> StoredConversation:
         """A conversation with the entries of its current branch, or of all branches in the order of
