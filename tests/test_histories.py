@@ -326,8 +326,9 @@ class World:
     def check_context(self) -> None:
         """A response is requested: the session has no question of another branch."""
         states = [entry.state for entry in self.kept[-1].values()]
-        if State.QUEUED in states:
-            return  # where it belongs is known when it is asked
+        deletes = any(isinstance(command, Delete) for _, command in self.to_server)
+        if State.QUEUED in states or deletes:
+            return  # a queued question gets its place later, and an earlier request came late
         known = Counter(item.text for item in self.server_texts())
         ours = [entry.item for entry in self.branch() if entry.index == 0 and entry.turn]
         said = Counter(item.text for item in ours if isinstance(item, Message))

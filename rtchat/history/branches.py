@@ -46,8 +46,9 @@ def parents_of(conversation: StoredConversation) -> dict[int, int]:
 def current(conversation: StoredConversation) -> StoredConversation:
     """The current branch of a conversation that was read with all branches."""
     turns = (0, *path(parents_of(conversation), conversation.head))
-    entries = [entry for entry in conversation.entries if entry.turn in turns]
-    entries.sort(key=lambda entry: turns.index(entry.turn))
+    places = {turn: place for place, turn in enumerate(turns)}
+    entries = [entry for entry in conversation.entries if entry.turn in places]
+    entries.sort(key=lambda entry: places[entry.turn])
     return replace(conversation, entries=tuple(entries))
 
 
@@ -65,7 +66,7 @@ def tree(conversation: StoredConversation) -> list[TreeLine]:
     """The turns of a conversation that was read with all branches, empty if it has only one branch.
     A turn is below its parent, and is indented only if its parent has several."""
     parents = parents_of(conversation)
-    branch = path(parents, conversation.head)
+    branch = set(path(parents, conversation.head))
     if len(branch) == len(parents):
         return []
     children: dict[int, list[int]] = {}
@@ -85,8 +86,9 @@ def _below(turns: Sequence[int], before: str) -> list[tuple[int, str, str]]:
     in front of the turns below it."""
     if len(turns) == 1:
         return [(turns[0], before, before)]
-    ends = [("├─ ", "│  ")] * (len(turns) - 1) + [("└─ ", "   ")]
-    found = [
-        (turn, before + at, before + below) for turn, (at, below) in zip(turns, ends, strict=True)
+    return [
+        (turn, f"{before}└─ ", f"{before}   ")
+        if turn == turns[-1]
+        else (turn, f"{before}├─ ", f"{before}│  ")
+        for turn in reversed(turns)
     ]
-    return found[::-1]

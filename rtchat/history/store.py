@@ -123,7 +123,9 @@ class Store:
 
     def _is_in_branch(self, turn: int) -> bool:
         at = self._head
-        while at != turn and at > 0:
+        for _ in self._before:
+            if at in (turn, 0):
+                break
             at = self._before.get(at, 0)
         return at == turn
 
