@@ -930,6 +930,10 @@ def test_a_fork_has_the_turns_up_to_one_and_its_own_future(store: Store) -> None
     assert _branch(old) == [0, 1, 2]
     assert old.forked_from is None
     assert {hit.conversation.id for hit in store.search("reply 1")} == {1, 2}
+    store.move_to(0)
+    store.record(replace(_question(3, "first of all"), parent=0))
+    store.fork(3)
+    assert store.read(3).title == "first of all"
     store.delete(1)
     assert store.read(2).forked_from == 1
 

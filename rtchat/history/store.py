@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +155,9 @@ class Store:
             copy = f"""INSERT INTO item (conversation, {columns}) SELECT ?, {columns} FROM item
                 WHERE conversation = ? AND turn = ?"""
             self._db.executemany(copy, ((id_, old, number) for number in (0, *path)))
+            for entry in self._entries(old, path[:1])[:1]:
+                update = "UPDATE conversation SET title = ? WHERE id = ?"
+                self._db.execute(update, (schema.title(entry.item), id_))
         self._id = id_
         self._turns = {turn: number for turn, number in turns.items() if number in (0, *path)}
         self._head, self._newest = turn, max(self._turns)
@@ -307,28 +310,31 @@ class Store:
         Raises:
             UsageError: there is no such conversation.
         """
-        columns = ", ".join(schema.COLUMNS[:-1])
-        query = f"""SELECT parent, turn, position, {columns} FROM item
-            WHERE conversation = ? AND turn = ? ORDER BY position"""
         with errors_translated(self._path):
             row = self._row(id)
             parents = self._parents(id)
             select = "SELECT head, forked_from FROM conversation WHERE id = ?"
             head, forked_from = self._db.execute(select, (id,)).fetchone()
             turns = sorted(parents) if all_branches else branches.path(parents, head)
-            entries = tuple(
-                _placed(schema.entry(item), parent)
-                for turn in (0, *turns)
-                for parent, *item in self._db.execute(query, (id, turn))
-            )
+            entries = self._entries(id, (0, *turns))
         newest = max(parents, default=0)
         return replace(
             StoredConversation(*row),
-            entries=entries,
+            entries=tuple(entries),
             newest=newest,
             head=newest if head is None else head,
             forked_from=forked_from,
         )
+
+    def _entries(self, id_: int, turns: Iterable[int]) -> list[Entry]:
+        columns = ", ".join(schema.COLUMNS[:-1])
+        query = f"""SELECT parent, turn, position, {columns} FROM item
+            WHERE conversation = ? AND turn = ? ORDER BY position"""
+        return [
+            _placed(schema.entry(item), parent)
+            for turn in turns
+            for parent, *item in self._db.execute(query, (id_, turn))
+        ]
 
     def _parents(self, id_: int) -> dict[int, int | None]:
         """The parent of each turn of a conversation; None if the file does not have it."""
