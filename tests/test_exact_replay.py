@@ -33,7 +33,9 @@ from rtchat.core.events import (
     CancelPressed,
     ConnectionLost,
     CopyAsked,
+    EditAsked,
     EntryAbandoned,
+    ForkAsked,
     InputEnded,
     LeaveAsked,
     LocalEvent,
@@ -48,6 +50,7 @@ from rtchat.core.events import (
     SystemSet,
     ToolAnswered,
     ToolsAsked,
+    UndoAsked,
     UsageAsked,
     UserSaid,
 )
@@ -227,7 +230,8 @@ def test_commands(path: Path) -> None:
         (*HELLO, *turn, Expect("session.update"), Expect("session.update"), Expect("x.y")),
         (*HELLO, ITEM, ITEM),
         HELLO,
-        (*HELLO, ITEM, ITEM, *QUESTION, *answer("Three.")),
+        (*HELLO, ITEM, ITEM),
+        (*HELLO, *QUESTION, *answer("Three.")),
     )
     steps = (
         *(UserSaid("hi"), 1.0, SystemSet("Be brief."), OptionSet("session", "speed", {"speed": 2})),
@@ -574,6 +578,7 @@ class Server:
 
 STEPS: tuple[Step, ...] = (
     *(UserSaid("hi"), UserSaid(f"my {KEY}"), AudioSaid(bytes(5000), "well"), CancelPressed()),
+    *(UndoAsked(), EditAsked(), ForkAsked(), RetryAsked("n", "In French.")),
     *(RetryAsked(), NewConversationAsked(), ModelSet("n"), ResumeAsked(), SystemSet("Be brief.")),
     *(ToolAnswered("yes"), ToolAnswered("no"), Attached("a", Part("text", "file"))),
     *(OptionSet("session", "speed", {"speed": 2}), RawSaid({"type": "x"}), MicrophoneToggled()),

@@ -327,7 +327,7 @@ class World:
         """A response is requested: the session has no question of another branch."""
         states = [entry.state for entry in self.kept[-1].values()]
         deletes = any(isinstance(command, Delete) for _, command in self.to_server)
-        if State.QUEUED in states or deletes:
+        if State.QUEUED in states or deletes or not self.waiting:
             return  # a queued question gets its place later, and an earlier request came late
         known = Counter(item.text for item in self.server_texts())
         ours = [entry.item for entry in self.branch() if entry.index == 0 and entry.turn]
@@ -510,6 +510,8 @@ class World:
         self.said += 1
         self.files.clear()
         self.post(AudioCommitted(item))
+        if self.connection != "open":
+            return
         if self.speech.replies and self.active:
             self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE))
         elif self.speech.replies:

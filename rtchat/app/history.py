@@ -108,10 +108,10 @@ def show(environment: Environment, id: int | None, *, all_branches: bool = False
     from rtchat.ui import history_view
 
     console = history_view.console(environment.stdout, environment.environ)
-    history_view.lines(headings, console)
     for heading, turn in turns:
-        history_view.lines([heading] if heading else [], console)
+        history_view.lines([*headings, *filter(None, [heading])], console)
         history_view.show(turn, console)
+        headings = [""]
     history_view.lines(["", *lines] if lines else [], console)
     return ExitCode.OK
 

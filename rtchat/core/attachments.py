@@ -92,7 +92,8 @@ class Attachments:
     def send(self) -> list[Output]:
         """Send the files that the session does not have yet, if the server detects turns: it may
         make a question from speech at any time."""
-        if not self._speech.listens or not self._unsent:
+        can_send = self._speech.listens and self._connection.has_session
+        if not can_send or not self._unsent:
             return []
         self._items += 1
         item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
