@@ -16,6 +16,7 @@ from rtchat.core.values import (
     Entry,
     Message,
     Part,
+    RemoteCall,
     Role,
     State,
     Status,
@@ -446,6 +447,22 @@ def test_a_saved_conversation_continues_with_its_branch() -> None:
     server.ask("y", "Y.")
     assert {(entry.turn, entry.parent) for entry in server.entries if entry.turn} == {(6, 4)}
     server.post(ev.UndoAsked(2))
+    assert server.context == FIRST
+    assert server.connections == 1
+
+
+def test_calls_that_another_session_made_do_not_confuse_the_turns() -> None:
+    made = RemoteCall("wiki", "search", "{}", "found")
+    entries = (
+        Entry(1, 0, Message("user", (Part("text", "one"),)), State.COMPLETED, "m"),
+        Entry(1, 1, made, State.COMPLETED, "m"),
+        Entry(1, 2, Message("assistant", (Part("text", "First."),)), State.COMPLETED, "m"),
+        Entry(2, 0, Message("user", (Part("text", "two"),)), State.COMPLETED, "m"),
+    )
+    stored = StoredConversation(7, "one", 0.0, 0.0, "m", 2, entries, newest=2)
+    server = Server(stored=stored)
+    assert server.context == [*FIRST, "user: two"]
+    server.post(ev.UndoAsked())
     assert server.context == FIRST
     assert server.connections == 1
 

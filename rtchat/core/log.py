@@ -237,10 +237,6 @@ class ConversationLog:
         if question.raw is None:
             yield self._save(question, Entry(question.turn, 0, question.item, State.ASKED, model))
 
-    def is_known(self, question: Question) -> bool:
-        """Whether a question can be sent to a new session."""
-        return replay_item(question.item) is not None
-
     def remove(self, question: Question) -> None:
         """Remove a question that the server refused."""
         self.items = [item for item in self.items if item is not question.item]
