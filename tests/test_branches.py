@@ -226,6 +226,8 @@ def test_a_new_session_after_undo_has_only_the_current_branch() -> None:
     server.post(ev.UndoAsked())
     server.ask("three", "Third.")
     assert server.renewed_context() == [*FIRST, "user: three", "assistant: Third."]
+    (ready,) = (update for update in server.updates[-3:] if isinstance(update, fx.Ready))
+    assert ready.replayed == 2
     assert drafts(server.post(ev.UndoAsked(2))) == ["one"]
     assert server.context == []
     assert server.connections == 2, "the items of a replay have ids, too"
