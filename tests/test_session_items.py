@@ -6,7 +6,7 @@ import pytest
 
 from rtchat.core import events as ev
 from rtchat.core.effects import AddItem, CommitAudio, CreateResponse
-from rtchat.core.session_items import MAX_ID, MAX_ITEMS, SessionItems
+from rtchat.core.session_items import MAX_ID, MAX_ITEMS, MAX_REPORTED, SessionItems
 from rtchat.core.values import (
     ApprovalAnswer,
     Item,
@@ -27,7 +27,7 @@ def message(text: str, item_id: str = "", role: Role = "user") -> Message:
 def with_turn(*reported: ev.Event, sent: Item | None = None) -> SessionItems:
     """A session to which the question of turn 1 was sent, and what the server reports then."""
     items = SessionItems()
-    items.turn = 1
+    items.begin(1)
     items.sent(AddItem(message("hi") if sent is None else sent))
     for event in reported:
         items.handle(event)
@@ -69,7 +69,7 @@ def test_any_event_may_report_the_item_of_a_reply(reply: ev.Event) -> None:
 )
 def test_a_confirmation_names_the_item_that_was_sent(sent: Item, reported: Item) -> None:
     items = with_turn(ev.ItemAdded(reported), sent=sent)
-    items.turn = 2
+    items.begin(2)
     assert items.delete({1: 1}) == ["q1"]
 
 
@@ -97,7 +97,7 @@ def test_a_reply_without_an_id_cannot_be_deleted() -> None:
 
 def test_only_the_items_of_these_turns_are_deleted() -> None:
     items = with_turn(ADDED)
-    items.turn = 2
+    items.begin(2)
     items.sent(AddItem(message("and")))
     items.handle(ev.ItemAdded(message("and", "q2")))
     assert items.delete({2: 1}) == ["q2"]
@@ -105,7 +105,7 @@ def test_only_the_items_of_these_turns_are_deleted() -> None:
 
 def test_committed_audio_is_named_by_its_confirmation() -> None:
     items = SessionItems()
-    items.turn = 1
+    items.begin(1)
     items.sent(CommitAudio())
     items.handle(ev.AudioCommitted("u1"))
     items.handle(ev.AudioCommitted("u1"))
@@ -141,5 +141,16 @@ def test_the_number_of_tracked_items_is_limited() -> None:
     assert items.delete({}) is None
     items.reset()
     for number in range(MAX_ITEMS + 2):
-        items.handle(ev.ToolCalled("f", "c", "{}", item_id=f"i{number}"))
+        items.note(f"i{number}", 1)
     assert items.delete({}) is None
+
+
+def test_the_number_of_items_that_a_server_may_report_in_a_turn_is_limited() -> None:
+    items = SessionItems()
+    for turn in (1, 2):
+        items.begin(turn)
+        for number in range(MAX_REPORTED):
+            items.handle(ev.ToolCalled("f", "c", "{}", item_id=f"{turn}-{number}"))
+    assert len(items.delete({2: 1}) or ()) == MAX_REPORTED
+    items.handle(ev.ToolCalled("f", "c", "{}", item_id="another"))
+    assert items.delete({2: 1}) is None

@@ -16,6 +16,8 @@ from rtchat.core.values import Item, Message, OtherItem, ToolOutput
 
 MAX_ITEMS = 20_000
 """How many items of a session are tracked."""
+MAX_REPORTED = 1000
+"""How many items of a turn, other than those that were sent, are tracked."""
 MAX_ID = 200
 """The maximum number of characters of an id."""
 
@@ -23,10 +25,11 @@ _Sent: TypeAlias = AddItem | CommitAudio
 
 
 class SessionItems:
-    """The items of one session. `turn` is the turn that items are being sent for."""
+    """The items of one session."""
 
     def __init__(self) -> None:
-        self.turn = 0
+        self._turn = self._reported = 0
+        """The turn that items are sent for, and how many others the server reported during it."""
         self._turns: dict[str, int] = {}
         """The turn of each item that the server has reported, by item id."""
         self._unconfirmed: deque[tuple[_Sent, int]] = deque()
@@ -37,10 +40,15 @@ class SessionItems:
 
     def reset(self) -> None:
         """Another session begins, without items."""
-        self.turn, self._is_complete = 0, True
+        self.begin(0)
+        self._is_complete = True
         self._turns.clear()
         self._unconfirmed.clear()
         self._deleting.clear()
+
+    def begin(self, turn: int) -> None:
+        """The items that follow belong to this turn."""
+        self._turn, self._reported = turn, 0
 
     def lose_track(self) -> None:
         """The session has an item whose id or turn is not known."""
@@ -52,7 +60,7 @@ class SessionItems:
         """A command was sent; it may add an item."""
         if not isinstance(command, _Sent) or not self._is_complete:
             return
-        self._unconfirmed.append((command, self.turn))
+        self._unconfirmed.append((command, self._turn))
         if len(self._unconfirmed) > MAX_ITEMS:
             self.lose_track()
 
@@ -91,7 +99,7 @@ class SessionItems:
         item_id = getattr(item, "id", "")
         if item_id in self._turns:
             return
-        sent, turn = self._unconfirmed[0] if self._unconfirmed else (None, self.turn)
+        sent, turn = self._unconfirmed[0] if self._unconfirmed else (None, self._turn)
         if isinstance(sent, AddItem) and _is_same(item, sent.item):
             self._unconfirmed.popleft()
             self.note(item_id, turn)
@@ -99,8 +107,13 @@ class SessionItems:
             self._output(item_id)
 
     def _output(self, item_id: str) -> None:
-        if item_id and item_id not in self._turns:
-            self.note(item_id, self.turn)
+        if not item_id or item_id in self._turns:
+            return
+        self._reported += 1
+        if self._reported > MAX_REPORTED:
+            self.lose_track()
+        else:
+            self.note(item_id, self._turn)
 
     # ------------------------------------------------------------------------------------ deleting
 

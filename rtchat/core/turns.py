@@ -70,7 +70,7 @@ class Turns:
     def begin_again(self, question: Question) -> list[Output]:
         """Ask the last question, which the session already has, again."""
         closed = self._call_outputs.close()
-        self._connection.items.turn = question.turn
+        self._connection.items.begin(question.turn)
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         asked = fx.QuestionAsked(question.text, self._connection.model, question.is_spoken)
         return [*closed, fx.Show(asked)]
@@ -79,7 +79,7 @@ class Turns:
         out = self._replies.silence(by_speech=question.is_spoken)
         self._speech.echo.asked(question, transcribes=self._speech.options.transcribes)
         out += self._call_outputs.close()
-        self._connection.items.turn = question.turn
+        self._connection.items.begin(question.turn)
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         model, instructions = self._connection.model, self._options.session.instructions
         out += self._log.asked(question, model, instructions)
@@ -237,7 +237,7 @@ class Turns:
         out: list[Output] = []
         items = list(self._log.replay_items())
         for item, turn in zip(items, self._log.turns_of(items), strict=True):
-            self._connection.items.turn = turn
+            self._connection.items.begin(turn)
             commands: Iterable[fx.Command] = add(item)
             if question is not None and item is question.item:
                 commands = question.to_commands(listens=self._speech.listens)
