@@ -14,7 +14,7 @@ from rtchat.core.events import Attached
 from rtchat.core.mode import Mode
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
-from rtchat.core.values import Message, Part
+from rtchat.core.values import Item, Message, Part
 
 _MAX_NAME = 80
 """Characters of a name that is taken from the text of a file."""
@@ -81,6 +81,10 @@ class Attachments:
         if names := ", ".join(file.name for file in removed):
             out.append(notices.detached(names))
         return out
+
+    def has_sent(self, item: Item) -> bool:
+        """Whether an item holds files for a question that is not asked yet."""
+        return getattr(item, "id", "") in self._sent_ids
 
     def session_closed(self) -> None:
         """The session is closed; the next one has none of the files."""

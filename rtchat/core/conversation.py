@@ -229,6 +229,8 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
+            case ev.ItemAdded(item) if self._attachments.has_sent(item):
+                return []  # it does not confirm the question of the pending reply
             case ev.ItemAdded(item):
                 return self._replies.ownership.confirmed(item)
             case ev.ItemDeleted(item_id):
