@@ -1,26 +1,30 @@
-"""What is written from the table of settings: `.env.example`, and a section of the README.
+"""What is written from tables: `.env.example`, three sections of the README, and the manual page.
 
-`python -m tests.generate` writes both. A test compares them with the table.
+`python -m tests.generate` writes them. Tests compare them with the tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rtchat.cli import man as manual
 from rtchat.config import variables
 from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
 from rtchat.config.table import Setting, Variable
+from rtchat.core.json_output import OUTPUTS, Fields
+from rtchat.ui.slash_help import grouped
 
 ROOT = Path(__file__).parents[1]
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
+MANUAL = ROOT / "man" / "rtchat.1"
 
-_MARKS = "<!-- settings: written by python -m tests.generate -->", "<!-- end of settings -->"
+_SETTINGS, _COMMANDS, _JSON = "settings", "commands", "JSON"
 
 _SECTIONS = """\
 # Variables that rtchat reads: copy this to .env in the folder where you run it, and remove the #
@@ -107,16 +111,55 @@ def _row(row: Setting[Any]) -> str:
     return f"| {' | '.join(cells)} |\n".replace("  ", " ")
 
 
+def commands() -> str:
+    """The /commands as a Markdown table."""
+    rows = [row for _, members in grouped() for row in members]
+    lines = []
+    for row in rows:
+        names = ", ".join(f"`{name}`" for name in (row.takes, *row.aliases)).replace("|", "\\|")
+        lines.append(f"| {names} | {row.help} |\n")
+    return _COMMANDS_HEAD + "".join(lines)
+
+
+_COMMANDS_HEAD = "| command | does |\n|---|---|\n"
+
+
+def json_reference() -> str:
+    """The fields of the objects of `--json` as Markdown tables."""
+    out = []
+    for output in OUTPUTS.values():
+        commands = ", ".join(f"`rtchat {name}`" for name in output.commands.split(", "))
+        out.append(f"\n**{commands}**\n\n| field | type | meaning |\n|---|---|---|\n")
+        out += _json_rows(output.fields)
+    return "".join(out)
+
+
+def _json_rows(fields: Fields, prefix: str = "") -> Iterator[str]:
+    for name, field in fields.items():
+        kind = f"{field.kind} or null" if field.is_nullable else field.kind
+        kind += ", may be missing" if field.is_optional else ""
+        help = ": ".join(filter(None, (field.help, ", ".join(field.choices))))
+        yield f"| `{prefix}{name}` | {kind} | {help} |\n"
+        inner = f"{prefix}{name}[]." if field.kind == "array" else f"{prefix}{name}."
+        yield from _json_rows(field.fields or {}, inner)
+
+
 def readme(text: str, schema: type[Settings] = Settings) -> str:
-    """The README with the settings between the marks."""
-    start, end = _MARKS
+    """The README with the tables between their marks."""
+    text = _replace(text, _SETTINGS, reference(schema))
+    text = _replace(text, _JSON, json_reference())
+    return _replace(text, _COMMANDS, f"\n{commands()}")
+
+
+def _replace(text: str, name: str, section: str) -> str:
+    start, end = f"<!-- {name}: written by python -m tests.generate -->", f"<!-- end of {name} -->"
     pattern = f"{re.escape(start)}.*{re.escape(end)}"
-    section = f"{start}\n{reference(schema)}\n{end}"
-    out, count = re.subn(pattern, lambda _: section, text, flags=re.DOTALL)
+    out, count = re.subn(pattern, lambda _: f"{start}\n{section}\n{end}", text, flags=re.DOTALL)
     assert count == 1
     return out
 
 
 if __name__ == "__main__":
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    MANUAL.write_text(manual.source(), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")

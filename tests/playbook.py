@@ -16,9 +16,12 @@ from rtchat.core.effects import (
     ClearTimer,
     CreateResponse,
     Effect,
+    QuestionDropped,
+    Queued,
     Record,
     Send,
     SetTimer,
+    Show,
     StartRecord,
 )
 from rtchat.core.events import Event, ReplyStarted, Timer
@@ -101,7 +104,13 @@ class Playbook:
 
 
 def _is_minor(effect: Effect) -> bool:
-    return isinstance(effect, SetTimer | ClearTimer) and effect.timer in MINOR
+    match effect:
+        case Show(Queued() | QuestionDropped()):  # `test_queue` asserts them
+            return True
+        case SetTimer(timer) | ClearTimer(timer):
+            return timer in MINOR
+        case _:
+            return False
 
 
 def _is_recording(effect: Effect) -> bool:

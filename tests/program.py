@@ -20,7 +20,7 @@ from typing import IO, TypeVar
 import pytest
 
 from rtchat.core.errors import RtchatError
-from tests import forking
+from tests import forking, json_output
 from tests.forking import Forked, Process, take_terminal
 
 PATIENCE = 30
@@ -156,6 +156,7 @@ class Program:
         source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
         with self.start(*arguments, stdin=source, stdout=stdout, environ=environ) as process:
             out, err = process.communicate(text, PATIENCE)
+        json_output.check_lines(arguments, out or b"")
         return Ran(process.returncode, out or b"", err.decode())
 
     def shell(self, line: str, environ: Mapping[str, str] | None = None) -> Ran:

@@ -34,6 +34,9 @@ _PURE = ("core", "wire")
 """Folders without I/O, clock or randomness."""
 _PURE_MODULES = (
     *("ui.messages", "ui.approval", "ui.slash_commands"),
+    *("ui.key_codes", "ui.key_decoder", "ui.terminal_kind"),
+    *("ui.messages", "ui.approval", "ui.slash_commands", "ui.slash_help"),
+    *("ui.suggestions", "ui.mentions"),
     *("markdown.dialect", "markdown.splitter", "markdown.theme"),
     *("history.schema", "history.transcript"),
     *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),
@@ -213,7 +216,7 @@ def _worded_notices(tree: ast.AST) -> Iterator[int]:
             yield call.lineno
 
 
-_OF_SOCKETS = ("client.transport", "client.failures", "client.http_post")
+_OF_SOCKETS = ("client.transport", "client.failures", "client.http_request")
 
 
 def test_sockets_are_used_in_few_places() -> None:

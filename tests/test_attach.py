@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached
 from rtchat.core.values import ImageDetail, Message, Part
-from rtchat.inputs.attachments import MAX_TEXT, attach, paths_from_drop, read, read_all
+from rtchat.inputs.attachments import MAX_TEXT, attach, mentioned, paths_from_drop, read, read_all
 from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import EchoEngine, ScriptEngine, read_script
 from rtchat.server.sockets import run_server
@@ -473,13 +473,63 @@ def test_after_an_error_at_the_prompt_attachments_are_kept(
     terminal.shows("file not found: no.png", PROMPT)
     terminal.types(f"{good} {gif}\r")
     terminal.shows("b.gif is a GIF image", PROMPT)
-    terminal.types("/no/such\r")
-    terminal.shows("unknown command /no/such", PROMPT)
-    terminal.types("//etc/passwd\r")
+    write(program.home, "c.gif", b"GIF89a")
+    terminal.types("see @a.png and @c.gif\r")
+    terminal.shows("c.gif is a GIF image", PROMPT)
+    terminal.types("/such a.png\r")
+    terminal.shows("unknown command /such", PROMPT)
+    terminal.types("//no/such.png?\r")
     terminal.shows("first token", PROMPT)
-    assert engine.asked() == [image(png()), Part("text", "/etc/passwd")]
+    assert engine.asked() == [image(png()), Part("text", "//no/such.png?")]
     terminal.types("\x04")
     assert terminal.ends() == 0
+
+
+def test_a_question_attaches_the_files_that_it_mentions(
+    program: Program, engine: _Recorder
+) -> None:
+    write(program.home, "a.png", png())
+    write(program.home, "my notes.txt", b"hi")
+    question = 'why does @a.png, not @property, agree with "@my notes.txt" (@"my notes.txt")?'
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types(f"{question}\r")
+    terminal.shows("a.png (3", "my notes.txt (2", "first token", PROMPT)
+    *files, text = engine.asked()
+    assert (len(files), files[0], text) == (2, image(png()), Part("text", question))
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("a.txt", "a.txt"),
+        ("a.txt,", "a.txt"),
+        ("a.txt?!)", "a.txt"),
+        ("~/a.txt", "a.txt"),
+        ("./a.txt", "a.txt"),
+        ('"b c.txt"', "b c.txt"),
+        (r"b\ c.txt", "b c.txt"),
+        ("'b c.txt'", "b c.txt"),
+        ("d.", "d."),
+        ("folder", None),
+        ("no.txt", None),
+        ("?", None),
+        ("a\0b", None),
+        ("x" * 5000, None),
+    ],
+)
+def test_a_word_after_at_names_a_file_or_is_text(
+    word: str, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "folder").mkdir()
+    for each in ("a.txt", "b c.txt", "d."):
+        write(tmp_path, each, b"text")
+    expected = () if name is None else (str(tmp_path / name),)
+    assert mentioned([word, word]) == expected
 
 
 def test_tab_completes_paths(program: Program) -> None:

@@ -106,7 +106,7 @@ def test_json_is_one_object(program: Program) -> None:
         ran = examined(program, url, "--json")
     found = as_json(ran)
     assert (ran.code, ran.err) == (0, "")
-    assert found.keys() == {"ok", "stages", "settings", "error"}
+    assert found.keys() == {"version", "ok", "stages", "settings", "error"}
     assert (found["ok"], found["error"]) == (True, None)
     assert {stage["ok"] for stage in found["stages"]} == {True}
     timed = {stage["name"] for stage in found["stages"] if stage["ms"] is not None}

@@ -28,9 +28,11 @@ _NOT_IN_DOTENV = {
 
 _BY_LIBRARIES = {"SSL_CERT_FILE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "VISUAL", "EDITOR"}
 """Read by Python's own TLS, by websockets and by the prompt."""
+_OF_READLINE = {"INPUTRC"}
 _NOT_THE_USER_S = {
     *("OMP_WAIT_POLICY", "SSH_CONNECTION", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "SQLITE_BUSY"),
     *("TERM_PROGRAM", "VTE_VERSION", "WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION"),
+    *("XTERM_VERSION", "LC_TERMINAL", "ALACRITTY_WINDOW_ID"),
 }
 """What the built-in model's runtime is told, what a desktop, sshd or a terminal says of itself, and
 what is no variable."""
@@ -58,7 +60,7 @@ def test_it_is_what_the_table_of_settings_says() -> None:
 def test_it_names_every_variable_and_no_other() -> None:
     read = _named_in_the_code() - _NOT_THE_USER_S
     assert read >= {*_OF_SETTINGS, "OPENAI_API_KEY", "RTCHAT_DEBUG", "NO_COLOR", "TERM"}
-    assert set(_EXAMPLES) == read | _BY_LIBRARIES
+    assert set(_EXAMPLES) == read | _BY_LIBRARIES | _OF_READLINE
 
 
 def test_everything_is_commented_out_and_explained() -> None:
@@ -84,6 +86,7 @@ def test_every_example_works(tmp_path: Path) -> None:
     assert found == Settings(
         system="Answer briefly.",
         max_output_tokens="inf",
+        context=16_000,
         image_detail="low",
         headers=(
             ("OpenAI-Organization", "org-..."),
@@ -96,6 +99,10 @@ def test_every_example_works(tmp_path: Path) -> None:
         output_device="Headphones",
         translate_to="es",
         keep_audio=True,
+        status=False,
+        title=False,
+        notify="bell",
+        editing_mode="vi",
         key=Secret("sk-..."),
     )
     ignored = {line.partition(" ")[0] for line in warnings if "is ignored" in line}

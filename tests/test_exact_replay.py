@@ -22,6 +22,7 @@ from rtchat.core.effects import (
     Notice,
     QuestionAsked,
     ReplyOver,
+    Resumed,
     TextArrived,
     Update,
 )
@@ -35,24 +36,34 @@ from rtchat.core.events import (
     CopyAsked,
     EditAsked,
     EntryAbandoned,
+    EventsAsked,
+    ExportAsked,
     ForkAsked,
+    HistoryAsked,
     InputEnded,
     LeaveAsked,
     LocalEvent,
     MicrophoneToggled,
     ModelSet,
+    NameSet,
     NewConversationAsked,
     OptionSet,
     PlaybackCut,
     RawSaid,
+    ReasoningAsked,
     ResumeAsked,
     RetryAsked,
+    SaveAsked,
+    StatusAsked,
     SystemSet,
+    ThemeAsked,
     ToolAnswered,
     ToolsAsked,
+    TraceAsked,
     UndoAsked,
     UsageAsked,
     UserSaid,
+    VoiceAsked,
 )
 from rtchat.core.mode import Mode
 from rtchat.core.ports import Player, Post, Source
@@ -250,7 +261,27 @@ def test_commands(path: Path) -> None:
     said = [update.text for update in run.updates if isinstance(update, Notice)]
     assert "started a new conversation" in said
     assert "model set to n" in said
-    assert "resumed conversation 9: A talk" in said
+    assert Resumed(PAST) in run.updates
+
+
+def test_commands_for_the_shell(path: Path) -> None:
+    """What the shell shows in response, such as the server's events, is not part of a replay."""
+    server = ScriptedServer(
+        (*HELLO, *QUESTION, *answer("Hello."), Expect("session.update"), *QUESTION, *answer("Yes."))
+    )
+    low = OptionSet("session", "reasoning.effort", {"reasoning": {"effort": "low"}})
+    steps = (
+        *(StatusAsked(), ExportAsked(), SaveAsked(), UserSaid("hi"), 1.0, StatusAsked()),
+        *(ExportAsked("a b.md", force=True), SaveAsked("x", 1), TraceAsked("show"), VoiceAsked()),
+        *(EventsAsked(), EventsAsked(), ReasoningAsked(), low, ReasoningAsked()),
+        *(ThemeAsked(), ThemeAsked("mono"), UserSaid("and?"), 1.0, LeaveAsked()),
+    )
+    run = Run(path, server, *steps)
+    server.check_used_up()
+    run.check()
+    assert [event for event in local(run.recording) if event in steps] == [
+        step for step in steps if not isinstance(step, float)
+    ]
 
 
 @pytest.mark.parametrize("complete", [False, True])
@@ -580,6 +611,7 @@ STEPS: tuple[Step, ...] = (
     *(UserSaid("hi"), UserSaid(f"my {KEY}"), AudioSaid(bytes(5000), "well"), CancelPressed()),
     *(UndoAsked(), EditAsked(), ForkAsked(), RetryAsked("n", "In French.")),
     *(RetryAsked(), NewConversationAsked(), ModelSet("n"), ResumeAsked(), SystemSet("Be brief.")),
+    *(NameSet("mine"), NameSet("taken"), HistoryAsked()),
     *(ToolAnswered("yes"), ToolAnswered("no"), Attached("a", Part("text", "file"))),
     *(OptionSet("session", "speed", {"speed": 2}), RawSaid({"type": "x"}), MicrophoneToggled()),
     *(0.01, 0.05, 0.3, 1.0, 1.0, 1.0, 20.0),

@@ -225,6 +225,7 @@ def test_json_has_all_fields() -> None:
     assert data == {
         "rtchat": __version__,
         "format": 1,
+        "name": None,
         "id": 7,
         "title": "What is *it*?",
         "began": 1795384632.0,

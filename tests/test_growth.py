@@ -1,15 +1,20 @@
-"""The memory of a conversation does not grow, whatever a server keeps sending.
+"""The memory of a conversation does not grow, whatever a server keeps sending, and a turn of a long
+conversation is not more work than a turn of a short one.
 
 The tests compare the size of all objects that the conversation refers to after `EVENTS` events and
-after twice as many.
+after twice as many, or the number of instructions.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import json
 import sys
+from base64 import b64encode
 from collections.abc import Callable
-from types import FunctionType, MethodType, ModuleType
+from types import FrameType, FunctionType, MethodType, ModuleType
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -56,7 +61,13 @@ from rtchat.core.mode import Mode
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
+from rtchat.server.audio_input import Transcribe
+from rtchat.server.engine import Finish
+from rtchat.server.outputs import StartResponse
+from rtchat.server.script import EchoEngine
+from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire import decode, read_frame
+from tests.protocol_driver import ProtocolDriver
 
 EVENTS = 1500
 """More than any limit on the number of objects."""
@@ -202,3 +213,77 @@ def test_a_frame_with_too_many_values_is_not_decoded() -> None:
 def test_a_long_error_message_is_truncated() -> None:
     error = {"type": "error", "error": {"message": "x" * 5000, "code": "c"}}
     assert decode(error) == [ServerProblem("x" * 1999 + "…", code="c")]
+
+
+# --------------------------------------------------------------------------------------- the server
+
+
+TraceFunction: TypeAlias = Callable[[FrameType, str, Any], Any]
+
+
+class WorkCounter:
+    """Counts the bytecode instructions that Python executes, which do not depend on the load of the
+    machine."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> WorkCounter:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _argument: object) -> TraceFunction:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        self.count += event == "opcode"
+        return self._trace
+
+
+def server_turn(driver: ProtocolDriver, number: int) -> None:
+    """A question, and the reply to it; every tenth question is spoken."""
+    content: dict[str, object] = {"type": "input_text", "text": f"question {number}"}
+    if number % 10 == 9:
+        content = {"type": "input_audio", "audio": b64encode(bytes(9600)).decode()}
+    item = {"type": "message", "role": "user", "content": [content]}
+    outputs = [
+        output
+        for event in (
+            {"type": "conversation.item.create", "item": item},
+            {"type": "response.create", "response": {"output_modalities": ["text"]}},
+        )
+        for output in driver.protocol.receive(json.dumps(event))
+    ]
+    for step in outputs:
+        if isinstance(step, Transcribe):
+            driver.protocol.add_transcript(step.item_id, "words")
+            outputs += driver.protocol.end_transcript(step.item_id)
+    (started,) = (output for output in outputs if isinstance(output, StartResponse))
+
+    async def answer() -> None:
+        async for piece in started.answer:
+            if isinstance(piece, Finish):
+                driver.protocol.finish(started.response_id, piece)
+            elif isinstance(piece, str):
+                driver.protocol.add_piece(started.response_id, piece)
+
+    asyncio.run(answer())
+
+
+@pytest.mark.no_cover  # counts instructions by the same means as coverage
+@pytest.mark.parametrize("first", [50, 59], ids=["typed", "spoken"])
+def test_a_turn_is_not_more_work_for_the_server_in_a_long_conversation(
+    first: int,
+) -> None:
+    driver = ProtocolDriver(EchoEngine(), voice=ToneVoice(()))
+    counts = {}
+    for number in range(first + 501):
+        if number in (first, first + 500):
+            with WorkCounter() as work:
+                server_turn(driver, number)
+            counts[number] = work.count
+        else:
+            server_turn(driver, number)
+    assert counts[first + 500] <= counts[first] + 500, counts

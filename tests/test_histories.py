@@ -12,7 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from rtchat.core import notices, server_errors
+from rtchat.core import notices, server_errors, turn_tree
+from rtchat.core.context import ContextLimits
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -24,21 +25,30 @@ from rtchat.core.effects import (
     CreateResponse,
     Delete,
     Disconnect,
+    Draft,
     Effect,
+    Export,
     Fork,
     LoadConversation,
     MicrophoneStatus,
     MoveTo,
+    NameConversation,
     Notice,
     Play,
     QuestionAsked,
+    QuestionDropped,
+    Queued,
     Raw,
     Record,
+    RecordTrace,
     ReplyOver,
+    ReportStatus,
     RunTool,
+    SaveReply,
     Send,
     SetTimer,
     Show,
+    ShowEvents,
     StartRecord,
     Stop,
     StopPlaying,
@@ -53,25 +63,32 @@ from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
     ChannelDone,
+    CompactAsked,
     ConnectionLost,
     ConnectionOpened,
     ConversationLoaded,
     Delta,
     DetachAsked,
+    DraftAbandoned,
     EditAsked,
     EntryAbandoned,
     Event,
+    ExportAsked,
     ForkAsked,
+    HistoryAsked,
     InputEnded,
     ItemAdded,
     ItemDeleted,
     LeaveAsked,
+    LocalNotice,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
+    NameSet,
     NewConversationAsked,
     OutputAdded,
     PlaybackCut,
+    QueuedTakenBack,
     RawSaid,
     ReplyEnded,
     ReplyStarted,
@@ -111,7 +128,6 @@ from rtchat.core.values import (
     ToolOutput,
     TurnLimits,
 )
-from rtchat.history import branches
 from tests.chunks import in_chunks
 
 GONE = Problem(ExitCode.LINK, "connection lost")
@@ -140,6 +156,8 @@ class World:
         """The item that the user is speaking."""
         self.turns = 0
         self.late: ReplyEnded | None = None
+        self.asks_for_summary = False
+        """Whether the last turn asks for a summary."""
         self.called: ReplyEnded | None = None
         """The last response of this connection with calls."""
         self.speech = SpeechOptions(
@@ -159,6 +177,7 @@ class World:
             mode=mode,
             tool_policy=tool_policy,
             speech=self.speech,
+            context=ContextLimits(rng.choice((None, 200))),
         )
         self.mode = mode
         self.marks = rng.random() < 0.5
@@ -185,6 +204,10 @@ class World:
         """How many items the server has had."""
         self.said = self.questions = 0
         self.asked: list[str] = []
+        self.unasked: list[str] = []
+        """Questions that were dropped or taken back."""
+        self.queued: tuple[str, ...] = ()
+        self.typed: list[str] = []
         self.over = 0
         self.retries = 0
         self.running: list[str] = []
@@ -228,8 +251,12 @@ class World:
                 self.timers.discard(timer)
             case Show(update):
                 self.handle_update(update)
-            case StartRecord() | Record() | MoveTo() | Fork() | LoadConversation():
+            case StartRecord() | Record() | MoveTo() | Fork():
                 self.handle_record(effect)
+            case LoadConversation():
+                self.load()
+            case NameConversation(name):
+                self.post(LocalNotice(name))
             case RunTool(call):
                 self.running.append(call.call_id)
             case StopTools():
@@ -241,6 +268,11 @@ class World:
                 item_id, self.playing = self.playing, ""
                 if item_id:
                     self.post(PlaybackCut(item_id, 0, self.rng.choice((0, 400, 2000))))
+            case Export(conversation):
+                same = conversation.entries == self.branch()
+                assert same, "what is exported is not the current branch of what is saved"
+            case ShowEvents() | ReportStatus() | SaveReply() | RecordTrace():
+                pass
             case Stop(code):
                 self.stopped = code
 
@@ -257,7 +289,9 @@ class World:
                 assert id in self.server_items, f"{id} is not an item of this session"
             case AddItem(item):
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
-                in_session = isinstance(item, Message) and item.text in said
+                in_session = isinstance(item, Message) and (
+                    item.text in said or self.is_summary(item)
+                )
                 kept = in_session or item in self.items() or getattr(item, "output", "") == STOPPED
                 assert kept, f"{command} was sent before it was recorded"
                 if isinstance(item, ToolCall):
@@ -271,24 +305,36 @@ class World:
                 pass
         self.to_server.append((event_id, command))
 
+    def is_summary(self, item: Message) -> bool:
+        """Whether a message is a recorded summary, or the request for one."""
+        if item.role != "system":
+            return item.text.startswith("Summarize our conversation") and self.asks_for_summary
+        kept = (each for each in self.items() if isinstance(each, Message))
+        return any(item.text.endswith(each.text) for each in kept if each.role == "system")
+
     def handle_update(self, update: Update) -> None:
         match update:
             case ToolAsked():
                 self.asking = True
-            case QuestionAsked(text, spoken=False) if text:  # otherwise from /raw
-                self.asked.append(text)
+            case QuestionAsked(text, spoken=spoken):
+                self.asks_for_summary = text == "/compact"
+                if text and not spoken and not self.asks_for_summary:  # otherwise from /raw
+                    self.asked.append(text)
+            case QuestionDropped(text) | Draft(text):
+                self.unasked.append(text)
+            case Queued(texts):
+                self.queued = texts
             case MicrophoneStatus(is_on):
                 self.is_muted = not is_on
             case ReplyOver(text=text):
                 self.over += 1
                 said = [item.text for item in self.items() if isinstance(item, Message)]
-                assert set(text.split("\n\n")) <= {"", *said}, "a reply was not recorded"
+                is_recorded = set(text.split("\n\n")) <= {"", *said}
+                assert is_recorded or self.asks_for_summary, "a reply was not recorded"
             case _:
                 pass
 
-    def handle_record(
-        self, effect: StartRecord | Record | MoveTo | Fork | LoadConversation
-    ) -> None:
+    def handle_record(self, effect: StartRecord | Record | MoveTo | Fork) -> None:
         match effect:
             case StartRecord():
                 self.kept.append({})
@@ -307,11 +353,14 @@ class World:
                 self.heads[-1] = head
                 self.kept.append(branch)
                 self.heads.append(turn)
-            case LoadConversation():
-                self.kept.append(self.kept.pop(0))
-                self.heads.append(self.heads.pop(0))
-                stored = StoredConversation(1, "", 0.0, 0.0, "m", 0, self.branch())
-                self.post(ConversationLoaded(replace(stored, newest=self.newest())))
+
+    def load(self) -> None:
+        """The first saved conversation is resumed."""
+        self.kept.append(self.kept.pop(0))
+        self.heads.append(self.heads.pop(0))
+        head, newest = self.heads[-1], self.newest()
+        stored = StoredConversation(1, "", 0.0, 0.0, "m", 0, self.branch())
+        self.post(ConversationLoaded(replace(stored, head=head, newest=newest)))
 
     def newest(self) -> int:
         """The highest turn number of the current conversation."""
@@ -321,7 +370,7 @@ class World:
         """The entries of the current branch."""
         entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
         stored = StoredConversation(1, "", 0.0, 0.0, "m", 0, entries, head=self.heads[-1])
-        return branches.current(stored).entries
+        return turn_tree.current(stored).entries
 
     def check_context(self) -> None:
         """A response is requested: the session has no question of another branch."""
@@ -549,9 +598,27 @@ class World:
         self.questions += 1
         self.said += 1
         files, self.files = self.files, set()
-        if notices.REPLY_PENDING in self.post(UserSaid(f"question {self.questions}")):
+        text = f"question {self.questions} {'in many words ' * 20}"
+        self.typed.append(text)
+        if notices.REPLY_PENDING in self.post(UserSaid(text)):
             self.said -= 1  # an edited question, which was given back
             self.files = files
+
+    def take_back(self) -> None:
+        """The user takes the last waiting question back."""
+        if self.mode is not Mode.CHAT:
+            return
+        expected = self.queued[-1:]
+        before = len(self.unasked)
+        self.post(QueuedTakenBack())
+        assert tuple(self.unasked[before:]) == expected
+        self.over += len(expected)
+
+    def change(self, event: UndoAsked | EditAsked | ForkAsked) -> None:
+        """The user changes earlier turns; a question that is given back was asked."""
+        before = len(self.unasked)
+        self.post(event)
+        del self.unasked[before:]
 
     def attach(self) -> None:
         self.post(Attached("picture", Part("image", data="data:image/png;base64,AA==")))
@@ -570,11 +637,18 @@ class World:
     def check(self) -> None:
         if self.stopped is not None:
             return
+        is_exported = any(isinstance(effect, Export) for effect in self.post(ExportAsked()))
+        assert is_exported == any(entry.turn for entry in self.branch())
         waiting = self.waiting
         assert waiting >= 0, "a question ended twice"
         if not self.retries:
             order = [int(text.split()[1]) for text in self.asked]
             assert order == sorted(set(order)), "questions were asked twice or out of order"
+        if not self.retries and self.mode is Mode.CHAT:
+            typed = [
+                text for text in (*self.asked, *self.unasked, *self.queued) if text != "/compact"
+            ]
+            assert sorted(typed) == sorted(self.typed), "a question was lost"
         timers = self.timers - {Timer.SAVE, Timer.RENEW}
         busy = self.to_server or self.active or self.running or self.asking
         if waiting and self.connection == "open" and not busy:
@@ -620,6 +694,24 @@ class World:
         retry = RetryAsked(self.rng.choice(("", "", "m2")), self.rng.choice(("", "Sing.")))
         self.retries += not any(effect in NOTHING_TO_ASK for effect in self.post(retry))
 
+    def compact(self) -> bool:
+        """Ask for a summary; returns whether that is possible."""
+        refused = (notices.CANNOT_COMPACT, notices.NOTHING_TO_COMPACT)
+        self.said += 1
+        is_refused = any(effect in refused for effect in self.post(CompactAsked()))
+        self.said -= is_refused
+        return not is_refused
+
+    def summarize(self) -> None:
+        """A summary becomes complete."""
+        if not self.compact():
+            return
+        self.open_connection()
+        while self.to_server and not self.active:
+            self.handle_next_command(refuse=False)
+        self.send_deltas()
+        self.end_response(Status.COMPLETED)
+
     def ask_raw(self) -> None:
         self.said += 1
         effects = self.post(RawSaid({"type": "response.create"}, asks=True))
@@ -649,10 +741,15 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "model": lambda world: world.post(ModelSet("m2")),
     "new": lambda world: world.post(NewConversationAsked()),
     "resume": lambda world: world.post(ResumeAsked()),
+    "name": lambda world: world.post(NameSet("mine")),
+    "history": lambda world: world.post(HistoryAsked()),
     "retry": World.retry,
-    "undo": lambda world: world.post(UndoAsked(world.rng.choice((1, 1, 2)))),
-    "edit": lambda world: world.post(EditAsked(world.rng.choice((None, 1, 2)))),
-    "fork": lambda world: world.post(ForkAsked(world.rng.choice((None, 1, 2)))),
+    "undo": lambda world: world.change(UndoAsked(world.rng.choice((1, 1, 2)))),
+    "edit": lambda world: world.change(EditAsked(world.rng.choice((None, 1, 2)))),
+    "fork": lambda world: world.change(ForkAsked(world.rng.choice((None, 1, 2)))),
+    "clear": lambda world: world.post(DraftAbandoned()),
+    "compact": World.compact,
+    "summary": World.summarize,
     "system": lambda world: world.post(SystemSet("Sing.")),
     "error": lambda world: world.post(ServerProblem("Odd.")),
     "unknown": lambda world: world.post(Unknown("x", "new")),
@@ -668,11 +765,10 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "microphone": World.toggle_microphone,
     "attach": World.attach,
     "detach": World.detach,
+    "take_back": World.take_back,
 }
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"} | {
-    "undo",
-    "edit",
-    "fork",
+    *("undo", "edit", "fork", "clear", "compact", "summary"),
 }
 SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
 
@@ -683,6 +779,7 @@ WEIGHTS = {
     "speak": 5,
     "say": 6,
     "complete": 5,
+    "summary": 4,
     "call": 2,
     "answer": 3,
     "tool": 3,

@@ -79,7 +79,7 @@ def path(program: Program) -> Path:
 
 @pytest.fixture
 def filled(program: Program, path: Path) -> Program:
-    now = 1795384632.0
+    now = 1763848632.0
     with closing(Store(path, now=lambda: now)) as store:
         for entry in _FIRST:
             store.record(entry)
@@ -128,7 +128,7 @@ def test_a_list_in_a_pipe_is_separated_by_tabs(filled: Program) -> None:
     ran = filled.run("history", "list")
     title = ("An other " + "long " * 20)[:79].rstrip() + "…"
     assert ran.text == (
-        f"2\t2026-11-22 22:57\t1\tmodel-2\t{title}\n1\t2026-11-22 21:57\t3\tm1\tWhat is *it*?\n"
+        f"2\t2025-11-22 22:57\t1\tmodel-2\t{title}\t\n1\t2025-11-22 21:57\t3\tm1\tWhat is *it*?\t\n"
     )
     assert (ran.code, ran.err) == (0, "")
     assert filled.run("history", "list", "--limit", "1").text.count("\n") == 1
@@ -138,18 +138,20 @@ def test_a_list_on_a_terminal_fits_it(filled: Program) -> None:
     code, rows, _ = _on_a_terminal(filled, "list")
     assert code == 0
     assert rows == [
-        "2  2026-11-22 22:57  1 turn   model-2  An other long long l…",
-        "1  2026-11-22 21:57  3 turns  m1       What is *it*?",
+        "2  2025-11-22  1 turn   model-2  An other long long long lo…",
+        "1  2025-11-22  3 turns  m1       What is *it*?",
     ]
 
 
 def test_a_list_as_json(filled: Program) -> None:
     lines = filled.run("history", "list", "--json").text.splitlines()
     assert json.loads(lines[1]) == {
+        "version": 1,
         "id": 1,
+        "name": None,
         "title": "What is *it*?",
-        "began": 1795384632.0,
-        "updated": 1795384632.0,
+        "began": 1763848632.0,
+        "updated": 1763848632.0,
         "model": "m1",
         "turns": 3,
     }
@@ -174,7 +176,7 @@ def test_a_search_names_conversation_and_turn(filled: Program) -> None:
     ran = filled.run("history", "search", "TCP", "conn")
     assert ran.code == 0
     snippet = "It is **one** TCP ␛[31m connection<U+202E>. ```sh ls ```"
-    assert ran.text == f"1\t2026-11-22 21:57\t1\t{snippet}\n"
+    assert ran.text == f"1\t2025-11-22 21:57\t1\t{snippet}\n"
     found = json.loads(filled.run("history", "search", "--json", "short").text)
     assert (found["id"], found["turn"], found["snippet"]) == (1, 1, "What is *it*? In short.")
     assert filled.run("history", "search", "--limit", "1", "it").text.count("\n") == 1
@@ -197,7 +199,7 @@ def _spoken(role: Role, words: str, *, data: str = "") -> Message:
 @pytest.fixture
 def spoken(program: Program, path: Path) -> Program:
     kept = b64encode(_PCM).decode()
-    with closing(Store(path, now=lambda: 1795384632.0)) as store:
+    with closing(Store(path, now=lambda: 1763848632.0)) as store:
         for turn, (question, reply) in enumerate(
             (
                 (_spoken("user", "Is it late?", data=kept), _spoken("assistant", "Very.")),
@@ -221,7 +223,7 @@ def spoken(program: Program, path: Path) -> Program:
 
 def test_spoken_text_is_shown_like_typed_text(spoken: Program) -> None:
     listed = spoken.run("history", "list").text.splitlines()
-    assert [line.split("\t")[-1] for line in listed] == ["(spoken)", "Is it late?"]
+    assert [line.split("\t")[4] for line in listed] == ["(spoken)", "Is it late?"]
     assert spoken.run("history", "search", "late").text.endswith("\tIs it late?\n")
     assert spoken.run("history", "show", "1").text.replace(_PROMPT, ">") == (
         "> Is it late?\n\nVery.\n\n> (spoken)\n\n*No*\n\n> Sum it up\n  (spoken)\n\n(spoken)\n"
@@ -451,7 +453,7 @@ def test_a_conversation_that_does_not_exist(
 def test_export_writes_markdown_to_stdout(filled: Program) -> None:
     ran = filled.run("history", "export", "1")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.text.startswith("# What is \\*it\\*?\n\n2026-11-22 21:57 · m1 · 3 turns\n")
+    assert ran.text.startswith("# What is \\*it\\*?\n\n2025-11-22 21:57 · m1 · 3 turns\n")
     assert _REPLY in ran.text
     _, _, written = _on_a_terminal(filled, "export", "1")
     assert b"\x1b" not in written

@@ -262,7 +262,10 @@ class Hanging:
     def fork(self, turn: int) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
-    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
+    def name(self, name: str) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
         return asyncio.get_running_loop().create_future()
 
 

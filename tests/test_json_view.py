@@ -19,6 +19,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.values import Message, Part, RemoteCall, SessionInfo, Status, ToolCall, Usage
 from rtchat.ui.json_view import JsonView, as_json
 from rtchat.ui.plain_view import StatusWriter
+from tests.json_output import check
 
 _FULL = ReplyOver(
     Status.FAILED,
@@ -38,8 +39,11 @@ _FULL = ReplyOver(
     session=SessionInfo("sess_1", "m-2026", "wss://a.example/v1/realtime"),
 )
 _FULL_JSON = {
+    "version": 1,
     "heard": None,
     "text": "Ä",
+    "parsed": None,
+    "extracted": None,
     "messages": None,
     "status": "failed",
     "reason": "max_output_tokens",
@@ -83,8 +87,11 @@ _FULL_JSON = {
 }
 _BARE = ReplyOver(Status.COMPLETED, "", "m")
 _BARE_JSON: dict[str, object] = {
+    "version": 1,
     "heard": None,
     "text": "",
+    "parsed": None,
+    "extracted": None,
     "messages": None,
     "status": "completed",
     "reason": None,
@@ -107,6 +114,7 @@ _BARE_JSON: dict[str, object] = {
 def test_the_object_of_a_reply(over: ReplyOver, data: dict[str, object]) -> None:
     assert as_json(over) == data
     assert list(as_json(over)) == list(data)
+    check("reply", as_json(over))
 
 
 def test_the_phases_of_a_reply() -> None:
@@ -116,6 +124,7 @@ def test_the_phases_of_a_reply() -> None:
         Message("assistant", (Part("text", "Or six."),)),
     )
     over = ReplyOver(Status.COMPLETED, "Let me look.", "m", messages=messages)
+    check("reply", as_json(over))
     assert as_json(over)["messages"] == [
         {"phase": "commentary", "text": "Let me look."},
         {"phase": "final_answer", "text": "It is five."},

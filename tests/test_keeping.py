@@ -23,6 +23,7 @@ from rtchat.core.effects import (
     Ready,
     Record,
     ReplyOver,
+    Resumed,
     Send,
     SetTimer,
     Show,
@@ -270,7 +271,7 @@ def test_resume_continues_another_conversation() -> None:
         play
         >> ConversationLoaded(PAST)
         << [
-            notices.conversation_resumed(7, "A talk"),
+            Show(Resumed(PAST)),
             *CLEAR_ALL_TIMERS,
             Show(Connecting("m")),
             Connect("m"),

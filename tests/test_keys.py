@@ -325,7 +325,7 @@ def test_a_keyring_that_is_no_longer_installed(program: Program) -> None:
         ran = program.run(*command)
         assert (ran.code, ran.text) == (2, "")
         assert "the package keyring is not installed" in ran.error
-        assert "pip install '.[keyring]'" in ran.hint
+        assert "[keyring]" in ran.hint
 
 
 def test_a_run_asks_no_keyring_without_need(tmp_path: Path) -> None:

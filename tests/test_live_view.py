@@ -11,10 +11,12 @@ from rich.console import Console
 
 from rtchat.core.effects import (
     Connecting,
+    EventReceived,
     Notice,
     QuestionAsked,
     Ready,
     ReplyOver,
+    Report,
     TextArrived,
     Timing,
     Totals,
@@ -152,6 +154,7 @@ def test_a_turn_of_a_conversation() -> None:
     )
     assert show.screen.rows() == [
         "rtchat 0.1.0 · gpt-realtime-2.1 · connected in 0.31 s · /help",
+        "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ?",
         "",
         "Hello.",
         "",
@@ -475,3 +478,24 @@ def test_closing_removes_the_panel() -> None:
     up = len(show.screen.visible())
     show.view.close()
     assert (up, show.screen.rows()) == (3, [])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_a_command_asks_for_is_always_shown(quiet: bool) -> None:
+    show = Show(40, quiet=quiet)
+    show.view.show(Report("one\ntwo \x1b[31m"))
+    show.view.show(EventReceived('{"type":"odd","text":"' + 90 * "\N{CJK UNIFIED IDEOGRAPH-4E2D}"))
+    one, two, event = show.screen.rows()
+    assert (one, two) == ("one", "two ␛[31m")
+    assert event.startswith('{"type":"odd"')
+    assert event.endswith("…")
+
+
+def test_events_are_printed_above_the_panel() -> None:
+    show = Show(40)
+    show.view.show(QuestionAsked("?", MODEL))
+    show.view.show(EventReceived('{"type":"odd"}'))
+    show.view.show(TextArrived("Yes."))
+    show.view.show(EventReceived('{"type":"odder"}'))
+    show.view.show(ReplyOver(Status.COMPLETED, "Yes.", MODEL))
+    assert show.screen.rows() == ['{"type":"odd"}', '{"type":"odder"}', "Yes."]

@@ -262,7 +262,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(UsageError) as caught:
         asyncio.run(run())
-    assert "pip install '.[mcp]'" in caught.value.hint
+    assert "[mcp]" in caught.value.hint
 
 
 # ------------------------------------------------------------------------------- reference servers

@@ -246,7 +246,7 @@ def test_a_proxy_that_does_not_work(proxy: str, retry: str, words: tuple[str, ..
         (
             ImportError("connecting through a SOCKS proxy requires python-socks"),
             "python-socks is not installed",
-            "pip install '.[socks]'",
+            "[socks]",
             Retry.NEVER,
         ),
         (

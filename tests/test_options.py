@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
+from openai.types.realtime.realtime_audio_config_output import Voice
 
 from rtchat.config.resolve import resolve
 from rtchat.config.settings import Settings
@@ -57,7 +59,15 @@ from rtchat.ui.slash_commands import parse
 from rtchat.wire import ask_for, encode
 from rtchat.wire.client_events import decode_command
 from rtchat.wire.commands import write_options
-from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
+from rtchat.wire.options import (
+    AT_THE_START,
+    RESPONSE_OPTIONS,
+    SESSION_OPTIONS,
+    OptionScope,
+    change,
+    read_value,
+    words,
+)
 from tests.oracle import assert_client_event, response_options, session_options
 from tests.playbook import QUIET, Playbook
 from tests.program import Program, background, words_of
@@ -284,6 +294,49 @@ def test_an_option_of_every_reply(key: str) -> None:
     settings = _settled(_line(f"response.{key}", text))
     assert _requested(settings) == {"output_modalities": ["text"], **fields}
     assert settings.session == {}
+
+
+@pytest.mark.parametrize(
+    ("scope", "options"), [("session", SESSION_OPTIONS), ("response", RESPONSE_OPTIONS)]
+)
+def test_the_words_of_an_option_are_valid_and_in_its_help(
+    scope: OptionScope, options: Mapping[str, str]
+) -> None:
+    for key, text in options.items():
+        for word in words(scope, key):
+            assert change(scope, key, read_value(word))
+            assert (
+                word in text
+                or key in ("audio.output.voice", "include", "metadata")
+                or (word == "null")
+            )
+    assert any(words(scope, key) for key in options)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("reasoning.effort", ("none", "minimal", "low", "medium", "high", "xhigh")),
+        ("audio.input.turn_detection.create_response", ("true", "false")),
+        ("audio.input.turn_detection.eagerness", ("low", "medium", "high", "auto")),
+        ("audio.input.turn_detection", ("null",)),
+        ("tracing", ("auto", "null")),
+        ("prompt.id", ()),
+        ("prompt.version", ()),
+        ("audio.output.speed", ()),
+        ("temperature", ()),
+        ("no_such_option", ()),
+        ("a..b", ()),
+        ("", ()),
+    ],
+)
+def test_the_words_of_an_option(key: str, expected: tuple[str, ...]) -> None:
+    assert words("session", key) == expected
+
+
+def test_the_voices_are_those_of_the_api() -> None:
+    (voices,) = (kind for kind in get_args(Voice) if get_origin(kind) is Literal)
+    assert set(words("session", "audio.output.voice")) == set(get_args(voices))
 
 
 @pytest.mark.parametrize("key", _NULLS)

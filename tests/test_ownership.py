@@ -125,6 +125,14 @@ def test_later_responses_of_a_server_that_confirms_nothing_are_not_held() -> Non
     assert ownership.judge("") is None
 
 
+def test_the_confirmation_of_an_attached_file_is_not_that_of_the_question() -> None:
+    session = Session()
+    image = Message("user", (Part("image", data="data:,"),), "files_1")
+    session.handle(*greeting("r"))
+    assert session.shows(ev.ItemAdded(image)) == []
+    assert texts(session.shows(OWNER)) == ["Welcome."]
+
+
 def test_the_confirmation_of_another_message_is_ignored() -> None:
     ownership = Ownership()
     ownership.requested("rtchat_3", QUESTION.item)

@@ -94,8 +94,11 @@ def test_json_is_one_object_for_a_reply(program: Program) -> None:
     assert reply.pop("session_id").startswith("sess_")
     assert reply.pop("url").startswith("ws://127.0.0.1:")
     assert reply == {
+        "version": 1,
         "heard": None,
         "text": "Hello there.",
+        "parsed": None,
+        "extracted": None,
         "messages": None,
         "status": "completed",
         "reason": None,
@@ -275,7 +278,7 @@ def test_a_server_of_another_kind_is_a_line_and_a_code(
     ("arguments", "says"),
     [
         (["once", "hi", "--bogus"], "no such option: --bogus"),
-        (["onse", "hi"], "no such command 'onse'"),
+        (["onse", "hi"], "unknown command 'onse'"),
         (["once", "hi", "-p", "nobody"], "unknown profile 'nobody'"),
         (["once", "hi", "--url", "https://x.example"], "is not a WebSocket URL"),
         (["once", "hi", "--url", "ws://x.example/v1"], "refusing to send a key over plain ws://"),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
+import termios
 from io import BytesIO, StringIO
 
 import pytest
@@ -11,12 +16,15 @@ from hypothesis import strategies as st
 from rtchat import __version__
 from rtchat.core.effects import (
     Connecting,
+    EventReceived,
     MicrophoneStatus,
     Notice,
     QuestionAsked,
     Ready,
     ReplyOver,
+    Report,
     TextArrived,
+    ThemeChosen,
     Timing,
     Totals,
     Update,
@@ -212,3 +220,44 @@ def test_a_problem_that_ends_every_queued_question_is_shown_once() -> None:
     for update in (QuestionAsked("1", "m"), gone, gone, gone, QuestionAsked("2", "m"), gone):
         status.show(update)
     assert err.getvalue() == "rtchat: no\nhint: why\n" * 2
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_what_a_command_asks_for_is_always_shown(is_quiet: bool) -> None:
+    err = StringIO()
+    status = StatusWriter(err, quiet=is_quiet)
+    for update in (
+        Report("one\ntwo \x1b[31m"),
+        EventReceived('{"type":"odd","text":"' + 90 * "x" + '"}'),
+        ThemeChosen("mono"),
+    ):
+        status.show(update)
+    one, two, event, theme = err.getvalue().splitlines()
+    assert (one, two) == ("one", "two ␛[31m")
+    assert event.startswith('{"type":"odd"')
+    assert len(event) == 80
+    assert event.endswith("…")
+    assert "theme" in theme
+
+
+def test_an_event_is_as_wide_as_the_terminal() -> None:
+    terminal, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    with open(slave, "w") as err:
+        StatusWriter(err).show(EventReceived(100 * "x"))
+    assert os.read(terminal, 1000).decode().strip() == 39 * "x" + "…"
+    os.close(terminal)
+    StatusWriter(None).show(EventReceived("x"))
+
+
+def test_an_event_on_a_terminal_begins_a_line() -> None:
+    out = BytesIO()
+    view = PlainView(out, StatusWriter(None), raw=False)
+    for update in (
+        TextArrived("one"),
+        EventReceived("{}"),
+        EventReceived("{}"),
+        TextArrived("two"),
+    ):
+        view.show(update)
+    assert out.getvalue() == b"one\ntwo"

@@ -198,7 +198,7 @@ def test_a_handshake_over_a_real_socket(tmp_path: Path, name: str) -> None:
 
 
 def _streams(folder: Path) -> Environment:
-    return Environment(None, StringIO(), None, folder, folder, {})
+    return Environment(None, StringIO(), None, folder, folder, folder, {})
 
 
 def test_every_inworld_session_is_a_new_one() -> None:

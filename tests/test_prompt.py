@@ -162,6 +162,11 @@ class Hanging:
         self.answers.wait()
         return ()
 
+    def mentioned(self, words: Sequence[str]) -> Sequence[str]:
+        self.on_read()
+        self.answers.wait()
+        return words
+
     def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
         self.on_read()
         self.answers.wait()
@@ -179,7 +184,7 @@ class Hanging:
     [
         ("/attach slow.png", "nothing was attached"),
         ("/system @slow.txt", "the instructions were not changed"),
-        ("/tmp/slow.png", "unknown command /tmp/slow.png"),
+        ("what is in @slow.txt?", "nothing was asked"),
     ],
 )
 def test_reading_a_file_can_be_stopped(entry: str, named: str, stop: str) -> None:

@@ -6,10 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
-from rtchat.core.errors import ExitCode, extra_hint
-from rtchat.ui.slash_commands import TABLE
+from rtchat.core.errors import ExitCode
 from tests import generate
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +29,7 @@ def test_the_python_examples_are_the_tested_ones() -> None:
     assert re.findall(r"```python\n(.*?)```", README, re.DOTALL) == tested
 
 
-def test_the_settings_are_those_of_the_table() -> None:
+def test_the_settings_and_commands_are_those_of_the_tables() -> None:
     """`python -m tests.generate` writes them."""
     assert generate.readme(README) == README
 
@@ -44,7 +41,6 @@ def test_hints_install_extras_that_there_are_as_the_readme_does() -> None:
     assert extras
     assert extras <= set(project["optional-dependencies"])
     assert "`pip install '.[voice,tools]'`" in README
-    assert "pip install '.[tools]'" in extra_hint("tools")
 
 
 def test_every_exit_code_is_explained() -> None:
@@ -53,11 +49,6 @@ def test_every_exit_code_is_explained() -> None:
         int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for code in row.split(",")
     }
     assert codes == {code.value for code in ExitCode}
-
-
-@pytest.mark.parametrize("name", [row.name for row in TABLE if row.name != "help"])
-def test_every_command_is_named(name: str) -> None:
-    assert f"`/{name}" in README
 
 
 def test_the_picture_is_there() -> None:

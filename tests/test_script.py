@@ -359,4 +359,4 @@ def test_other_engines_use_the_local_voice_or_say_how_to_install_it() -> None:
     else:
         assert isinstance(voice, str)
         assert all(name in voice for name in absent)
-        assert "pip install '.[voice-local]'" in voice
+        assert "rtchat[voice-local]" in voice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -425,7 +426,8 @@ def test_the_prompt_has_the_tools_of_the_response_or_session() -> None:
 def prompt_of(driver: ProtocolDriver, **response: object) -> ModelInput:
     """The prompt that the engine gets."""
     driver.send(reply(output_modalities=["text"], **response))
-    return driver.prompts[-1]
+    prompt = driver.prompts[-1]
+    return replace(prompt, items=tuple(prompt.items))
 
 
 def test_the_prompt_has_the_session_settings_and_items() -> None:
@@ -433,6 +435,21 @@ def test_the_prompt_has_the_session_settings_and_items() -> None:
     driver.send(configure(instructions="Be brief.", max_output_tokens=7), user("hi", id="q"))
     question = Message("user", (Part("text", "hi"),), "q", "completed")
     assert prompt_of(driver) == ModelInput("Be brief.", (question,), 7)
+
+
+def test_a_prompt_does_not_change_when_the_conversation_does() -> None:
+    driver = ProtocolDriver()
+    driver.send(user("one", id="q1"), user("two", id="q2"), reply(output_modalities=["text"]))
+    items = driver.prompts[-1].items
+    asked = [*items]
+    driver.say("An answer.")
+    driver.send(user("zero", id="q0") | {"previous_item_id": "root"})
+    driver.send(user("three", id="q3"), {"type": "conversation.item.delete", "item_id": "q1"})
+    driver.finish(Finish())
+    assert [*items] == asked
+    assert [*reversed(items)] == asked[::-1]
+    assert (items[0], items[-1], items[1:]) == (asked[0], asked[1], asked[1:])
+    assert [item.id for item in prompt_of(driver).items[:2]] == ["q0", "q2"]
 
 
 def test_a_response_can_have_its_own_instructions_and_limit() -> None:

@@ -544,7 +544,7 @@ def test_items_other_than_messages_are_passed_to_the_engine() -> None:
     driver = make_driver(configure(output_modalities=["text"]), engine=engine)
     item = {"type": "function_call_output", "call_id": "c", "output": "21"}
     driver.send({"type": "conversation.item.create", "item": item | {"id": "o"}}, reply())
-    assert engine.prompts[-1].items == (ToolOutput("c", "21", "o"),)
+    assert [*engine.prompts[-1].items] == [ToolOutput("c", "21", "o")]
 
 
 def spoken_item(*parts: dict[str, object], **item: object) -> dict[str, object]:

@@ -18,7 +18,7 @@ from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_SHOW_SECONDS, SLICE
 from rtchat.core import notices as core_notices
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import Notice, ReplyOver, TextArrived, Update, Waiting
+from rtchat.core.effects import Notice, ReplyOver, Resumed, TextArrived, Update, Waiting
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
 from rtchat.core.events import (
     AudioSaid,
@@ -403,6 +403,7 @@ class MemoryHistory:
         self._saved = stored
         self._full = full
         self.written: list[Entry | str | None] = []
+        self.names: list[str] = []
 
     def begin(self) -> None:
         self.written.append(None)
@@ -429,7 +430,16 @@ class MemoryHistory:
             done.set_result(None)
         return done
 
-    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
+    def name(self, name: str) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.names.append(name)
+        if name == "taken":
+            done.set_exception(UsageError("conversation 3 has that name", hint="choose another"))
+        else:
+            done.set_result(None)
+        return done
+
+    def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
         found: asyncio.Future[StoredConversation] = asyncio.get_running_loop().create_future()
         if self._saved:
             found.set_result(self._saved[0])
@@ -502,7 +512,8 @@ def test_resume_sends_the_saved_items() -> None:
         post(InputEnded())
 
     assert run_fast(lambda: session.run(source)) is ExitCode.OK
-    assert notices(view) == [core_notices.conversation_resumed(9, "A talk").update]
+    assert Resumed(PAST) in view.updates
+    assert notices(view) == []
     items = [event["item"] for event in server.links[1].sent[1:]]
     assert [item["content"][0]["text"] for item in items] == ["one", "Two."]  # type: ignore[index] # sent as JSON
 

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtchat.core import turn_tree
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.values import (
     Entry,
@@ -34,7 +35,7 @@ from rtchat.core.values import (
     ToolOutput,
     Usage,
 )
-from rtchat.history import branches, schema
+from rtchat.history import schema
 from rtchat.history.database import HistoryBusyError, HistoryError
 from rtchat.history.store import SearchHit, Store
 
@@ -313,7 +314,17 @@ def filled(store: Store) -> Store:
     [
         ("websocket", [(1, 1)]),
         ("WEBSOCK", [(1, 1)]),
-        ("socket", []),
+        ("socket", [(1, 1)]),
+        ("sock*", []),
+        ("web*", [(1, 1)]),
+        ('"tcp connection"', [(1, 1)]),
+        ('"connection tcp"', []),
+        ('"tcp conn"', []),
+        ('"tcp conn"*', [(1, 1)]),
+        ('one "tcp connection" caf*', [(1, 1)]),
+        ("afe", [(1, 1)]),
+        ("ne", []),
+        ("ривет", [(2, 1)]),
         ("cafe connection", [(1, 1)]),
         ("one two", []),
         ("c++", [(1, 1), (1, 1)]),
@@ -343,7 +354,49 @@ def test_a_search_finds_items_with_all_words(
 def test_a_match_has_its_conversation_turn_and_snippet(store: Store) -> None:
     store.record(_question(1, "one " * 50 + "\n\nneedle " + "two " * 50))
     snippet = "…" + "one " * 7 + "needle" + " two" * 8 + "…"
-    assert store.search("needle") == [SearchHit(store.conversations()[0], 1, snippet)]
+    assert store.search("needle") == [SearchHit(store.conversations()[0], 1, snippet, ((29, 35),))]
+
+
+@pytest.mark.parametrize(
+    ("query", "marked"),
+    [
+        ("ocket", ["Socket", "WebSockets", "socket", "websockets"]),
+        ("web*", ["WebSockets", "websockets"]),
+        ('"of websockets"', ["of WebSockets"]),
+        ("café", ["Cafe"]),
+        ("天气", ["今天天气很好"]),
+    ],
+)
+def test_the_matches_in_a_snippet_are_marked(store: Store, query: str, marked: list[str]) -> None:
+    text = "Socket: a list of WebSockets, my_socket and websockets. Cafe 今天天气很好"
+    store.record(_question(1, text))
+    (hit,) = store.search(query)
+    parts = [hit.snippet[start:end] for start, end in hit.marks]
+    assert parts == marked
+
+
+def test_a_text_with_the_characters_of_marks_is_found(store: Store) -> None:
+    store.record(_question(1, "\ufdd1 an \ufdd0 odd\ufdd1 text\ufdd0"))
+    (hit,) = store.search("odd")
+    assert hit.snippet == " an  odd text"
+
+
+def test_matches_inside_words_come_last(store: Store) -> None:
+    for turn, text in enumerate(("a socket", "WebSockets", "sockets", "my websocket"), start=1):
+        store.record(_question(turn, text))
+    assert [hit.turn for hit in store.search("socket")] == [3, 1, 4, 2]
+    assert [hit.turn for hit in store.search("socket", 3)] == [3, 1, 4]
+    assert [hit.turn for hit in store.search("socket my")] == [4]
+
+
+def test_a_search_for_many_words_ends(store: Store) -> None:
+    words = [f"word{number}x" for number in range(3000)]
+    for turn in range(1, 4):
+        store.record(_question(turn, " ".join(words)))
+    assert len(store.search("wor " * 5000)) == 3
+    assert len(store.search(" ".join(words))) == 3
+    assert store.search('"' + "word " * 5000 + '"') == []
+    assert len(store.search("ord")) == 3
 
 
 def test_the_newest_matches_come_first_up_to_the_limit(store: Store) -> None:
@@ -369,6 +422,108 @@ def test_any_text_can_be_searched_for(shared: Store, words: str) -> None:
     plain = words.replace('"', " ").split()
     if words.isascii() and words.isalnum():
         assert shared.id in {hit.conversation.id for hit in shared.search(plain[0], 10**6)}
+
+
+# ------------------------------------------------------------------------------ names and titles
+
+
+def _names(store: Store) -> list[tuple[str, str, str]]:
+    kept = sorted(store.conversations(), key=lambda each: each.id)
+    return [(each.name, each.title, each.first_words) for each in kept]
+
+
+def test_a_conversation_has_a_name_and_a_title(store: Store, path: Path) -> None:
+    store.record(_question(1, "one"))
+    store.name("  my \n talk")
+    assert _names(store) == [("my talk", "one", "")]
+    with closing(Store(path)) as other:
+        assert other.recall("My Talk").entries == (_question(1, "one"),)
+        other.rename(1, title="A  new title ")
+        assert _names(other) == [("my talk", "A new title", "one")]
+        other.rename(1, name="", title="x" * 100)
+        assert _names(other) == [("", "x" * 79 + "…", "one")]
+        other.rename(1, title="")
+    assert _names(store) == [("", "one", "")]
+    assert store.read(1).updated == 1000.0
+
+
+def test_a_name_is_kept_for_a_conversation_that_is_not_in_the_file(store: Store) -> None:
+    store.name("first")
+    store.name("second")
+    assert store.conversations() == []
+    store.record(_question(1, "one"))
+    assert _names(store) == [("second", "one", "")]
+    store.begin()
+    store.name("third")
+    store.begin()
+    store.record(_question(1, "two"))
+    assert [name for name, _, _ in _names(store)] == ["second", ""]
+
+
+def test_a_name_is_unique(store: Store, path: Path) -> None:
+    store.record(_question(1, "one"))
+    store.name("mine")
+    store.name("Mine")
+    store.begin()
+    for name in ("mine", "MINE", " mine "):
+        with pytest.raises(UsageError, match="conversation 1 already has the name"):
+            store.name(name)
+    store.name("other")
+    with closing(Store(path)) as another:
+        another.record(_question(1, "two"))
+        another.name("other")
+        with pytest.raises(UsageError, match="conversation 1 already"):
+            another.rename(2, name="mine")
+    store.record(_question(1, "three"))
+    assert [name for name, _, _ in _names(store)] == ["Mine", "other", ""]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "12", "٣", "-x", "--resume", "x" * 61, "\0"])
+def test_a_name_that_is_not_valid(store: Store, name: str) -> None:
+    store.record(_question(1, "one"))
+    with pytest.raises(UsageError):
+        store.name(name)
+    assert _names(store) == [("", "one", "")]
+
+
+@pytest.mark.parametrize("name", ["x", "two words", "naïve ☕", "1.5", "%", "' OR 1", "\ud800"])
+def test_any_other_name_is_found(store: Store, name: str) -> None:
+    store.record(_question(1, "one"))
+    store.name(name)
+    assert store.find(name).id == 1
+
+
+def test_an_unknown_name_gets_a_suggestion(store: Store) -> None:
+    store.record(_question(1, "one"))
+    store.name("websockets")
+    with pytest.raises(UsageError, match="there is no conversation 'webockets'") as caught:
+        store.find("webockets")
+    assert "'websockets'" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        store.find("elephant")
+    assert "rtchat history list" in caught.value.hint
+
+
+def test_a_file_without_names_is_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest = schema.MIGRATIONS
+    before = next(n for n, steps in enumerate(newest) if any("name" in step for step in steps[:1]))
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        for statement in (statement for steps in newest[:before] for statement in steps):
+            db.execute(statement)
+        db.execute("PRAGMA application_id = 0x72746368")
+        db.execute(f"PRAGMA user_version = {before}")
+        db.execute("INSERT INTO conversation (title, began, updated) VALUES ('WebSockets', 1, 2)")
+        db.execute(
+            "INSERT INTO item (conversation, turn, position, state, model, reason, json, text)"
+            " VALUES (1, 1, 0, 'completed', 'm', '', ?, 'About WebSockets')",
+            ('{"type": "message", "role": "user", "content": []}',),
+        )
+        db.commit()
+    with closing(Store(path)) as store:
+        assert _found(store, "socket") == [(1, 1)]
+        store.rename(1, name="old")
+        assert store.find("old").title == "WebSockets"
 
 
 # --------------------------------------------------------------------------------------- deleting
@@ -913,7 +1068,7 @@ def test_a_damaged_file_with_a_circle_of_parents_is_read(path: Path) -> None:
     _sql(path, "UPDATE item SET parent = 2 WHERE turn = 1")
     with closing(Store(path)) as store:
         assert set(_branch(store.read(1))) == {1, 2}
-        assert branches.tree(store.read(1, all_branches=True)) == []
+        assert turn_tree.tree(store.read(1, all_branches=True)) == []
 
 
 def test_a_fork_has_the_turns_up_to_one_and_its_own_future(store: Store) -> None:
@@ -974,15 +1129,15 @@ def test_the_tree_of_a_conversation() -> None:
         replace(_question(turn, "q"), parent=parent) for turn, parent, _ in sorted(TREE)
     )
     kept = StoredConversation(1, "", 0.0, 0.0, "m", 6, entries, head=5)
-    lines = branches.tree(kept)
+    lines = turn_tree.tree(kept)
     assert [f"{line.lines}{line.turn}" for line in lines] == [shown for _, _, shown in TREE]
     assert [line.turn for line in lines if line.is_current] == [1, 3, 5]
-    assert _branch(branches.current(kept)) == [1, 3, 5]
+    assert _branch(turn_tree.current(kept)) == [1, 3, 5]
 
 
 def test_first_questions_may_be_branches_too() -> None:
     entries = (_question(1, "q"), replace(_question(2, "r"), parent=0))
     kept = StoredConversation(1, "", 0.0, 0.0, "m", 2, entries, head=0)
-    lines = branches.tree(kept)
+    lines = turn_tree.tree(kept)
     assert [f"{line.lines}{line.turn}" for line in lines] == ["├─ 1", "└─ 2"]
     assert not any(line.is_current for line in lines)

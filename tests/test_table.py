@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from rtchat.app import transcribe, translate
 from rtchat.cli import command_line
+from rtchat.cli.complete import candidates
 from rtchat.cli.configure import describe
 from rtchat.config.file import template
 from rtchat.config.parsers import choice
@@ -40,9 +41,9 @@ class More(Settings):
     )
 
 
-def _run(*arguments: str, environ: dict[str, str] | None = None) -> str:
-    app = command_line(arguments[0] if arguments else "", More)
-    return CliRunner().invoke(app, arguments, env=environ, prog_name="rtchat").stdout
+def _run(*arguments: str) -> str:
+    app = command_line(arguments[0], More)
+    return CliRunner().invoke(app, arguments, prog_name="rtchat").stdout
 
 
 def test_a_new_row_is_an_option_of_its_commands() -> None:
@@ -57,13 +58,12 @@ def test_commands_for_audio_show_their_own_default_model() -> None:
     assert f"The model. [default: {translate.MODEL}]" in " ".join(_run("translate", "-h").split())
 
 
-def test_a_new_row_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {"_RTCHAT_COMPLETE": "complete_bash", "COMP_WORDS": "rtchat once --taste s"}
-    monkeypatch.setenv("_RTCHAT_COMPLETE", environ["_RTCHAT_COMPLETE"])
-    words = _run(environ=environ | {"COMP_CWORD": "3"}).split()
-    assert words == ["sweet", "sour", "salty"]
-    environ["COMP_WORDS"] = "rtchat once --tas"
-    assert _run(environ=environ | {"COMP_CWORD": "2"}).split() == ["--taste"]
+def test_a_new_row_is_completed() -> None:
+    def completed(*words: str) -> list[str]:
+        return [each.value for each in candidates(words, More).words]
+
+    assert completed("once", "--taste", "s") == ["sweet", "sour", "salty"]
+    assert completed("once", "--tas") == ["--taste"]
 
 
 def test_a_new_row_is_resolved_from_every_source(tmp_path: Path) -> None:

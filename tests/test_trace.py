@@ -269,7 +269,7 @@ def test_a_path_that_cannot_be_written(tmp_path: Path, name: str, why: str) -> N
     assert caught.value.problem == Problem(ExitCode.OUTPUT, message, HINT)
 
 
-HINT = "choose another file with --trace"
+HINT = "choose another file"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")

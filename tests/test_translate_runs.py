@@ -450,6 +450,7 @@ def test_json_has_a_line_for_each_turn_with_its_segments(tmp_path: Path, model: 
     }
     del line["segments"]
     assert line == {
+        "version": 1,
         "item_id": "u",
         "text": "When does it start? At noon. Or so.",
         "model": model,

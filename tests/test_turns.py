@@ -231,7 +231,10 @@ def test_a_lost_session_does_not_stop_a_tool_and_the_next_one_gets_its_output() 
     units.turns.session_closed()
     for event in (ev.SessionCreated("s", "m"), ev.SessionUpdated("s", "m")):
         units.shared.connection.handle(event)
-    assert sent(units.turns.session_ready()) == [fx.AddItem(user("hi")), fx.AddItem(CALL)]
+    assert sent(units.turns.session_ready(units.log.items)) == [
+        fx.AddItem(user("hi")),
+        fx.AddItem(CALL),
+    ]
     output = fx.AddItem(ToolOutput("c1", "noon"))
     assert sent(units.tool_loop.resume()) == [output, fx.CreateResponse(TEXT)]
 
@@ -337,7 +340,8 @@ def test_that_no_session_can_be_had_is_said_with_the_turn_that_ends() -> None:
 def test_a_spent_budget_refuses_all_questions() -> None:
     units = ready(budget=SPENT)
     units.shared.usage.add(Usage(10**6, 0, 0, 10**6), "m", "r0")
-    (over,) = shown(units.queue.say(units.log.enter("hi")))
+    question, over = shown(units.queue.say(units.log.enter("hi")))
+    assert question == fx.QuestionDropped("hi")
     assert isinstance(over, fx.ReplyOver)
     assert over.problem is not None
     assert over.problem.exit is ExitCode.LIMIT

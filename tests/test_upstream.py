@@ -222,7 +222,7 @@ def test_without_httpx2_the_error_says_what_to_install(tmp_path: Path) -> None:
     )
     assert (done.stdout, done.returncode) == ("", 2)
     assert "httpx2" in done.stderr
-    assert "pip install '.[upstream]'" in done.stderr
+    assert "[upstream]" in done.stderr
 
 
 def test_a_key_is_sent_unencrypted_only_with_insecure() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtchat.core import events as ev
 from rtchat.core.effects import (
     AddItem,
     AppendAudio,
@@ -56,8 +57,10 @@ from rtchat.core.values import (
     ToolCall,
     ToolOutput,
 )
-from rtchat.wire import decode, encode, read_error_body, read_frame, translations
+from rtchat.wire import decode, encode, read_error_body, read_frame, session_event, translations
 from rtchat.wire.audio_options import with_translation
+from rtchat.wire.fields import Fields
+from rtchat.wire.items import read_item
 from tests.oracle import (
     assert_client_event,
     assert_translation_command,
@@ -426,3 +429,42 @@ def test_held_back_text_is_attached_to_the_delta() -> None:
     event = {"type": "response.output_text.delta", "delta": "so ", "item_id": "i"}
     assert decode(event, "s") == [Delta(Channel.TEXT, "so ", item_id="i", held="s")]
     assert decode({"type": "response.created"}, "s") == decode({"type": "response.created"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"summary": [{"type": "summary_text", "text": " One. "}, {"text": "Two."}]},
+            "One.\n\nTwo.",
+        ),
+        ({"summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]}, "Hm."),
+        ({"summary": [{"text": 1}, {}]}, ""),
+        ({"summary": "x"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_summary_of_an_item_of_reasoning(fields: dict[str, object], text: str) -> None:
+    item = read_item(Fields({"type": "reasoning", "id": "i", **fields}, []))
+    assert isinstance(item, OtherItem)
+    assert item.reasoning == text
+    other = read_item(Fields({"type": "thought", **fields}, []))
+    assert isinstance(other, OtherItem)
+    assert other.reasoning == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        ({"type": "session.created"}, ev.SessionCreated),
+        ({"type": "transcription_session.created"}, ev.SessionCreated),
+        ({"type": "session.updated"}, ev.SessionUpdated),
+        ({"type": "response.created"}, None),
+        ({"type": 1}, None),
+        ({}, None),
+    ],
+)
+def test_events_about_the_session_are_recognised(
+    data: dict[str, object], kind: type | None
+) -> None:
+    assert session_event(data) is kind

@@ -29,6 +29,7 @@ from rtchat.core.values import Status
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
+from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
 from tests.program import PATIENCE
@@ -99,9 +100,10 @@ class Typist:
 
 
 async def _talk(history: Path, events: int) -> None:
-    view = LiveView(Console(), Console(stderr=True), banner=True)
-    clipboard = Clipboard(sys.stdout, {})
-    terminal = Terminal(view, Prompt(history, color=False), clipboard, attachments)
+    console = Console(no_color=True)
+    panel = LivePanel(console)
+    view = LiveView(console, Console(stderr=True), panel=panel, banner=True)
+    terminal = Terminal(view, Prompt(panel, history), Clipboard(sys.stdout, {}), attachments)
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
 

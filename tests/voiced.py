@@ -18,7 +18,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable
-from io import BytesIO, TextIOWrapper
+from io import BytesIO
 from pathlib import Path
 from time import monotonic
 
@@ -30,9 +30,9 @@ from rtchat.core.events import LocalEvent
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.live_view import LiveView
-from rtchat.ui.plain_view import PlainView, StatusWriter
+from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
-from rtchat.ui.terminal import Screen, Terminal
+from rtchat.ui.terminal import Terminal
 from tests.program import PATIENCE
 from tests.terminal import Emulator
 
@@ -167,25 +167,18 @@ class _Meters:
     is_playing = False
 
 
-def _screen(*, plain: bool) -> Screen:
-    if plain:
-        out = sys.stdout.buffer
-        return PlainView(
-            out, StatusWriter(TextIOWrapper(out, write_through=True), banner=True), raw=False
-        )
-    console = Console(force_terminal=True, legacy_windows=False)
-    return LiveView(console, console, banner=True)
-
-
 async def _talk(orders: int, events: int, options: list[str]) -> None:
     meters = _Meters()
+    is_plain = "plain" in options
+    console = Console(force_terminal=True, legacy_windows=False, no_color="uncoloured" in options)
+    panel = LivePanel(console)
     prompt = Prompt(
+        panel,
         None,
         meters=None if "silent" in options else meters,
-        paints_meter="plain" not in options,
-        color="uncoloured" not in options,
+        paints_meter=not is_plain,
     )
-    view = _screen(plain="plain" in options)
+    view = LiveView(console, console, panel=panel, banner=True, plain=is_plain)
     terminal = Terminal(view, prompt, Clipboard(sys.stdout, {}), attachments)
     loop = asyncio.get_running_loop()
 

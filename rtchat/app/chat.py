@@ -6,11 +6,12 @@ Chooses the view, the source of questions and the server, and passes them to a `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, nullcontext
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from enum import Enum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from rtchat.app.audio_io import (
     AudioSettings,
@@ -20,50 +21,66 @@ from rtchat.app.audio_io import (
     converter,
 )
 from rtchat.app.environment import Environment, OutputFormat, unblocked
-from rtchat.app.frontend import renders, status_writer_of, terminal_of, unechoed, view_of
+from rtchat.app.frontend import has_colors, renders, status_writer_of, view_of
+from rtchat.app.interactive import terminal_of, unechoed
 from rtchat.app.os_signals import signal_events
+from rtchat.app.questions import (
+    attachments_first,
+    no_input,
+    read_attachments,
+    spoken_question,
+    typed_question,
+)
 from rtchat.app.recording import finish_recording, recorder_of
 from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
-from rtchat.client.history import History
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
-from rtchat.core.effects import Notice, ReplyOver, Update, error_notice
+from rtchat.core.context import ContextLimits
+from rtchat.core.effects import Notice, ReplyOver, Resumed, Update, error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
-    AudioSaid,
     CancelPressed,
     InputEnded,
     LeaveAsked,
     LocalEvent,
-    UserSaid,
 )
+from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
 from rtchat.core.ports import Player, Post, Source, Tap, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import ConversationSetup, SessionSetup
 from rtchat.core.text import write_json
 from rtchat.core.values import (
-    ImageDetail,
     JsonObject,
     Options,
     StoredConversation,
     TurnLimits,
     value,
 )
-from rtchat.inputs.stdin import read_lines, read_prompt
-from rtchat.ui import messages
+from rtchat.inputs.stdin import read_lines
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
+    from rtchat.app.candidates import ChatCandidates
+    from rtchat.history.store import Store
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
-Past: TypeAlias = int | Literal["latest"] | None
-"""The saved conversation to resume."""
+
+class Choice(Enum):
+    """How to choose the saved conversation to resume."""
+
+    LATEST = "latest"
+    PICKED = "picked"
+    """The user chooses it from a list."""
+
+
+Past: TypeAlias = int | str | Choice | None
+"""The saved conversation to resume: its ID, its name, or how to choose it."""
 
 
 @value
@@ -85,7 +102,7 @@ def run_once(
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         descriptor = None if environment.stdin_is_terminal else environment.stdin
-        attached = _read_attachments(files, descriptor, settings.image_detail)
+        attached = read_attachments(files, descriptor, settings.image_detail)
         if "-" in files:
             descriptor = None
             if prompt in (None, "-") and audio.audio_in is None:
@@ -93,43 +110,52 @@ def run_once(
                 message = "there is no prompt, because --attach - reads stdin"
                 raise UsageError(message, hint=hint)
         if audio.audio_in is None:
-            question: LocalEvent = UserSaid(read_prompt(prompt, descriptor, status.say))
+            question: LocalEvent = typed_question(settings, prompt, descriptor, status.say)
         else:
-            question = _spoken_question(audio.audio_in, prompt, descriptor, status.say)
+            question = spoken_question(settings, audio.audio_in, prompt, descriptor, status.say)
+
+        view, finish, instructions = _view_of_once(settings, environment, options, status)
 
         async def ask(post: Post) -> None:
             await asyncio.sleep(0)  # start connecting first, which takes longer
-            for file in attached:
-                post(file)
-            post(question)
-            post(InputEnded())
-            if options.output_format == "text" and renders(settings, environment):
-                from rtchat.ui.live_view import preload
-
-                await asyncio.to_thread(preload)
+            for event in (*attached, question):
+                post(event)
+            await finish(post)
 
         prepare(settings, environment, status, audio)
-        view = view_of(settings, options.output_format, environment, status)
-        return _Chat(settings, environment, options, Mode.ONCE, view).run(ask)
+        chat = _Chat(settings, environment, options, Mode.ONCE, view, instructions=instructions)
+        return chat.run(ask)
 
 
-def _spoken_question(
-    audio_in: str, prompt: str | None, stdin: int | None, say: Callable[[str], None]
-) -> LocalEvent:
-    """A question from an audio file, with any text that accompanies it."""
-    from rtchat.audio.files import read
+def _view_of_once(
+    settings: Settings, environment: Environment, options: ChatOptions, status: StatusWriter
+) -> tuple[View, Source, str]:
+    """The view for a single reply, what follows the question, and instructions for the reply."""
+    if settings.output_schema or settings.extract or settings.extract_lang:
+        from rtchat.app.reply_checks import checked_view
 
-    if audio_in != "-":
-        speech = read(Path(audio_in), say)
-        return AudioSaid(speech, read_prompt(prompt, stdin, say, is_all=False))
-    if stdin is None or prompt == "-":
-        raise UsageError("there is no audio on stdin for --audio-in -", hint="pipe in a WAV file")
-    return AudioSaid(read(stdin, say), prompt or "")
+        checked, instructions = checked_view(settings, options.output_format, environment, status)
+        return checked, checked.follow, instructions
+
+    async def end(post: Post) -> None:
+        post(InputEnded())
+        if options.output_format == "text" and renders(settings, environment):
+            from rtchat.ui.live_view import preload
+
+            await asyncio.to_thread(preload)
+
+    return view_of(settings, options.output_format, environment, status), end, ""
 
 
 def talk(settings: Settings, environment: Environment, options: ChatOptions) -> ExitCode:
     """A conversation, typed at a terminal or read line by line from a pipe, and spoken if there is
     a microphone. Files are sent with the first question."""
+    from rtchat.app.templates import Templates
+
+    if settings.output_schema or settings.extract or settings.extract_lang:
+        raise UsageError(
+            "--output-schema and --extract are for a single reply", hint="use `rtchat once`"
+        )
     audio = options.audio
     status = status_writer_of(settings, environment)
     voice = LiveAudio(settings) if audio.is_live else None
@@ -138,25 +164,35 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         raise UsageError(
             "--attach - cannot be used, because talk reads its questions from stdin", hint=hint
         )
-    attached = _read_attachments(options.files, None, settings.image_detail)
+    attached = read_attachments(options.files, None, settings.image_detail)
     has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
     is_interactive = has_terminal and options.output_format == "text"
     if voice is not None and not is_interactive and audio_config(settings, audio)[1].push_to_talk:
         raise UsageError("ending turns with Ctrl-T requires a terminal", hint="use --vad server")
     prepare(settings, environment, status, audio)
+    templates = Templates(environment.templates_dir, settings, is_pipe=not is_interactive)
     if is_interactive:
-        view, source = terminal_of(settings, environment, voice)
-        source = partial(_attachments_first, attached, source)
-        return _Chat(settings, environment, options, Mode.CHAT, view, voice).run(source)
+        from rtchat.app.candidates import ChatCandidates
+
+        candidates = ChatCandidates(settings, environment)
+        with unechoed(environment) as typeahead:
+            view, source = terminal_of(
+                settings, environment, voice, candidates, templates.events, typeahead
+            )
+            source = templates.apply(source)
+            source = partial(attachments_first, attached, source)
+            chat = _Chat(settings, environment, options, Mode.CHAT, view, voice, candidates)
+            return chat.run(source)
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         view = _PacedView(
             view_of(settings, options.output_format, environment, status), environment
         )
-        source = _no_input
+        source = no_input
         if environment.stdin is not None:
             source = partial(read_lines, descriptor=environment.stdin, answered=view.answered)
-        source = partial(_attachments_first, attached, source)
+        source = templates.apply(source)
+        source = partial(attachments_first, attached, source)
         return _Chat(settings, environment, options, Mode.LINES, view, voice).run(source)
 
 
@@ -191,27 +227,6 @@ class _PacedView:
             await self._output.written(MAX_UNWRITTEN)
 
 
-def _read_attachments(
-    files: Sequence[str], stdin: int | None, detail: ImageDetail | None
-) -> Sequence[LocalEvent]:
-    if not files:
-        return ()
-    from rtchat.inputs.attachments import read_all
-
-    return read_all(files, stdin, detail)
-
-
-async def _attachments_first(attached: Sequence[LocalEvent], source: Source, post: Post) -> None:
-    """Post the attachments, then run the source."""
-    for file in attached:
-        post(file)
-    await source(post)
-
-
-async def _no_input(post: Post) -> None:
-    post(InputEnded())
-
-
 # ------------------------------------------------------------------------------------------ running
 
 
@@ -225,6 +240,9 @@ class _Chat:
     mode: Mode
     view: View
     voice: LiveAudio | None = None
+    candidates: ChatCandidates | None = None
+    instructions: str = ""
+    """Further instructions for each reply, which are not saved."""
 
     def run(self, source: Source) -> ExitCode:
         """Run the conversation; `source` posts the input of the user."""
@@ -234,7 +252,7 @@ class _Chat:
                 self.settings, self.environment, self.options.past, status, stack
             )
             if resumed is not None:
-                self.view.show(Notice("info", messages.conversation(resumed)))
+                self.view.show(Resumed(resumed))
             voice = self.voice
             player: Player | None = voice
             recorder = None
@@ -263,7 +281,7 @@ class _Chat:
         self,
         source: Source,
         resumed: StoredConversation | None,
-        history: History | None,
+        history: HistoryWriter | None,
         player: Player | None,
     ) -> ExitCode:
         settings, environment, view = self.settings, self.environment, self.view
@@ -273,7 +291,17 @@ class _Chat:
             if self.options.output_format == "events":
                 taps.append(partial(_print_event, environment.stdout.buffer))
             trace = trace_of(settings, redactor, stack, view)
-            if trace is not None:
+            is_chat = self.mode is Mode.CHAT
+            actions, switch = None, None
+            if is_chat:
+                from rtchat.app.actions import ShellActions
+                from rtchat.trace.switch import TraceSwitch
+
+                switch = TraceSwitch(trace, redactor, complete=settings.trace_audio)
+                actions = ShellActions(settings, switch, redactor, history)
+                stack.callback(switch.close)
+                taps.append(switch)
+            elif trace is not None:
                 taps.append(trace)
             toolbox = await open_toolbox(
                 settings, stack, lambda line: view.show(Notice("info", line))
@@ -290,18 +318,20 @@ class _Chat:
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,
+                actions=actions,
                 player=player,
                 output=environment.output,
             )
-            session = Session(setup.make(), ports)
-            is_chat = self.mode is Mode.CHAT
+            conversation = setup.make()
+            if self.candidates is not None:
+                self.candidates.conversation = conversation
+            session = Session(conversation, ports)
             interrupt = CancelPressed() if is_chat else LeaveAsked(ExitCode.INTERRUPTED)
-            with unechoed(environment.stdin or 0) if is_chat else nullcontext():
-                code = await session.run(source, signal_events(interrupt))
+            code = await session.run(source, signal_events(interrupt))
             if is_chat and session.has_lost_output and code is ExitCode.OUTPUT:
                 # The terminal was closed, but the signal has not arrived yet.
                 return ExitCode.HANGUP
-            await close_trace(trace, code)
+            await close_trace(trace if switch is None else switch.trace, code)
             return code
 
     def _setup(
@@ -330,7 +360,7 @@ class _Chat:
             mode=self.mode,
             timeouts=Timeouts(settings.connect_timeout, settings.timeout),
             stored=resumed,
-            response=Options(other=settings.response),
+            response=self._response_options(resumed),
             speech=speech,
             budget=budget,
             tools=tuple(tool.name for tool in tools),
@@ -344,7 +374,18 @@ class _Chat:
                 settings.max_reply_bytes,
             ),
             key_hint=settings.key_hint,
+            context=ContextLimits(settings.context, settings.warn_tokens),
         )
+
+    def _response_options(self, resumed: StoredConversation | None) -> Options:
+        """The options of each response. Its instructions replace those of the session."""
+        other = self.settings.response
+        if not self.instructions:
+            return Options(other=other)
+        of_session = self.settings.system or ConversationLog(resumed).instructions
+        texts = (other.get("instructions", of_session), self.instructions)
+        instructions = "\n\n".join(str(text) for text in texts if text)
+        return Options(other={**other, "instructions": instructions})
 
     def _check_price(self, budget: Budget, model: str) -> None:
         if budget.rate(model) is None:
@@ -353,7 +394,7 @@ class _Chat:
 
 def _history(
     settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
-) -> tuple[History | None, StoredConversation | None]:
+) -> tuple[HistoryWriter | None, StoredConversation | None]:
     """Returns the history that saves this conversation, and the saved conversation to resume. The
     latter is read now, because the session starts with it."""
     if not settings.history and past is None:
@@ -366,8 +407,29 @@ def _history(
     stack.callback(_close_history, writer, status)
     resumed = None
     if past is not None:
-        resumed = store.recall(None if past == "latest" else past)
+        if past is Choice.PICKED:
+            past = _picked(store, settings, environment)
+        resumed = store.recall(None if past is Choice.LATEST else past)
     return (writer if settings.history else None), resumed
+
+
+def _picked(store: Store, settings: Settings, environment: Environment) -> int:
+    """The ID of the conversation that the user chooses from a list. If they cancel, the program
+    ends as after Ctrl-C."""
+    has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
+    if not has_terminal or environment.environ.get("TERM") == "dumb":
+        hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
+        raise UsageError("--resume without an ID requires a terminal", hint=hint)
+    conversations = store.conversations()
+    if not conversations:
+        raise UsageError("there are no saved conversations", hint="start without --resume")
+    from rtchat.ui.picker import picker_app
+
+    colors = has_colors(settings, environment, is_terminal=True)
+    chosen = picker_app(conversations, now=time.time(), color=colors).run()
+    if chosen is None:
+        raise KeyboardInterrupt
+    return chosen.id
 
 
 def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:

@@ -11,7 +11,7 @@ from rtchat.app.environment import Environment
 from rtchat.app.wiring import endpoint_of, tls_of
 from rtchat.client.endpoint import http_endpoint
 from rtchat.client.failures import ConnectError
-from rtchat.client.http_post import post
+from rtchat.client.http_request import post
 from rtchat.config.settings import Settings
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception, writing_stdout
 from rtchat.core.text import write_json

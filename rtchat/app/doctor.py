@@ -37,6 +37,7 @@ from rtchat.core.events import (
     SessionUpdated,
     Unknown,
 )
+from rtchat.core.json_output import VERSION
 from rtchat.core.ports import Link
 from rtchat.core.redaction import Redactor
 from rtchat.core.text import shortened, visible, write_json
@@ -171,6 +172,7 @@ class _DoctorRun:
             for name, (shown, origin) in self._described.items()
         }
         return {
+            "version": VERSION,
             "ok": problem is None,
             "stages": stages,
             "settings": settings,

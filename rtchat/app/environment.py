@@ -25,6 +25,7 @@ class Environment:
     stderr: TextIO | None
     data_dir: Path
     state_dir: Path
+    templates_dir: Path
     environ: MutableMapping[str, str]
     stdin_is_terminal: bool = False
     stdout_is_terminal: bool = False

@@ -6,94 +6,135 @@ written as received.
 
 from __future__ import annotations
 
-import os
+import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
+from rtchat.app.files import errors_translated, format_of, save_file
 from rtchat.audio.wav import header
-from rtchat.core.errors import ExitCode, OutputError, UsageError, writing_stdout
+from rtchat.core.errors import ExitCode, UsageError, writing_stdout
+from rtchat.core.json_output import VERSION
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line, visible, write_json
+from rtchat.core.turn_tree import current
 from rtchat.core.values import JsonObject, Message, StoredConversation
-from rtchat.history.branches import current
-from rtchat.history.export import Format, export, summary, when
-from rtchat.history.store import FILE, Store
+from rtchat.history.dates import when
+from rtchat.history.export import Format, export, summary
+from rtchat.history.store import FILE, SearchHit, Store
 from rtchat.history.transcript import branch_lines, plain, turns_in_full
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
     from rtchat.app.environment import Environment
+    from rtchat.ui.history_view import Draw
 
 Say = Callable[[str], None]
-
-_FORMATS: dict[str, Format] = {
-    "": "markdown",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".json": "json",
-    ".html": "html",
-    ".htm": "html",
-}
-"""By file extension."""
+Key: TypeAlias = int | str | None
+"""The ID or the name of a conversation; None is the latest one."""
 
 
 def listing(environment: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
     """The latest conversations, newest first."""
-    with _open_store(environment) as store:
-        found = store.conversations(limit)
+    found = conversations(environment, limit)
     if not found:
         say("no saved conversations")
     if json:
-        return _write_json_lines(environment, [summary(conversation) for conversation in found])
-    return _write_columns(environment, [_line(environment, conversation) for conversation in found])
+        return _write_json_lines(environment, [_summary(each) for each in found])
+    if _is_drawn(environment):
+        from rtchat.ui import history_view
+
+        return _draw(environment, lambda console: history_view.listing(found, time.time(), console))
+    return _write_columns(environment, map(_columns, found))
 
 
-def _line(environment: Environment, conversation: StoredConversation) -> tuple[str, ...]:
-    turns = str(conversation.turns)
-    if environment.stdout_is_terminal:
-        turns += " turn" if conversation.turns == 1 else " turns"
+def _summary(conversation: StoredConversation) -> dict[str, object]:
+    return {"version": VERSION, **summary(conversation)}
+
+
+def latest(environment: Environment, limit: int) -> list[StoredConversation]:
+    """The latest conversations, for shell completion. The file is not created."""
+    if not (environment.data_dir / FILE).exists():
+        return []
+    with _open_store(environment) as store:
+        return store.conversations(limit)
+
+
+def _columns(conversation: StoredConversation) -> tuple[str, ...]:
     return (
         str(conversation.id),
         when(conversation.updated),
-        turns,
+        str(conversation.turns),
         conversation.model,
         conversation.title,
+        conversation.name,
     )
 
 
-def search(environment: Environment, say: Say, words: str, *, limit: int, json: bool) -> ExitCode:
-    """Search for items that contain all of these words, newest first."""
+def conversations(environment: Environment, limit: int | None = None) -> list[StoredConversation]:
+    """The latest conversations, newest first, without their entries."""
     with _open_store(environment) as store:
-        matches = store.search(words, limit)
+        return store.conversations(limit)
+
+
+class SavedConversations:
+    """The saved conversations for the prompt of `talk`. They are shown as Markdown if it `renders`,
+    and in colours if it has `color`."""
+
+    def __init__(self, environment: Environment, *, renders: bool, color: bool) -> None:
+        from rtchat.ui.pager import Pager
+
+        self._environment = environment
+        self._renders = renders
+        self._environ = dict(environment.environ) | ({} if color else {"NO_COLOR": "1"})
+        self.pager = Pager(environment.stdout, self._environ)
+
+    def listed(self) -> Sequence[StoredConversation]:
+        """All of them, newest first, without their entries."""
+        return conversations(self._environment)
+
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
+        from rtchat.ui import history_view
+
+        if not self._renders:
+            return visible(plain(conversation))
+        out = self._environment.stdout
+        return history_view.drawn(
+            lambda console: history_view.show(conversation, console), out, self._environ
+        )
+
+
+def search(environment: Environment, say: Say, query: str, *, limit: int, json: bool) -> ExitCode:
+    """Search for items that match a query, newest first."""
+    with _open_store(environment) as store:
+        matches = store.search(query, limit)
     if not matches:
         say("no matches")
     if json:
         found = [
-            summary(match.conversation) | {"turn": match.turn, "snippet": match.snippet}
+            _summary(match.conversation) | {"turn": match.turn, "snippet": match.snippet}
             for match in matches
         ]
         return _write_json_lines(environment, found)
-    turn = "turn " if environment.stdout_is_terminal else ""
-    return _write_columns(
-        environment,
-        [
-            (
-                str(match.conversation.id),
-                when(match.conversation.updated),
-                f"{turn}{match.turn}",
-                match.snippet,
-            )
-            for match in matches
-        ],
-    )
+    if _is_drawn(environment):
+        from rtchat.ui import history_view
+
+        return _draw(environment, lambda console: history_view.hits(matches, time.time(), console))
+    return _write_columns(environment, map(_hit_columns, matches))
 
 
-def show(environment: Environment, id: int | None, *, all_branches: bool = False) -> ExitCode:
+def _hit_columns(hit: SearchHit) -> tuple[str, ...]:
+    conversation = hit.conversation
+    return str(conversation.id), when(conversation.updated), str(hit.turn), hit.snippet
+
+
+def show(environment: Environment, key: Key, *, all_branches: bool = False) -> ExitCode:
     """Show a conversation, by default the latest: its current branch as `talk` shows it, or all
     turns with their numbers. A tree of the branches follows, if there are several."""
-    conversation = _read(environment, id, all_branches=True)
+    conversation = _read(environment, key, all_branches=True)
     origin = conversation.forked_from
     headings = [] if origin is None else [f"[forked from conversation {origin}]"]
     turns = turns_in_full(conversation) if all_branches else [("", current(conversation))]
@@ -107,19 +148,26 @@ def show(environment: Environment, id: int | None, *, all_branches: bool = False
         return _write(environment, f"{text}\n")
     from rtchat.ui import history_view
 
-    console = history_view.console(environment.stdout, environment.environ)
-    for heading, turn in turns:
-        history_view.lines([*headings, *filter(None, [heading])], console)
-        history_view.show(turn, console)
-        headings = [""]
-    history_view.lines(["", *lines] if lines else [], console)
+    return _draw(
+        environment, lambda console: history_view.show_turns(headings, turns, lines, console)
+    )
+
+
+def rename(
+    environment: Environment, say: Say, key: int | str, name: str | None, title: str | None
+) -> ExitCode:
+    """Change the name, the title, or both, of a conversation."""
+    with _open_store(environment) as store:
+        id = store.id_of(key)
+        store.rename(id, name=name, title=title)
+        say(f"renamed {_describe([store.read(id)])}")
     return ExitCode.OK
 
 
 def save(
     environment: Environment,
     say: Say,
-    id: int | None,
+    key: Key,
     *,
     format: str | None,
     file: Path | None,
@@ -129,34 +177,25 @@ def save(
     """Export a conversation, by default the latest, to a file or to stdout: its current branch, or
     as JSON all branches."""
     if format is not None and format not in get_args(Format):
-        raise UsageError(f"invalid format {format!r} (expected {', '.join(get_args(Format))})")
-    chosen = cast("Format", format) if format else _format_of(file)
+        hint = did_you_mean([closest(format, get_args(Format), {"md": "markdown"})])
+        expected = ", ".join(get_args(Format))
+        raise UsageError(f"invalid format {format!r} (expected {expected})", hint=hint)
+    chosen = cast("Format", format) if format else format_of(file)
     if all_branches and chosen != "json":
         raise UsageError(
             f"a {chosen} export has only the current branch", hint="use --all with --format json"
         )
-    text = export(_read(environment, id, all_branches=all_branches), chosen)
+    text = export(_read(environment, key, all_branches=all_branches), chosen)
     if file is None or file == Path("-"):
         return _write(environment, text)
-    _save(file, text.encode(), force=force)
+    save_file(file, text.encode(), force=force)
     say(f"written to {file}")
     return ExitCode.OK
 
 
-def _format_of(file: Path | None) -> Format:
-    if file is None or (file.exists() and not file.is_file()):  # a pipe can have any name
-        return "markdown"
-    chosen = _FORMATS.get(file.suffix.lower())
-    if chosen is None:
-        known = ", ".join(filter(None, _FORMATS))
-        hint = f"use {known}, or choose a format with --format"
-        raise UsageError(f"unknown file extension {file.suffix!r}", hint=hint)
-    return chosen
-
-
-def save_audio(environment: Environment, say: Say, id: int | None, folder: Path) -> ExitCode:
+def save_audio(environment: Environment, say: Say, key: Key, folder: Path) -> ExitCode:
     """Write the saved audio of a conversation to a folder: a numbered WAV file for each message."""
-    conversation = _read(environment, id)
+    conversation = _read(environment, key)
     recordings = [(item.role, audio) for item in _messages(conversation) if (audio := _audio(item))]
     if not recordings:
         message = f"conversation {conversation.id} has no saved audio"
@@ -165,10 +204,10 @@ def save_audio(environment: Environment, say: Say, id: int | None, folder: Path)
     for file in (folder / name for name in names):
         if file.exists():
             raise UsageError(f"{file} already exists", hint="use another folder")
-    with _errors_translated(folder):
+    with errors_translated(folder):
         make_private(folder)
     for name, (_, audio) in zip(names, recordings, strict=True):
-        _save(folder / name, header(len(audio)) + audio, force=False)
+        save_file(folder / name, header(len(audio)) + audio, force=False)
     noun = "file" if len(names) == 1 else "files"
     say(f"{len(names)} {noun} written to {folder}")
     return ExitCode.OK
@@ -189,11 +228,16 @@ def _audio(message: Message) -> bytes:
 
 
 def delete(
-    environment: Environment, say: Say, ids: Sequence[int], confirm: Callable[[str], bool]
+    environment: Environment,
+    say: Say,
+    keys: Sequence[int | str],
+    confirm: Callable[[str], bool],
 ) -> None:
-    """Delete these conversations, or all if no id is given. `confirm` is asked first."""
+    """Delete the conversations with these IDs or names, or all if none is given. `confirm` is asked
+    first."""
     with _open_store(environment) as store:
-        conversations = [store.read(id) for id in dict.fromkeys(ids)] or store.conversations()
+        ids = dict.fromkeys(map(store.id_of, keys))
+        conversations = [store.read(id) for id in ids] or store.conversations()
         if not conversations:
             say("no saved conversations")
         elif confirm(f"Permanently delete {_describe(conversations)}?"):
@@ -206,7 +250,9 @@ def delete(
 def _describe(conversations: Sequence[StoredConversation]) -> str:
     if len(conversations) > 1:
         return f"{len(conversations)} conversations"
-    return f"conversation {conversations[0].id}, {conversations[0].title!r}"
+    (only,) = conversations
+    name = f"{only.name!r}, " if only.name else ""
+    return f"conversation {only.id}, {name}{only.title!r}"
 
 
 @contextmanager
@@ -215,14 +261,10 @@ def _open_store(environment: Environment) -> Iterator[Store]:
         yield store
 
 
-def _read(
-    environment: Environment, id: int | None, *, all_branches: bool = False
-) -> StoredConversation:
+def _read(environment: Environment, key: Key, *, all_branches: bool = False) -> StoredConversation:
     with _open_store(environment) as store:
-        conversation = store.recall(id)
-        if all_branches:
-            return store.read(conversation.id, all_branches=True)
-        return conversation
+        conversation = store.find(key)
+        return store.read(conversation.id, all_branches=True) if all_branches else conversation
 
 
 def _is_drawn(environment: Environment) -> bool:
@@ -233,13 +275,19 @@ def _write_json_lines(environment: Environment, found: Sequence[JsonObject]) -> 
     return _write(environment, "".join(write_json(one) + "\n" for one in found))
 
 
-def _write_columns(environment: Environment, rows: Sequence[Sequence[str]]) -> ExitCode:
+def _write_columns(environment: Environment, rows: Iterable[Sequence[str]]) -> ExitCode:
     cleaned = [[on_a_line(cell) for cell in row] for row in rows]
-    if not cleaned or not _is_drawn(environment):
-        return _write(environment, "".join("\t".join(row) + "\n" for row in cleaned))
-    from rtchat.ui import history_view
+    return _write(environment, "".join("\t".join(row) + "\n" for row in cleaned))
 
-    history_view.table(cleaned, history_view.console(environment.stdout, environment.environ))
+
+def _draw(environment: Environment, draw: Draw) -> ExitCode:
+    """Show what `draw` prints on the terminal, in a pager if it is long."""
+    from rtchat.ui import history_view
+    from rtchat.ui.pager import Pager
+
+    out, environ = environment.stdout, environment.environ
+    with writing_stdout():
+        Pager(out, environ).show(history_view.drawn(draw, out, environ))
     return ExitCode.OK
 
 
@@ -249,27 +297,3 @@ def _write(environment: Environment, text: str) -> ExitCode:
         environment.stdout.buffer.write(shown.encode())
         environment.stdout.buffer.flush()
     return ExitCode.OK
-
-
-def _save(file: Path, content: bytes, *, force: bool) -> None:
-    """Write a file that only its owner can read: conversations are private."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    with _errors_translated(file):
-        if file.exists() and not file.is_file():  # a pipe or a device: nothing is overwritten
-            flags = os.O_WRONLY
-        try:
-            with open(os.open(file, flags, 0o600), "wb") as out:
-                out.write(content)
-        except FileExistsError as error:
-            raise UsageError(
-                f"{file} already exists", hint="use --force to overwrite it"
-            ) from error
-
-
-@contextmanager
-def _errors_translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(message, hint="use another path") from error

@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rtchat.client.transport import Endpoint, SocketLink, endpoint, open_connection
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.server import model_files
 from rtchat.server.factory import local_voice, open_engine
 from rtchat.server.llama import LABEL, SMOLLM2
 from rtchat.server.sockets import run_server
+from rtchat.system.installation import extra_hint
 
 Say = Callable[[str], None]
 

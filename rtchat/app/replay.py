@@ -40,7 +40,15 @@ def replay(trace: str, speed: float, settings: Settings, environment: Environmen
             view: View = screen_of(settings, environment)
         else:
             view = view_of(settings, "text", environment, status_writer_of(settings, environment))
-        player = _Player(view, speed, environment.output, is_timed=is_timed)
+        if recording.after:
+            view.show(fx.Notice("info", messages.late_recording(recording.after)))
+        player = _Player(
+            view,
+            speed,
+            environment.output,
+            is_timed=is_timed,
+            prints_questions=environment.stdout_is_terminal,
+        )
         return asyncio.run(_play_until_signal(player, _replay_of(recording).steps()))
 
 
@@ -102,11 +110,21 @@ async def _play_until_signal(player: _Player, steps: Iterator[Step]) -> ExitCode
 class _Player:
     """Shows updates in a view at their times, and redraws it in between."""
 
-    def __init__(self, view: View, speed: float, output: Output | None, *, is_timed: bool) -> None:
+    def __init__(
+        self,
+        view: View,
+        speed: float,
+        output: Output | None,
+        *,
+        is_timed: bool,
+        prints_questions: bool,
+    ) -> None:
+        """`prints_questions` is whether the view prints them."""
         self._view = view
         self._output = output
         self._speed = speed
         self._is_timed = is_timed
+        self._prints_questions = prints_questions
         self._is_replying = False
         self._time = 0.0
         self._deadline = self._next_tick = time.monotonic()
@@ -154,7 +172,7 @@ class _Player:
         match update:
             case fx.QuestionAsked(text):
                 self._is_replying = True
-                if text:  # else it was spoken, and its transcript follows
+                if text and not self._prints_questions:  # a spoken one has a transcript
                     self._show_update(fx.Notice("info", f"\u203a {text}"))
             case fx.ReplyOver():
                 self._is_replying = False
@@ -207,9 +225,9 @@ def report(recording: Recording) -> tuple[list[str], bool]:
     made_by = f"recorded by rtchat {recording.version}" if recording.version else "recorded"
     head = f"{made_by}: {len(recording.events)} events"
     if recording.setup is None:
-        head = (
-            f"{head}; what was sent cannot be compared, because the user's actions are not recorded"
-        )
+        why = "the user's actions are not recorded"
+        why = messages.late_recording(recording.after) if recording.after else why
+        head = f"{head}; what was sent cannot be compared, because {why}"
     return [head, *lines, summary], is_complete and is_same
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 from rtchat.audio.c_stderr import silence_libraries
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.core.values import value
 from rtchat.system.blocking import read_some
 from rtchat.system.files import open_regular, shown_name, unreadable
+from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.files import RATE
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
+from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 
 BLOCK_SECONDS = 0.02

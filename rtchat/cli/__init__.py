@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rtchat._version import __version__
 from rtchat.cli.environment import is_terminal, open_streams, stdout
-from rtchat.core.errors import ExitCode, RtchatError, UsageError, error_lines, stdout_error
+from rtchat.core.errors import ExitCode, RtchatError, error_lines, stdout_error
 
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
@@ -35,7 +36,10 @@ _COMMANDS = {
     "history": "history.app",
     "keys": "configure.keys",
     "config": "configure.config",
+    "prompts": "prompts.app",
     "local": "serve.local",
+    "completion": "completion.app",
+    "man": "man.man",
 }
 """The commands, each with its module and its name there."""
 
@@ -66,26 +70,53 @@ def root(
 def command_line(name: str = "", schema: type[Settings] | None = None) -> typer.Typer:
     """The command line with the options of one command: building those of all takes 10 ms.
 
-    If `name` is not a command, all commands are included, with only their names and help texts. For
-    shell completion, their options are included too.
+    If `name` is not a command, all commands are included, with only their names and help texts.
     """
+    app = _program()
+    for key, place in _COMMANDS.items():
+        if name in _COMMANDS and key != name:
+            continue
+        if name in _COMMANDS:
+            _add(app, key, _load(place), schema)
+        else:
+            app.command(key, help=_help_of(place))(_nothing)
+    return app
+
+
+def command_names() -> dict[str, str]:
+    """The commands and their help texts."""
+    return {name: _help_of(place) for name, place in _COMMANDS.items()}
+
+
+def _help_of(place: str) -> str:
+    command = _load(place)
+    return (command.info.help if isinstance(command, typer.Typer) else command.__doc__) or ""
+
+
+def whole_command_line() -> typer.Typer:
+    """The command line with the options of all commands."""
+    app = _program()
+    for key, place in _COMMANDS.items():
+        _add(app, key, _load(place), None)
+    return app
+
+
+def _program() -> typer.Typer:
+    from rtchat.cli.help import CommandGroup, help_width
+
     app = typer.Typer(
         name="rtchat",
+        cls=CommandGroup,
+        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        subcommand_metavar="[COMMAND|QUESTION]",
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "terminal_width": help_width(),
+        },
     )
     app.callback()(root)
-    completes = "_RTCHAT_COMPLETE" in os.environ
-    for key, place in _COMMANDS.items():
-        if name in _COMMANDS and key != name and not completes:
-            continue
-        command = _load(place)
-        if name not in _COMMANDS and not completes:
-            text = command.info.help if isinstance(command, typer.Typer) else command.__doc__
-            app.command(key, help=text)(_nothing)
-        else:
-            _add(app, key, command, schema)
     return app
 
 
@@ -95,13 +126,16 @@ def _add(
     command: Callable[..., int] | typer.Typer,
     schema: type[Settings] | None,
 ) -> None:
-    from rtchat.cli.options import GroupedCommand, with_settings
+    from rtchat.cli.help import CommandGroup, GroupedCommand
+    from rtchat.cli.options import with_settings
 
     if isinstance(command, typer.Typer):
         for each in command.registered_commands:
             if each.callback is not None:
-                each.callback = with_settings(f"{name} {each.name}", each.callback, schema)
-        app.add_typer(command, name=name)
+                each.cls = GroupedCommand
+                path = f"{name} {each.name or each.callback.__name__}"
+                each.callback = with_settings(path, each.callback, schema)
+        app.add_typer(command, name=name, cls=CommandGroup)
     else:
         app.command(name, cls=GroupedCommand)(with_settings(name, command, schema))
 
@@ -135,6 +169,19 @@ def _report(arguments: list[str]) -> ExitCode:
         return _fail(_fault(error), ExitCode.FAULT)
 
 
+def _with_values(arguments: list[str]) -> list[str]:
+    """The arguments, with an empty value for a `--resume` without one: Typer has no options whose
+    value may be missing."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    following = [*arguments[1:end], "-"]
+    options = zip(arguments[:end], following, strict=True)
+    given = [
+        "--resume=" if each == "--resume" and after.startswith("-") else each
+        for each, after in options
+    ]
+    return given + arguments[end:]
+
+
 def _fault(error: BaseException) -> RtchatError:
     cause = error
     while isinstance(cause, BaseExceptionGroup):
@@ -146,13 +193,18 @@ def _fault(error: BaseException) -> RtchatError:
 
 
 def _dispatch(arguments: list[str]) -> ExitCode:
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OWN_OPTIONS):
-        arguments = ["talk" if is_terminal(sys.stdin) else "once", *arguments]
+    if arguments[:1] == ["__complete"]:
+        complete = _load("complete.complete")
+        return ExitCode(complete(*arguments[1:]))
+    arguments = _with_command(arguments)
     try:
-        code = command_line(arguments[0])(arguments, prog_name="rtchat", standalone_mode=False)
+        code = _program_with(arguments[0])(
+            _with_values(arguments), prog_name="rtchat", standalone_mode=False
+        )
     except _ArgumentError as error:
-        message = error.format_message().rstrip(".")
-        raise UsageError(message[0].lower() + message[1:], hint="run `rtchat --help`") from error
+        from rtchat.cli.mistakes import argument_error
+
+        raise argument_error(error, arguments, _commands_with_option) from error
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except SystemExit as end:
@@ -162,6 +214,69 @@ def _dispatch(arguments: list[str]) -> ExitCode:
     return ExitCode(code or 0)
 
 
+def _with_command(arguments: list[str]) -> list[str]:
+    """The arguments, beginning with a command: a question alone is `once`."""
+    default = "talk" if is_terminal(sys.stdin) else "once"
+    if not arguments:
+        return [default]
+    first, *rest = arguments
+    if first == "help" and (not rest or rest[0] in _COMMANDS):
+        return [*rest, "--help"]
+    if first in _COMMANDS or first in _OWN_OPTIONS:
+        return arguments
+    words = _words(default, arguments) if first.startswith("-") else [first]
+    if not words:
+        return [default, *arguments]
+    from rtchat.cli.mistakes import is_question, meant_command, misplaced, unknown_command
+
+    if first.startswith("-") and words[0] in _COMMANDS:
+        raise misplaced(first, words[0])
+    if first.startswith("-"):
+        may_ask = default == "once" and not meant_command(words[0], _COMMANDS)
+    else:
+        may_ask = False
+        words = [first, *_words("once", rest)]
+    if not (may_ask or is_question(words, _COMMANDS)):
+        raise unknown_command(words, _COMMANDS, "rtchat")
+    return ["once", *arguments]
+
+
+@cache
+def _program_with(command: str) -> Any:
+    """The program with the options of one command, as typer makes it."""
+    return typer.main.get_command(command_line(command))
+
+
+def _words(command: str, arguments: list[str]) -> list[str]:
+    """The arguments that are neither options of a command nor the values of options."""
+    program = _program_with(command)
+    context = program.commands[command].make_context(
+        command, list(arguments), resilient_parsing=True
+    )
+    words: list[str] = [*(context.params.get("prompt") or ()), *context.args]
+    return words
+
+
+def _commands_with_option(option: str) -> list[str]:
+    """The commands that have an option."""
+    return [
+        path
+        for path, command in all_commands()
+        if any(option in each.opts for each in command.params)
+    ]
+
+
+def all_commands() -> Iterator[tuple[str, Any]]:
+    """Every command, with all words of its name after `rtchat`."""
+    program: Any = typer.main.get_command(whole_command_line())
+    for name, command in program.commands.items():
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name, command
+        else:
+            yield from ((f"{name} {each}", leaf) for each, leaf in inner.items())
+
+
 if TYPE_CHECKING:
     from typer import BadParameter as _ArgumentError
 else:
@@ -169,7 +284,7 @@ else:
     _ArgumentError = typer.BadParameter.__mro__[1]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_OWN_OPTIONS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+_OWN_OPTIONS = ("-h", "--help", "--version")
 
 
 def _fail(error: RtchatError, code: ExitCode) -> ExitCode:

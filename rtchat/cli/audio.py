@@ -31,7 +31,7 @@ def transcribe(
     """
     from rtchat.app.transcribe import transcribe
 
-    settings = settings_of(options, no_env=no_env)
+    settings = settings_of(options, no_env=no_env, may_ask=not json)
     return transcribe(file, settings, environment_of(), _given_model(settings), as_json=json)
 
 
@@ -63,7 +63,7 @@ def translate(
     """
     from rtchat.app.translate import MODEL, TranslateOptions, translate
 
-    settings = settings_of(options, no_env=no_env)
+    settings = settings_of(options, no_env=no_env, may_ask=not json)
     own = TranslateOptions(
         _given_model(settings) or MODEL,
         audio_out,
@@ -76,7 +76,7 @@ def translate(
 
 def _given_model(settings: Settings) -> str | None:
     """The model of `--model`. Models from other sources are for conversations."""
-    is_given = settings.origins["model"] == type(settings).model.option
+    is_given = settings.origins["model"].startswith(type(settings).model.option)
     return settings.model if is_given else None
 
 

@@ -11,6 +11,7 @@ import typer
 from rtchat.cli.environment import environment_of
 from rtchat.cli.options import Json, NoEnv, Plain, settings_of
 from rtchat.core.errors import UsageError
+from rtchat.core.values import conversation_key
 
 if TYPE_CHECKING:
     from rtchat.app.chat import Past
@@ -26,8 +27,12 @@ Continue = Annotated[
     bool, typer.Option("-c", "--continue", help="Continue the latest conversation.")
 ]
 Resume = Annotated[
-    int | None,
-    typer.Option("--resume", metavar="ID", help="Continue the conversation with this ID."),
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="[ID|NAME]",
+        help="Continue the conversation with this ID or name; without one, choose it.",
+    ),
 ]
 Events = Annotated[
     bool, typer.Option("--events", help="Print every event of the server as a JSON line.")
@@ -55,7 +60,9 @@ def talk(
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, talk
 
-    settings, environment = settings_of(options, plain=plain, no_env=no_env), environment_of()
+    may_ask = not (json or events)
+    settings = settings_of(options, plain=plain, no_env=no_env, may_ask=may_ask)
+    environment = environment_of()
     # For a pipe, --voice applies only if it was given as an option.
     is_live = settings.voice and (bool(options["voice"]) or environment.stdin_is_terminal)
     sound = AudioSettings(audio_out=audio_out, is_live=is_live)
@@ -66,7 +73,7 @@ def talk(
 
 def once(
     *,
-    prompt: Annotated[str | None, typer.Argument(metavar="[PROMPT]", show_default=False)] = None,
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...")] = None,
     continue_: Continue = False,
     resume: Resume = None,
     attach: Attach = None,
@@ -85,26 +92,35 @@ def once(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Ask one question. Without PROMPT, or with "-", it is read from stdin."""
+    """Ask one question. Without PROMPT, or with "-", it is read from stdin.
+
+    Several words need no quotation marks, but ? * \' and other characters of the shell do.
+    """
     from rtchat.app.audio_io import AudioSettings
     from rtchat.app.chat import ChatOptions, run_once
 
-    settings = settings_of(options, plain=plain, no_env=no_env)
+    may_ask = not (json or events)
+    settings = settings_of(options, plain=plain, no_env=no_env, may_ask=may_ask)
+    question = " ".join(prompt) if prompt else None
     past = _past(continue_=continue_, resume=resume)
     sound = AudioSettings(audio_in, audio_out)
     environment = environment_of()
     if no_stdin:
-        if "-" in (prompt, audio_in, *(attach or ())):
+        if "-" in (question, audio_in, *(attach or ())):
             raise UsageError("--no-stdin cannot be combined with -", hint="remove one of them")
         environment = replace(environment, stdin=None)
     chat = ChatOptions(_output_format(json=json, events=events), past, attach or (), sound)
-    return run_once(prompt, settings, environment, chat)
+    return run_once(question, settings, environment, chat)
 
 
-def _past(*, continue_: bool, resume: int | None) -> Past:
+def _past(*, continue_: bool, resume: str | None) -> Past:
+    from rtchat.app.chat import Choice
+
     if continue_ and resume is not None:
         raise UsageError("--continue and --resume cannot be combined", hint="choose one")
-    return "latest" if continue_ else resume
+    if resume is None:
+        return Choice.LATEST if continue_ else None
+    return conversation_key(resume) or Choice.PICKED
 
 
 def _output_format(*, json: bool, events: bool) -> OutputFormat:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtchat.cli.editor import edit_file
 from rtchat.cli.environment import (
-    asking,
     config_file,
     data_dir,
     dotenv_file,
     environment_of,
-    is_terminal,
+    print_rows,
     say,
     warn,
 )
-from rtchat.cli.options import GroupedCommand, NoEnv, settings_of
-from rtchat.core.errors import OutputError, UsageError
+from rtchat.cli.options import NoEnv, settings_of
+from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line
-from rtchat.system.blocking import BlockingFile
-from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
@@ -45,10 +41,10 @@ def keys_set(profile: ProfileName = "default") -> int:
 
     The key is read from a hidden prompt or from the first line of a pipe.
     """
+    from rtchat.cli.key_prompt import checked_key, read_key
     from rtchat.config.keys import KeyStore
-    from rtchat.config.parsers import header_value
 
-    key = header_value(_read_key(profile), "the key")
+    key = checked_key(read_key(f"key for {on_a_line(profile)} (not shown): "))
     if not key:
         raise UsageError(
             "no key was given; the stored keys are unchanged", hint="enter or pipe in a key"
@@ -56,22 +52,6 @@ def keys_set(profile: ProfileName = "default") -> int:
     place = KeyStore(data_dir()).set(profile, key)
     say(f"stored the key for {profile} in {place}")
     return 0
-
-
-def _read_key(profile: str) -> str:
-    if sys.stdin is None:
-        return ""
-    if not is_terminal(sys.stdin):
-        stdin = BufferedReader(BlockingFile(sys.stdin.fileno(), "r"))
-        return stdin.readline().decode(errors="replace")
-    from getpass import getpass
-
-    try:
-        with asking():
-            return getpass(f"key for {on_a_line(profile)} (not shown): ")
-    except EOFError:
-        say("")  # end the line of the prompt
-        return ""
 
 
 @keys.command("list")
@@ -89,7 +69,7 @@ def keys_list() -> int:
         rows.append((name, last_four(key), where))
     if not rows:
         say("no stored keys; run `rtchat keys set` to store one")
-    _print_rows(rows)
+    print_rows(rows)
     return 0
 
 
@@ -98,16 +78,16 @@ def keys_remove(profile: ProfileName = "default") -> int:
     """Delete the key of a profile."""
     from rtchat.config.keys import KeyStore
 
-    if not KeyStore(data_dir()).remove(profile):
-        raise UsageError(
-            f"there is no stored key for {profile}",
-            hint="run `rtchat keys list` to list the stored keys",
-        )
+    store = KeyStore(data_dir())
+    if not store.remove(profile):
+        otherwise = "run `rtchat keys list` to list the stored keys"
+        hint = did_you_mean([closest(profile, store.names())], otherwise)
+        raise UsageError(f"there is no stored key for {profile}", hint=hint)
     say(f"removed the key for {profile}")
     return 0
 
 
-@keys.command("mint", cls=GroupedCommand)
+@keys.command("mint")
 def keys_mint(
     *,
     ttl: Annotated[
@@ -149,7 +129,7 @@ def config_print_path(no_env: NoEnv = False) -> int:
 def config_show(*, no_env: NoEnv = False, **options: object) -> int:
     """Show every setting of a run and its source, without keys."""
     settings = settings_of(options, needs_key=False, no_env=no_env)
-    _print_rows((name, *row) for name, row in describe(settings).items())
+    print_rows((name, *row) for name, row in describe(settings).items())
     return 0
 
 
@@ -181,7 +161,7 @@ def config_profiles(no_env: NoEnv = False) -> int:
         command = API_KEY_COMMAND.name if API_KEY_COMMAND in values else ""
         key = " or ".join(names) or command or "a stored key"
         lines.append((name, shown_url(values[Settings.url]), key, values[Settings.dialect]))
-    _print_rows(lines)
+    print_rows(lines)
     return 0
 
 
@@ -190,34 +170,18 @@ def config_options() -> int:
     """List the options for --set, /set, [session] and [response]."""
     from rtchat.wire.options import AT_THE_START, RESPONSE_OPTIONS, SESSION_OPTIONS
 
-    _print_rows((key, text) for key, text in SESSION_OPTIONS.items() if key not in AT_THE_START)
-    _print_rows((f"response.{key}", text) for key, text in RESPONSE_OPTIONS.items())
+    print_rows((key, text) for key, text in SESSION_OPTIONS.items() if key not in AT_THE_START)
+    print_rows((f"response.{key}", text) for key, text in RESPONSE_OPTIONS.items())
     return 0
 
 
 @config.command("edit")
 def config_edit(no_env: NoEnv = False) -> int:
     """Open the config file in $VISUAL or $EDITOR, then check it."""
-    import shlex
-    import subprocess
-
-    from rtchat.config.file import read_config
+    from rtchat.config.file import read_config, template
 
     path = _config_path(no_env)
-    _begin(path)
-    named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    try:
-        editor = shlex.split(named) or [named]
-        code = subprocess.run([*editor, path], check=False).returncode
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(
-            f"the editor cannot be run ({why})", hint="set VISUAL to another editor"
-        ) from error
-    if code:
-        raise UsageError(
-            f"the editor failed with exit code {code}", hint="set VISUAL to another editor"
-        )
+    edit_file(path, template(), hint="use another file with RTCHAT_CONFIG")
     read_config(path, required=True)
     return 0
 
@@ -226,27 +190,3 @@ def _config_path(no_env: bool) -> Path:
     from rtchat.config.resolve import config_path
 
     return config_path(os.environ, dotenv=dotenv_file(no_env), usual=config_file(), warn=warn)
-
-
-def _begin(path: Path) -> None:
-    """Create the file if it does not exist. Only the user can read it."""
-    from rtchat.config.file import template
-
-    try:
-        make_private(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        if path.is_file():
-            return
-        message = f"{path} cannot be written ({error.strerror})"
-        raise OutputError(message, hint="use another file with RTCHAT_CONFIG") from error
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(template())
-
-
-def _print_rows(rows: Iterable[tuple[str, ...]]) -> None:
-    lines = [tuple(map(on_a_line, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
@@ -62,6 +62,7 @@ def environment_of() -> Environment:
         stderr=sys.stderr,
         data_dir=data_dir(),
         state_dir=_own(user_state_path),
+        templates_dir=templates_dir(),
         environ=os.environ,
         stdin_is_terminal=is_terminal(sys.stdin),
         stdout_is_terminal=is_terminal(sys.stdout),
@@ -97,6 +98,7 @@ def load_settings(
         os.environ,
         dotenv=dotenv_file(no_env),
         config=config_file(),
+        templates=templates_dir(),
         stored=stored,
         needs_key=needs_key,
         warn=warn,
@@ -114,6 +116,11 @@ def dotenv_file(no_env: bool) -> Path | None:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal."""
     return stream is not None and stream.isatty()
+
+
+def is_interactive() -> bool:
+    """Whether all three streams are a terminal, so that nothing is part of a pipe or a script."""
+    return all(map(is_terminal, (sys.stdin, sys.stdout, sys.stderr)))
 
 
 @contextmanager
@@ -147,6 +154,11 @@ def config_file() -> Path:
     return _own(user_config_path) / "config.toml"
 
 
+def templates_dir() -> Path:
+    """The folder of prompt templates. No variable can name another."""
+    return config_file().with_name("prompts")
+
+
 def data_dir() -> Path:
     """The folder of conversations, keys and the built-in model."""
     from platformdirs import user_data_path
@@ -162,6 +174,15 @@ def _own(find: Callable[..., Path]) -> Path:
     except RuntimeError:  # no variable sets a home folder
         path = Path()
     return path if path.is_absolute() else Path(os.devnull, "rtchat")
+
+
+def print_rows(rows: Iterable[tuple[str, ...]]) -> None:
+    """Print aligned columns."""
+    lines = [tuple(map(on_a_line, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 def warn(text: str, hint: str = "") -> None:

@@ -11,10 +11,11 @@ import typer
 from rtchat.cli.environment import asking, environment_of, is_terminal, say
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line
+from rtchat.core.values import conversation_key
 
-app = typer.Typer(help="Manage the history: list, show, search, export, delete.")
+app = typer.Typer(help="Manage the history: list, show, search, rename, export, delete.")
 
-Id = Annotated[int | None, typer.Argument(metavar="[ID]", help="The default is the latest.")]
+Id = Annotated[str | None, typer.Argument(metavar="[ID|NAME]", help="The default is the latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
@@ -31,7 +32,7 @@ def list_(
 
 @app.command()
 def show(
-    id: Id = None,
+    conversation: Id = None,
     all_branches: Annotated[
         bool, typer.Option("--all", help="Show the turns of all branches, with their numbers.")
     ] = False,
@@ -39,13 +40,16 @@ def show(
     """Show a conversation, and a tree of its branches if it has several."""
     from rtchat.app.history import show
 
-    return show(environment_of(), id, all_branches=all_branches)
+    return show(environment_of(), _key(conversation), all_branches=all_branches)
 
 
 @app.command()
 def search(
     words: Annotated[
-        list[str], typer.Argument(metavar="WORDS...", help="Words, or beginnings of words.")
+        list[str],
+        typer.Argument(
+            metavar="WORDS...", help="Words, phrases ('\"a b\"'), or beginnings of words ('web*')."
+        ),
     ],
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 20,
     json: Json = False,
@@ -58,7 +62,7 @@ def search(
 
 @app.command()
 def export(
-    id: Id = None,
+    conversation: Id = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -90,33 +94,60 @@ def export(
             raise UsageError(
                 "--audio cannot be combined with other options", hint="export the text separately"
             )
-        return save_audio(environment_of(), say, id, audio)
-    environment = environment_of()
+        return save_audio(environment_of(), say, _key(conversation), audio)
+    environment, key = environment_of(), _key(conversation)
     return save(
-        environment, say, id, format=format, file=output, force=force, all_branches=all_branches
+        environment, say, key, format=format, file=output, force=force, all_branches=all_branches
     )
 
 
 @app.command()
+def rename(
+    conversation: Annotated[str, typer.Argument(metavar="ID|NAME")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NEW NAME]", help='"" removes the name.')
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option("--title", metavar="TEXT", help='The new title; "" restores the first one.'),
+    ] = None,
+) -> int:
+    """Name a conversation, or change its title."""
+    from rtchat.app.history import rename
+
+    if name is None and title is None:
+        raise UsageError(
+            "expected a new name or --title", hint="run `rtchat history rename --help`"
+        )
+    return rename(environment_of(), say, conversation_key(conversation), name, title)
+
+
+@app.command()
 def delete(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="ID...")] = None,
+    conversations: Annotated[list[str] | None, typer.Argument(metavar="ID|NAME...")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Delete all conversations.")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")] = False,
 ) -> int:
     """Delete conversations."""
     from rtchat.app.history import delete
 
-    if bool(ids) == all_:
+    if bool(conversations) == all_:
         raise UsageError(
-            "expected conversation IDs or --all", hint="run `rtchat history list` to list the IDs"
+            "expected conversation IDs or names, or --all",
+            hint="run `rtchat history list` to list the IDs",
         )
     if not yes and not is_terminal(sys.stdin):
         raise UsageError(
             "deleting requires confirmation, but stdin is not a terminal",
             hint="use --yes to delete without confirmation",
         )
-    delete(environment_of(), say, ids or [], lambda question: yes or _confirm(question))
+    keys = [conversation_key(each) for each in conversations or ()]
+    delete(environment_of(), say, keys, lambda question: yes or _confirm(question))
     return 0
+
+
+def _key(conversation: str | None) -> int | str | None:
+    return conversation_key(conversation) if conversation else None
 
 
 def _confirm(question: str) -> bool:

@@ -12,9 +12,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-import typer.core
 
-from rtchat.cli.environment import load_settings
+from rtchat.cli.environment import is_interactive, load_settings, templates_dir
 
 if TYPE_CHECKING:
     from rtchat.config.serve import ServeSettings
@@ -61,18 +60,30 @@ def _rows(command: str, schema: type[Settings] | None) -> list[Setting[Any]]:
     return rows(schema or Settings)
 
 
+def complete_template(incomplete: str) -> list[str]:
+    """The names of templates that begin with a text, for shell completion."""
+    from rtchat.config.templates import template_names
+
+    return [name for name in template_names(templates_dir()) if name.startswith(incomplete)]
+
+
+_COMPLETIONS = {"template": complete_template}
+"""The completions of options whose values are not in the table."""
+
+
 def _parameter(row: Setting[Any], command: str) -> inspect.Parameter:
     parser = row.parser
 
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in parser.choices if choice.startswith(incomplete)]
 
+    completion = complete if parser.choices and not parser.is_switch else _COMPLETIONS.get(row.name)
     option = typer.Option(
         *filter(None, (row.short, row.option)),
         metavar=None if parser.is_switch else row.metavar,
         help=option_help(row, command),
         rich_help_panel=row.group.title,
-        autocompletion=complete if parser.choices and not parser.is_switch else None,
+        autocompletion=completion,
     )
     kind: object = bool if parser.is_switch else list[str] if parser.is_list else str
     return inspect.Parameter(
@@ -98,37 +109,33 @@ def option_help(row: Setting[Any], command: str) -> str:
     return f"{text}  [{'; '.join(notes)}]" if notes else text
 
 
-class GroupedCommand(typer.core.TyperCommand):
-    """A command whose help lists the options by groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group. (The types are those of typer's own copy of click.)"""
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                group = getattr(parameter, "rich_help_panel", None)
-                is_option = parameter.param_type_name == "option"
-                title = f"{group} options" if group else "Options" if is_option else "Arguments"
-                sections.setdefault(title, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
 def settings_of(
     options: Mapping[str, object],
     *,
     plain: bool = False,
     no_env: bool = False,
     needs_key: bool = True,
+    may_ask: bool = False,
 ) -> Settings:
-    """The settings of a command that was given some of their options."""
+    """The settings of a command that was given some of their options.
+
+    `may_ask` is whether it may ask for a missing key, if all three streams are a terminal.
+    """
+    from rtchat.config.destination import NoKeyError
     from rtchat.config.settings import rows
 
     given = {row.name: value for row, value in _given(options, rows())}
     if plain:
         given["render"] = "never"
-    return load_settings(given, needs_key=needs_key, no_env=no_env)
+    try:
+        return load_settings(given, needs_key=needs_key, no_env=no_env)
+    except NoKeyError as error:
+        if not (may_ask and error.profile and is_interactive()):
+            raise
+        from rtchat.cli.key_prompt import ask_first_key
+
+        ask_first_key(error)
+        return load_settings(given, needs_key=needs_key, no_env=no_env)
 
 
 def serve_settings_of(options: Mapping[str, object]) -> ServeSettings:

@@ -141,7 +141,10 @@ def realtime_url(base: str) -> str:
 
 def is_realtime_path(path: str) -> bool:
     """Whether the path of a URL is that of a Realtime endpoint."""
-    return re.search(r"/realtime(/translations|/session)?/*$", path) is not None
+    return re.search(_REALTIME, path) is not None
+
+
+_REALTIME = r"/realtime(/translations|/session)?/*$"
 
 
 def http_endpoint(endpoint: Endpoint, path: str) -> Endpoint:
@@ -151,6 +154,16 @@ def http_endpoint(endpoint: Endpoint, path: str) -> Endpoint:
     query = "&".join(each for each in given if each.partition("=")[0] not in _SESSION_PARAMETERS)
     url = urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=query))
     return replace(endpoint, url=url)
+
+
+def models_endpoint(endpoint: Endpoint) -> Endpoint | None:
+    """The endpoint that lists the models of a server; None if its address is not known."""
+    parts = urlsplit(endpoint.url)
+    if not is_realtime_path(parts.path):
+        return None
+    base = re.sub(_REALTIME, "", parts.path)
+    url = urlunsplit(parts._replace(path=base or "/"))
+    return http_endpoint(replace(endpoint, url=url), "/models")
 
 
 def _fill_placeholders(url: str, model: str) -> str:

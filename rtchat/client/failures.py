@@ -21,9 +21,10 @@ from websockets.http11 import Response
 
 from rtchat.client.endpoint import Endpoint
 from rtchat.client.proxies import proxy_of
-from rtchat.core.errors import CHECK_KEY, ExitCode, LinkError, Problem, extra_hint
+from rtchat.core.errors import CHECK_KEY, ExitCode, LinkError, Problem
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import on_a_line, shortened
+from rtchat.system.installation import extra_hint
 from rtchat.wire import read_error_body
 
 MAX_QUOTE = 500

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, assert_never
 
-from rtchat.core.effects import Fork, LoadConversation, MoveTo, Record, StartRecord
+from rtchat.core.effects import (
+    Fork,
+    LoadConversation,
+    MoveTo,
+    NameConversation,
+    Record,
+    StartRecord,
+)
 from rtchat.core.errors import ExitCode, OutputError, Problem, RtchatError
 from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice, local_error
 from rtchat.core.values import Entry, State, StoredConversation
@@ -35,8 +43,12 @@ class History(Protocol):
         """Copy the current branch up to this turn to a new conversation; later entries belong to
         it."""
 
-    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
-        """Read a conversation, by default the latest before this one. UsageError if not found."""
+    def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
+        """Read a conversation by its ID or name, by default the latest one before this. UsageError
+        if not found."""
+
+    def name(self, name: str) -> asyncio.Future[None]:
+        """Name this conversation. UsageError if the name is not valid or taken."""
 
 
 class SessionHistory:
@@ -73,10 +85,12 @@ class SessionHistory:
         """Ignore the conversation that is being read."""
         self.search = None
 
-    def perform(self, effect: StartRecord | Record | MoveTo | Fork | LoadConversation) -> None:
-        """Record something, or read a conversation."""
+    def perform(
+        self, effect: StartRecord | Record | MoveTo | Fork | LoadConversation | NameConversation
+    ) -> None:
+        """Record something, read a conversation, or name this one."""
         if self._history is None:
-            if isinstance(effect, LoadConversation):
+            if isinstance(effect, LoadConversation | NameConversation):
                 hint = "remove --no-history and set history to true"
                 self._found(LocalNotice("conversations are not saved", is_error=True, hint=hint))
             return
@@ -97,6 +111,8 @@ class SessionHistory:
                 search.add_done_callback(self._on_read)
                 loop = asyncio.get_running_loop()
                 loop.call_later(HISTORY_TIMEOUT, self._give_up_search, search)
+            case NameConversation(name):
+                self._history.name(name).add_done_callback(partial(self._on_named, name))
             case _:
                 assert_never(effect)
 
@@ -138,6 +154,15 @@ class SessionHistory:
             assert self._history is not None
             self._history.resume(search.result())
             self._found(ConversationLoaded(search.result()))
+        elif isinstance(error, RtchatError):
+            self._found(local_error(error.problem))
+        else:
+            self._fail(error)
+
+    def _on_named(self, name: str, named: asyncio.Future[None]) -> None:
+        error = named.exception()
+        if error is None:
+            self._found(LocalNotice(f"this conversation is now named {name!r}"))
         elif isinstance(error, RtchatError):
             self._found(local_error(error.problem))
         else:

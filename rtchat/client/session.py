@@ -16,6 +16,7 @@ from traceback import walk_tb
 from typing import Any, assert_never
 
 from rtchat import wire
+from rtchat.client.action_runs import ActionRuns
 from rtchat.client.frames import FrameReader, Received
 from rtchat.client.history import History, SessionHistory
 from rtchat.client.reply_audio import AudioPlayback
@@ -27,7 +28,7 @@ from rtchat.client.view_queue import ViewQueue
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.ports import Link, Machine, Player, Source, Tap, Tools, View
+from rtchat.core.ports import Actions, Link, Machine, Player, Source, Tap, Tools, View
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, value
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
@@ -51,6 +52,7 @@ class SessionParts:
     taps: tuple[Tap, ...] = ()
     history: History | None = None
     tools: Tools | None = None
+    actions: Actions | None = None
     player: Player | None = None
     output: Output | None = None
     """The output of the view and the taps, if they share one."""
@@ -85,7 +87,7 @@ class Session:
         self._views = ViewQueue(
             ports.view, ports.output, now, lost=self._lose_output, fail=self._fail
         )
-        self._taps = Taps(ports.taps, self._frames, self._views.call)
+        self._taps = Taps(ports.taps, self._frames, self._views.call, self._views.show)
         self._history = SessionHistory(
             ports.history,
             found=self._post_first,
@@ -93,6 +95,7 @@ class Session:
             fail=self._fail,
         )
         self._tools = ToolRuns(ports.tools, self._tasks, self.post)
+        self._actions = ActionRuns(ports.actions, self._tasks, self._views.show, self._fail)
         self._audio = AudioPlayback(ports.player, self._report)
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
@@ -129,6 +132,7 @@ class Session:
                 reading = self._tasks.create_task(source(self.post))
                 self.post(ev.Started())
                 await self._done.wait()
+                await self._actions.finish()
                 while self._views.is_waiting and self._error is None:  # noqa: ASYNC110 - drains by itself
                     await asyncio.sleep(0)
                 self._stop_clocks()
@@ -225,12 +229,18 @@ class Session:
                 self._timers.set(timer, seconds * (1 - jitter * self._rng()))
             case fx.ClearTimer(timer):
                 self._timers.clear(timer)
-            case fx.StartRecord() | fx.Record() | fx.MoveTo() | fx.Fork() | fx.LoadConversation():
+            case fx.StartRecord() | fx.Record() | fx.MoveTo() | fx.Fork():
+                self._history.perform(effect)
+            case fx.LoadConversation() | fx.NameConversation():
                 self._history.perform(effect)
             case fx.RunTool(call):
                 self._tools.start(call)
             case fx.StopTools():
                 self._tools.stop()
+            case fx.ShowEvents(shows):
+                self._taps.shows_events = shows
+            case fx.ReportStatus() | fx.Export() | fx.SaveReply() | fx.RecordTrace():
+                self._actions.start(effect)
             case fx.Stop(code):
                 self._stop(code)
             case _:

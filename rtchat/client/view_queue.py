@@ -10,7 +10,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from rtchat.core.effects import Notice, QuestionAsked, ReplyOver, TextArrived, Update, error_notice
+from rtchat.core.effects import (
+    Notice,
+    QuestionAsked,
+    Queued,
+    ReplyOver,
+    TextArrived,
+    Update,
+    error_notice,
+)
 from rtchat.core.errors import ExitCode, Problem, stdout_error
 from rtchat.core.ports import View
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
@@ -166,7 +174,10 @@ class ViewQueue:
                 return
 
     def _show_one(self, update: Update) -> None:
-        if isinstance(update, QuestionAsked) and self._ticker is None:
+        is_pending = isinstance(update, QuestionAsked) or (
+            isinstance(update, Queued) and bool(update.texts)
+        )
+        if is_pending and self._ticker is None:
             self._ticker = asyncio.get_running_loop().call_later(TICK, self._tick)
         if isinstance(update, ReplyOver) and self._ticker is not None:
             self._ticker.cancel()

@@ -41,6 +41,22 @@ _ACCOUNT = {
 }
 
 
+class NoKeyError(UsageError):
+    """There is no key for a server that requires one.
+
+    `profile` is the name under which a key can be stored; empty if a stored key would not be sent
+    there. `variables` are those that may contain the key.
+    """
+
+    def __init__(
+        self, hint: str, profile: str, variables: tuple[str, ...], *, is_openai: bool
+    ) -> None:
+        super().__init__("there is no key", hint=hint)
+        self.profile = profile
+        self.variables = variables
+        self.is_openai = is_openai
+
+
 class _OwnHost(DotenvOrigin):
     """The origin of an address whose host would be the same without `.env`."""
 
@@ -293,9 +309,12 @@ def key_hint(values: Values, origin: str) -> str:
     return ", or ".join(_ways_to_give_key(values))
 
 
-def _no_key(values: Values) -> UsageError:
-    hint = ", ".join([*_ways_to_give_key(values), "or use --local"])
-    return UsageError("there is no key", hint=hint)
+def _no_key(values: Values) -> NoKeyError:
+    others = ("use --local for the built-in model", "or use --url for another server")
+    hint = ", ".join([*_ways_to_give_key(values), *others])
+    profile = "" if host_origin(values) else values[PROFILE] or DEFAULT_PROFILE
+    is_openai = values[Settings.url] == Settings.url.default
+    return NoKeyError(hint, profile, values[Settings.key_env], is_openai=is_openai)
 
 
 def _ways_to_give_key(values: Values) -> list[str]:

@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,19 @@ from rtchat.config.settings import Settings, rows
 from rtchat.config.table import Setting, Values
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.values import JsonObject
 from rtchat.system.folders import why_unreachable
 
+_PROFILES = {
+    **dict.fromkeys(("grok", "x.ai", "x-ai"), "xai"),
+    **dict.fromkeys(("qwen", "alibaba", "aliyun", "bailian"), "dashscope"),
+    **dict.fromkeys(("microsoft", "azure-openai"), "azure"),
+    **dict.fromkeys(("entra", "azure-ad"), "azure-entra"),
+    **dict.fromkeys(("huggingface", "hugging-face", "speech-to-speech"), "hf"),
+    **dict.fromkeys(("chatgpt", "gpt", "oai"), "openai"),
+}
+"""Other names of the vendors of built-in profiles."""
 _BUILT_IN = Path(__file__).with_name("profiles.toml")
 
 
@@ -39,12 +48,8 @@ class Config:
         known = all_profiles(self)
         if name in known:
             return known[name]
-        near = get_close_matches(name, known, n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else "run `rtchat config profiles` to list the profiles"
-        )
+        near = closest(name, known, _PROFILES)
+        hint = did_you_mean([near], "run `rtchat config profiles` to list the profiles")
         raise UsageError(f"unknown profile {name!r}", hint=hint)
 
 
@@ -68,15 +73,9 @@ def read_config(path: Path | None, *, required: bool, schema: type[Settings] = S
     """The config file at a path, which may be missing unless it is `required`."""
     if path is None or not (required or _exists(path)):
         return Config(Values(), {})
-    text = read_text(path, str(path))
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{path} is not TOML ({error})", hint="repair or remove the file"
-        ) from error
+    file = TomlFile.open(path, file_keys(schema))
+    data = dict(file.data)
     profiles = data.pop("profiles", {})
-    file = _File(path, text, file_keys(schema))
     if not isinstance(profiles, dict):
         raise UsageError(
             f"{file.place('', 'profiles')}: profiles must be tables",
@@ -96,13 +95,34 @@ def _exists(path: Path) -> bool:
     return not why_unreachable(path) and path.exists()
 
 
+_LONG_STRING = re.compile(r'("""|\'\'\').*?\1', re.DOTALL)
+
+
 @dataclass(frozen=True)
-class _File:
+class TomlFile:
+    """A TOML file whose keys are settings."""
+
     path: Path
     text: str
+    """Its text, without the contents of strings of several lines."""
     keys: Mapping[str, Setting[Any]]
+    data: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path, keys: Mapping[str, Setting[Any]]) -> TomlFile:
+        """Read a file. Raises UsageError if it is not TOML."""
+        text = read_text(path, str(path))
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(
+                f"{path} is not TOML ({error})", hint="repair or remove the file"
+            ) from error
+        text = _LONG_STRING.sub(lambda found: '""' + "\n" * found[0].count("\n"), text)
+        return cls(path, text, keys, data)
 
     def read(self, table: Mapping[str, object], name: str) -> Values:
+        """The settings in one of its tables; `name` is empty for the top level."""
         _, _, profile = name.partition(".")
         out = Values()
         for key, entry in table.items():
@@ -122,9 +142,10 @@ class _File:
         return out
 
     def _unknown(self, key: str, place: str) -> UsageError:
-        near = get_close_matches(key, self.keys, n=1)
+        from rtchat.config.meanings import setting_hint
+
         known = f"use one of {', '.join(sorted(self.keys))}"
-        hint = f"did you mean {near[0]}?" if near else known
+        hint = setting_hint(key, self.keys) or known
         return UsageError(f"{place}: unknown setting {key!r}", hint=hint)
 
     def place(self, table: str, key: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,8 +17,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from rtchat.core.errors import OutputError, UsageError, extra_hint
+from rtchat.core.errors import OutputError, UsageError
 from rtchat.system.folders import make_private, why_unreachable
+from rtchat.system.installation import extra_hint
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,6 +28,8 @@ COMMAND_TIMEOUT = 10.0
 """Seconds that a password manager may take."""
 KEYRING = "the system keyring"
 _SERVICE = "rtchat"
+_MIN_OPENAI_KEY = 20
+"""Characters. The shortest that were ever issued have 51."""
 
 _StoredKeys: TypeAlias = dict[str, str | None]
 """The key of each profile; None if it is in the keyring."""
@@ -62,6 +66,26 @@ def run_key_command(command: Sequence[str], timeout: float = COMMAND_TIMEOUT) ->
 def last_four(key: str) -> str:
     """The part of a key that may be shown."""
     return f"…{key[-4:]}" if len(key) >= 12 else "…"
+
+
+def key_problem(key: str, *, is_openai: bool = False) -> str:
+    """An obvious mistake in a key that was typed or pasted, as the end of a sentence about it;
+    empty if there is none. `is_openai` is whether it is for OpenAI."""
+    if re.match(r"export\s|\w*_KEY\s*=", key):
+        return "begins with the name of a variable"
+    if key.lower().startswith("bearer"):
+        return "begins with Bearer"
+    if key[:1] in ("'", '"', "`"):
+        return "is in quotation marks"
+    if len(key.split()) > 1:
+        return "contains a space"
+    if "://" in key:
+        return "is a URL"
+    if "..." in key or "***" in key:
+        return "is not complete"
+    if is_openai and not key.startswith(("sk-", "ek_")):
+        return "does not begin with sk-"
+    return "is too short" if is_openai and len(key) < _MIN_OPENAI_KEY else ""
 
 
 class UnreadableError(UsageError):

@@ -196,6 +196,7 @@ dollars = Parser(_positive("US dollars"), "USD")
 count = Parser(_whole("a whole number, 1 or more", 1e6), "N")
 port = Parser(_whole("a port, 0 to 65535", 65536, minimum=0), "PORT")
 size = Parser(_whole("a number of bytes, 1 or more", 1e12), "N")
+token_count = Parser(_whole("a number of tokens, 1 or more", 1e9), "N")
 _read_tokens = _whole('a number of tokens, 1 or more, or "inf"', 1e9)
 
 
@@ -295,6 +296,16 @@ def _rate(value: object) -> Rate:
 
 
 prices = Parser(_prices, "TABLE")
+
+
+def _aliases(value: object) -> dict[str, str]:
+    table = _table(value)
+    if not all(isinstance(model, str) and model for model in table.values()):
+        raise ExpectedError("for each alias the name of a model")
+    return {alias: str(model) for alias, model in table.items()}
+
+
+aliases = Parser(_aliases, "TABLE")
 
 
 def _options(scope: Literal["session", "response"]) -> Callable[[object], dict[str, object]]:

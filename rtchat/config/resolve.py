@@ -1,7 +1,7 @@
 """The settings of a run, from all sources.
 
-Precedence: option > environment > `.env` of the working directory > profile > config file >
-default. All of them are parameters: only `cli` reads argv and the environment.
+Precedence: option > environment > `.env` of the working directory > template > profile > config
+file > default. All of them are parameters: only `cli` reads argv and the environment.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rtchat.config.settings import (
     PROFILE,
     REASONING,
     SET,
+    TEMPLATE,
     Secret,
     Settings,
     attributes,
@@ -35,6 +36,7 @@ def resolve(
     *,
     dotenv: Path | None = None,
     config: Path | None = None,
+    templates: Path | None = None,
     stored: Stored | None = None,
     needs_key: bool = True,
     warn: Warn = lambda *_: None,
@@ -44,6 +46,7 @@ def resolve(
     """The settings of a run. An option that was not given is absent, or None.
 
     `dotenv` and `config` are files that may be missing; `RTCHAT_CONFIG` names one that may not.
+    `templates` is the folder of prompt templates.
     `stored` is called only if nothing else gives a key. `warn` is called once for each value of the
     `.env` that is ignored or has consequences, and `note` if a folder cannot be read.
 
@@ -56,7 +59,14 @@ def resolve(
     given = _from_options(options, schema).over(_from_environment(sources, schema))
     values, leads = _from_files(given, path, schema, is_named=bool(named))
     own_url = destination.own_url(values, given[PROFILE], sources)
+    template = None
+    if given[TEMPLATE] and templates is not None:
+        from rtchat.config.templates import read_template
+
+        template = read_template(templates, given[TEMPLATE])
+        values = template.values.over(values)
     values = given.over(values)
+    _resolve_alias(values)
     is_foreign = leads and _is_foreign(values)
     _set_options(values)
     destination.add_base_url(values, sources)
@@ -73,8 +83,10 @@ def resolve(
         **{row.name: values[row] for row in attributes(schema)},
         key=Secret(key),
         origins=origins | ({"key": key_origin} if key else {}),
+        profile=given[PROFILE],
         key_hint=destination.key_hint(values, key_origin),
         dotenv=sources.dotenv,
+        template=template,
     )
 
 
@@ -136,6 +148,12 @@ def _from_files(
         if Settings.key_env not in above:
             above.set(Settings.key_env, (), DEFAULT)
     return above.over(common), leads
+
+
+def _resolve_alias(values: Values) -> None:
+    alias = values[Settings.model]
+    if model := values[Settings.aliases].get(alias):
+        values.set(Settings.model, model, f"{values.origin(Settings.model)} (alias {alias})")
 
 
 def _set_options(values: Values) -> None:

@@ -18,11 +18,12 @@ from rtchat.config.parsers import Headers, Parser, choice
 from rtchat.config.table import Group, Setting, Variable, shorten
 from rtchat.core.dotted_keys import described
 from rtchat.core.errors import CHECK_KEY
-from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject
+from rtchat.core.values import OPENAI_URL, Dialect, ImageDetail, JsonObject, ThemeName
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from rtchat.config.prompt_template import PromptTemplate
     from rtchat.core.models import Rate
 
 DialectName: TypeAlias = Literal["auto", "ga", "beta", "qwen", "xai"]
@@ -72,6 +73,10 @@ def _show_headers(headers: Headers) -> str:
     return ", ".join(f"{name}: …" for name, _ in headers) or "none"
 
 
+def _show_aliases(aliases: Mapping[str, str]) -> str:
+    return shorten(", ".join(f"{alias} = {model}" for alias, model in aliases.items()) or "none")
+
+
 def _show_options(options: JsonObject) -> str:
     return shorten(", ".join(described(options)) or "none")
 
@@ -89,6 +94,15 @@ class Settings:
         short="-m",
         metavar="NAME",
         variable=Variable("RTCHAT_MODEL", dotenv="yes"),
+    )
+    aliases: Setting[Mapping[str, str]] = Setting(
+        _CONNECTION,
+        parsers.aliases,
+        {},
+        "Short names of models, for `--model`, `/model` and templates.",
+        example={"mini": "gpt-realtime-2.1-mini"},
+        is_merged=True,
+        show=_show_aliases,
     )
     url: Setting[str] = Setting(
         _CONNECTION,
@@ -215,6 +229,22 @@ class Settings:
         example={"my-model": {"input": 4.0, "cached": 0.4, "output": 24.0}},
         is_confidential=True,
         is_merged=True,
+    )
+    context: Setting[int | None] = Setting(
+        _REPLY,
+        parsers.token_count,
+        None,
+        "How many tokens of a conversation a new session gets at most (default: all it can read).",
+        example=16000,
+        option="--context",
+        variable=Variable("RTCHAT_CONTEXT", dotenv="yes"),
+    )
+    warn_tokens: Setting[int] = Setting(
+        _REPLY,
+        parsers.token_count,
+        20_000,
+        "Show the tokens and the cost of what a new session gets if it is this many tokens.",
+        option="--warn-tokens",
     )
     image_detail: Setting[ImageDetail | None] = Setting(
         _REPLY,
@@ -364,6 +394,35 @@ class Settings:
         commands=("translate",),
         variable=Variable("RTCHAT_TRANSLATE_TO", dotenv="yes"),
     )
+    output_schema: Setting[Path | None] = Setting(
+        _OUTPUT,
+        parsers.path,
+        None,
+        "Print a JSON value that fits the JSON schema in this file, or exit with code 1.",
+        option="--output-schema",
+        commands=("once",),
+        in_file=False,
+    )
+    extract: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        False,
+        "Print only the last code block of the reply, or exit with code 1.",
+        option="--extract",
+        short="-x",
+        commands=("once",),
+        in_file=False,
+    )
+    extract_lang: Setting[str | None] = Setting(
+        _OUTPUT,
+        parsers.text,
+        None,
+        "Print only the last code block in this language.",
+        option="--extract-lang",
+        metavar="LANG",
+        commands=("once",),
+        in_file=False,
+    )
     render: Setting[When] = Setting(
         _OUTPUT,
         choice("auto", "always", "never"),
@@ -380,6 +439,57 @@ class Settings:
         "When to use colours; auto means on a terminal.",
         option="--color",
         commands=_ONCE,
+    )
+    status: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        True,
+        "Show a status line below the prompt.",
+        example=False,
+        option="--no-status",
+        option_help="Do not show a status line below the prompt.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_STATUS", dotenv="yes"),
+    )
+    title: Setting[bool] = Setting(
+        _OUTPUT,
+        parsers.switch,
+        True,
+        "Show the title of the conversation in the title of the window.",
+        example=False,
+        option="--no-title",
+        option_help="Do not change the title of the window.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_TITLE", dotenv="yes"),
+    )
+    notify: Setting[Literal["auto", "bell", "off"]] = Setting(
+        _OUTPUT,
+        choice("auto", "bell", "off"),
+        "auto",
+        "How to announce a long reply in another window; auto means a notification if possible.",
+        example="bell",
+        option="--notify",
+        commands=("talk",),
+        variable=Variable("RTCHAT_NOTIFY", dotenv="yes"),
+    )
+    editing_mode: Setting[Literal["auto", "emacs", "vi"]] = Setting(
+        _OUTPUT,
+        choice("auto", "emacs", "vi"),
+        "auto",
+        "The keys that edit the prompt; auto means those of ~/.inputrc.",
+        example="vi",
+        option="--editing-mode",
+        commands=("talk",),
+        variable=Variable("RTCHAT_EDITING_MODE", dotenv="yes"),
+    )
+    theme: Setting[ThemeName] = Setting(
+        _OUTPUT,
+        choice("auto", "dark", "light", "mono", "high-contrast"),
+        "auto",
+        "The colours on a terminal; mono uses none, and high-contrast no dim text either.",
+        option="--theme",
+        commands=_ONCE,
+        variable=Variable("RTCHAT_THEME", dotenv="yes"),
     )
     quiet: Setting[bool] = Setting(
         _OUTPUT,
@@ -423,6 +533,10 @@ class Settings:
     key: Secret = field(default_factory=Secret)
     origins: Mapping[str, str] = field(default_factory=dict, kw_only=True, compare=False)
     """The source of each value, as text for the user; `key` is included only if there is a key."""
+    template: PromptTemplate | None = field(default=None, kw_only=True, compare=False)
+    """The template that was chosen. Its settings are among the values above."""
+    profile: str = field(default="", kw_only=True, compare=False)
+    """The name of the profile that is used, if any."""
     key_hint: str = field(default=CHECK_KEY, kw_only=True, compare=False)
     """What to do if the server refuses the key."""
     dotenv: Path | None = field(default=None, kw_only=True, compare=False)
@@ -449,6 +563,18 @@ PROFILE: Setting[str] = Setting(
     metavar="NAME",
     commands=(*_CONNECTION.commands, "config show"),
     variable=Variable("RTCHAT_PROFILE", dotenv="yes"),
+    in_file=False,
+)
+TEMPLATE: Setting[str] = Setting(
+    _REPLY,
+    parsers.text,
+    "",
+    "A prompt template; `rtchat prompts list` lists them.",
+    name="template",
+    option="--template",
+    short="-t",
+    metavar="NAME",
+    commands=(*_ONCE, "config show"),
     in_file=False,
 )
 API_KEY_COMMAND: Setting[tuple[str, ...]] = Setting(
@@ -482,7 +608,7 @@ REASONING: Setting[str | None] = Setting(
     commands=(*_ONCE, _MINT),
     in_file=False,
 )
-_INPUTS = (PROFILE, API_KEY_COMMAND, SET, REASONING)
+_INPUTS = (PROFILE, TEMPLATE, API_KEY_COMMAND, SET, REASONING)
 """Rows that only affect the values of other rows. They are not attributes of `Settings`."""
 
 

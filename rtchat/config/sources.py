@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rtchat.config import variables
-from rtchat.config.table import Variable
+from rtchat.config.table import Variable, choice_hint
 from rtchat.core.errors import UsageError
 
 Tell: TypeAlias = Callable[[str], None]
@@ -38,7 +38,8 @@ def is_dotenv_wanted(environ: Mapping[str, str]) -> bool:
     name = variables.DOTENV.name
     text = environ.get(name) or "on"
     if text not in ("on", "off"):
-        raise UsageError(f"invalid value {text!r} for {name} (expected on or off)")
+        message = f"invalid value {text!r} for {name} (expected on or off)"
+        raise UsageError(message, hint=choice_hint(text, ("on", "off")))
     return text == "on"
 
 

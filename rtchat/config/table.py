@@ -6,12 +6,13 @@ A `Setting` defines one setting: its parser, its default, where its value may co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from rtchat.config.parsers import ExpectedError, Parser, PartError
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line, shortened
 
 T = TypeVar("T")
@@ -20,6 +21,11 @@ DEFAULT = "default"
 """The origin of a value that is not set anywhere."""
 MAX_SHOWN = 60
 """Characters of a value that are shown."""
+
+_YES = ("true", "yes", "1", "enabled", "on", "always")
+_NO = ("false", "no", "0", "disabled", "off", "never", "none")
+_MEANINGS = {word: words for words in (_YES, _NO) for word in words}
+"""Words for values, and others that mean the same."""
 
 Trust: TypeAlias = Literal["yes", "text", "no"]
 """Whether a `.env` may set a variable; "text" means only if the value is not @FILE."""
@@ -62,6 +68,12 @@ def show(value: object) -> str:
 def shorten(text: str) -> str:
     """A text on one line, cut if it is long."""
     return shortened(on_a_line(text), MAX_SHOWN)
+
+
+def choice_hint(value: object, choices: Collection[str]) -> str:
+    """A hint with the choice that an invalid value probably means; empty if there is none."""
+    same = set(_MEANINGS.get(str(value).lower(), ())).intersection(choices)
+    return did_you_mean([closest(str(value), choices) or "".join(same)])
 
 
 class Setting(Generic[T]):
@@ -143,9 +155,9 @@ class Setting(Generic[T]):
             return self.parser.read(value)
         except ExpectedError as error:
             shown = "" if self.is_confidential else f" {value!r}"
-            raise UsageError(
-                f"{prefix}invalid value{shown} for {place} (expected {error})"
-            ) from None
+            message = f"{prefix}invalid value{shown} for {place} (expected {error})"
+            hint = choice_hint(value, self.parser.choices)
+            raise UsageError(message, hint=hint) from None
         except PartError as error:
             raise UsageError(f"{prefix}{error.message} in {place}", hint=error.hint) from None
 

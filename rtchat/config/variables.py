@@ -108,5 +108,10 @@ PROCESS = (
     _process("NO_PROXY", "Hosts to reach without a proxy.", "localhost,127.0.0.1"),
     _process("VISUAL", "The editor to use.", "vim"),
     _process("EDITOR", "The editor to use if VISUAL is not set.", "vi"),
+    _process(
+        "INPUTRC", "The init file of readline, which may set the editing mode.", "/home/me/.inputrc"
+    ),
+    _process("XDG_CONFIG_HOME", "The folder of the settings of programs.", "/home/me/.config"),
+    _process("XDG_DATA_HOME", "The folder of the data of programs.", "/home/me/.local/share"),
 )
 """Variables that only the environment can set."""

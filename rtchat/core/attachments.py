@@ -6,7 +6,7 @@ sent in advance, and deleted again if the user detaches them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rtchat.core import effects as fx
 from rtchat.core import notices
@@ -16,8 +16,15 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, notice
 from rtchat.core.values import Item, Message, Part
 
+_FILES = "files_"
+"""The beginning of the ids of items that hold attached files."""
 _MAX_NAME = 80
 """Characters of a name that is taken from the text of a file."""
+
+
+def holds_files(item: Item) -> bool:
+    """Whether a confirmed item holds files that are attached to the next question."""
+    return item.id.startswith(_FILES)
 
 
 class Attachments:
@@ -33,9 +40,14 @@ class Attachments:
         """The ids of this session's items that hold attached files."""
         self._items = 0
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(file.name for file in self._files)
+
     def describe(self) -> str:
         """List the files, one numbered line each."""
-        lines = [f"{number}  {file.name}" for number, file in enumerate(self._files, start=1)]
+        lines = [f"{number}  {name}" for number, name in enumerate(self.names, start=1)]
         return "\n".join(lines) or notices.NOTHING_ATTACHED
 
     def attach(self, file: Attached) -> list[Output]:
@@ -45,15 +57,15 @@ class Attachments:
         shown = notices.attached(file.name, shows_command=self._mode is Mode.CHAT)
         return [shown, *self._send_while_speaking()]
 
-    def put_back(self, parts: Iterable[Part]) -> list[Output]:
-        """Attach the files of an earlier question again."""
-        return [output for part in parts for output in self.attach(Attached(_name(part), part))]
-
     def take(self) -> tuple[Part, ...]:
         """Return the parts of all files for the question being asked, and forget the files."""
         parts = tuple(file.part for file in self._files)
         self._files, self._unsent, self._sent_ids = [], [], []
         return parts
+
+    def put_back(self, parts: Iterable[Part]) -> list[Output]:
+        """Attach the files of a question again that the user takes back or edits."""
+        return [output for part in parts for output in self.attach(Attached(_name(part), part))]
 
     def detach(self, number: int | None) -> list[Output]:
         """Detach one file, numbered from 1, or all files if `number` is None."""
@@ -65,10 +77,11 @@ class Attachments:
             return self._remove([self._files.pop(number - 1)])
         return [notices.no_attachment(number)]
 
-    def forget(self) -> list[Output]:
-        """Detach all files."""
-        removed, self._files = self._files, []
-        return self._remove(removed)
+    def forget(self, parts: Collection[Part] | None = None) -> list[Output]:
+        """Detach all files, or those with these parts."""
+        removed = [file for file in self._files if parts is None or file.part in parts]
+        self._files = [file for file in self._files if file not in removed]
+        return self._remove(removed) if removed else []
 
     def _remove(self, removed: list[Attached]) -> list[Output]:
         """Delete the session's items; the remaining files have to be sent again."""
@@ -81,10 +94,6 @@ class Attachments:
         if names := ", ".join(file.name for file in removed):
             out.append(notices.detached(names))
         return out
-
-    def has_sent(self, item: Item) -> bool:
-        """Whether an item holds files for a question that is not asked yet."""
-        return getattr(item, "id", "") in self._sent_ids
 
     def session_closed(self) -> None:
         """The session is closed; the next one has none of the files."""
@@ -100,7 +109,7 @@ class Attachments:
         if not can_send or not self._unsent:
             return []
         self._items += 1
-        item = Message("user", tuple(file.part for file in self._unsent), f"files_{self._items}")
+        item = Message("user", tuple(file.part for file in self._unsent), f"{_FILES}{self._items}")
         self._sent_ids.append(item.id)
         self._connection.items.lose_track()  # the item belongs to a turn that has not begun
         self._unsent = []

@@ -19,6 +19,7 @@ from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, report
 from rtchat.core.turns import Turns
+from rtchat.core.values import Part
 
 DELETE_WAIT = 2.0
 """Seconds to wait until the server has deleted the items; some servers ignore the command."""
@@ -45,6 +46,8 @@ class Branches:
         self._usage = shared.usage
         self._edited: int | None = None
         """The turn that the next question replaces."""
+        self._given: tuple[Part, ...] = ()
+        """The files of that turn, which were attached again."""
 
     # -------------------------------------------------------------------------------- the commands
 
@@ -56,15 +59,14 @@ class Branches:
             return self.abandon()
         if not self._queue.is_empty:
             return [notices.REPLY_PENDING, fx.Show(fx.Draft(text))]
-        turn, self._edited = self._edited, None
+        turn, self._edited, self._given = self._edited, None, ()
         out = self._cut(turn)
         return [*out, *self._queue.say(self._log.enter(text, self._attachments.take()))]
 
     def abandon(self) -> list[Output]:
-        """The user abandoned the entry: nothing is edited, and nothing is attached."""
+        """The user abandoned the entry: nothing is edited."""
         cancelled = [] if self._edited is None else [notices.EDIT_CANCELLED]
-        self._edited = None
-        return [*self._attachments.forget(), *cancelled]
+        return [*self._end_edit(), *cancelled]
 
     def refuse_retry(self) -> Output | None:
         """Why the last question cannot be asked again now; None if it can."""
@@ -105,7 +107,7 @@ class Branches:
         if chosen is None:
             return [_no_turn(turn, questions)]
         out = self._end_edit()
-        self._edited = chosen.turn
+        self._edited, self._given = chosen.turn, chosen.attached
         after = len(branch) - 1 - branch.index(chosen)
         return [*out, notices.editing(chosen.turn, after), *self._give_back(chosen)]
 
@@ -144,9 +146,10 @@ class Branches:
         return [question for question in self._log.branch if question.has_entries]
 
     def _end_edit(self) -> list[Output]:
-        """Another command follows /edit."""
-        edited, self._edited = self._edited, None
-        return [] if edited is None else self._attachments.forget()
+        """Nothing is edited: detach the files of the question that was."""
+        self._edited = None
+        given, self._given = self._given, ()
+        return self._attachments.forget(given) if given else []
 
     def _give_back(self, question: Question) -> list[Output]:
         """Give the text and the attachments of a question back to the user."""

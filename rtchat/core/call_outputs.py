@@ -72,7 +72,7 @@ class CallOutputs:
     def refuse(self, items: Iterable[Item]) -> list[fx.Send]:
         """Send an output for each call that is not made. A call that already has one, as when a
         server repeats the end of a reply, gets no second output."""
-        if self._connection.needs_new_session:
+        if self._connection.needs_new_session or not self._connection.has_session:
             return []
         new: list[ToolCall] = []
         for item in items:

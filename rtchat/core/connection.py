@@ -30,7 +30,7 @@ from rtchat.core.signals import (
     notice,
 )
 from rtchat.core.text import shortened
-from rtchat.core.values import SessionInfo
+from rtchat.core.values import Dialect, SessionInfo
 
 RENEW_BEFORE = 60.0
 """How many seconds before a session expires (OpenAI's after 60 minutes) it is replaced."""
@@ -79,7 +79,11 @@ class SessionConnection:
         """The requested model."""
         self.session = SessionInfo()
         """What is known about the current or last session."""
-        self.phase = Phase.DOWN
+        self.dialect: Dialect | None = None
+        """The dialect of the session, if the server has reported it."""
+        self.since = 0.0
+        """When `phase` last changed."""
+        self._phase = Phase.DOWN
         self.ever_connected = False
         """Whether a server has ever accepted the settings."""
         self.commands = SentCommands()
@@ -107,6 +111,15 @@ class SessionConnection:
         self._attempt = 0
         self._errors = 0
         """How many non-fatal errors the server reported since the last turn."""
+
+    @property
+    def phase(self) -> Phase:
+        """The state of the connection."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._phase, self.since = phase, self._time.now
 
     @property
     def has_session(self) -> bool:
@@ -145,6 +158,7 @@ class SessionConnection:
 
     def _note(self, event: ev.SessionCreated | ev.SessionUpdated) -> None:
         self._formats.note(event)
+        self.dialect = event.dialect or self.dialect
         known = self.session
         id, model = (shortened(text, MAX_NAME) for text in (event.id, event.model))
         self.session = SessionInfo(id or known.id, model or known.model, known.url)
@@ -160,7 +174,7 @@ class SessionConnection:
         self.commands.clear()
         self.items.reset()
         self._formats.reset()
-        self.session = SessionInfo()
+        self.session, self.dialect = SessionInfo(), None
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
 
     def _created(self, seconds_left: float | None) -> list[Output]:

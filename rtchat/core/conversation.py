@@ -2,8 +2,8 @@
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
 others. The units are `connection`, `replies`, `reply_errors`, `tool_loop`, `turns`,
-`question_queue`, `attachments`, `branches`, `spoken_turns` and `raw`; a unit calls only those
-before it in this list.
+`question_queue`, `attachments`, `branches`, `spoken_turns`, `raw`, `compaction` and
+`shell_commands`; a unit calls only those before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -18,9 +18,11 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
-from rtchat.core.attachments import Attachments
+from rtchat.core.attachments import Attachments, holds_files
 from rtchat.core.backoff import Timeouts
 from rtchat.core.branches import Branches
+from rtchat.core.compaction import Compaction
+from rtchat.core.context import ContextLimits
 from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.mode import Mode
 from rtchat.core.pricing import Budget
@@ -30,17 +32,25 @@ from rtchat.core.remote_tools import ToolListings
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.reply_errors import ReplyErrors
 from rtchat.core.shared import SharedState
+from rtchat.core.shell_commands import ShellCommands
 from rtchat.core.signals import Output, clear_timers, notice
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turns import Turns
-from rtchat.core.values import Channel, Dialect, Options, StoredConversation
+from rtchat.core.values import (
+    Channel,
+    Dialect,
+    Item,
+    Options,
+    OtherItem,
+    StoredConversation,
+)
 
 
 class Conversation:
-    """One conversation. `handle` is its only method."""
+    """One conversation. `handle` is its only method; the properties are for completion."""
 
     def __init__(
         self,
@@ -55,6 +65,7 @@ class Conversation:
         budget: Budget = Budget(),  # noqa: B008 - a frozen value
         speech: SpeechOptions = SpeechOptions(),  # noqa: B008 - a frozen value
         key_hint: str = CHECK_KEY,
+        context: ContextLimits = ContextLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         """`stored` is a saved conversation to continue, with its own instructions if `options` has
         none. `response` has the options of each response. `key_hint` is the hint if the server
@@ -70,6 +81,7 @@ class Conversation:
             budget=budget,
             speech=speech,
             key_hint=key_hint,
+            context=context,
         )
         self._shared = shared
         self._time = shared.time
@@ -87,8 +99,20 @@ class Conversation:
             shared, self._replies, self._turns, self._queue, self._attachments
         )
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
+        self._compaction = Compaction(shared, self._queue)
+        self._commands = ShellCommands(shared, self._spoken, stored)
         self._listings = ToolListings()
         self._is_stopped = False
+
+    @property
+    def last_reply(self) -> str:
+        """The text of the last reply, which /copy copies; empty if there is none."""
+        return self._shared.log.last_reply or ""
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """The names of the attached files, in the order of their numbers."""
+        return self._attachments.names
 
     def handle(self, event: ev.Event, now: float = 0.0) -> list[fx.Effect]:
         """Return the effects of an event. `now` is in seconds of a monotonic clock."""
@@ -114,7 +138,9 @@ class Conversation:
                 self._collect(self._pass_on(output), effects)
             else:
                 effects.append(output)
-                if isinstance(output, fx.Stop):
+                if isinstance(output, fx.Record | fx.StartRecord | fx.MoveTo | fx.Fork):
+                    self._commands.note(output)
+                elif isinstance(output, fx.Stop):
                     self._is_stopped = True
 
     def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
@@ -144,8 +170,12 @@ class Conversation:
                 return [self._connection.server_reports(message, "warning")]
             case ev.ReplyStarted():
                 return self._replies.started(event)
-            case ev.ReplyEnded():
+            case ev.ReplyEnded(items=items):
+                self._note_reasoning(items)
                 return self._replies.ended(event)
+            case ev.OutputDone(item=OtherItem() as item):
+                self._note_reasoning((item,))
+                return self._replies.item_event(event)
             case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled() | ev.RemoteCallUpdate():
                 return self._replies.item_event(event)
             case ev.ToolListing():
@@ -154,6 +184,8 @@ class Conversation:
                 return self._timer(timer)
             case ev.UserSaid(text):
                 return self._branches.say(text)
+            case ev.QueuedTakenBack():
+                return self._take_back()
             case ev.AudioSaid(audio, text):
                 return self._queue.say(
                     self._shared.log.enter(text, self._attachments.take(), audio)
@@ -166,6 +198,8 @@ class Conversation:
                 return self._branches.undo(count)
             case ev.ForkAsked(turn):
                 return self._branches.fork(turn)
+            case ev.CompactAsked(instructions):
+                return self._compaction.ask(instructions)
             case ev.InputEnded(problem):
                 return self._queue.end_input(problem)
             case ev.CancelPressed():
@@ -198,6 +232,8 @@ class Conversation:
             case ev.DetachAsked(number):
                 return self._attachments.detach(number)
             case ev.EntryAbandoned():
+                return self._abandon_entry()
+            case ev.DraftAbandoned():
                 return self._branches.abandon()
             case ev.SystemSet(instructions):
                 self._shared.options.instruct(instructions)
@@ -216,12 +252,26 @@ class Conversation:
                 return self._load_conversation(number)
             case ev.ConversationLoaded(stored):
                 return self._resume(stored)
+            case ev.NameSet(name):
+                return [fx.NameConversation(name)]
             case ev.ToolsAsked():
                 return [notice("info", self._shared.tool_policy.describe())]
             case ev.UsageAsked():
                 return [fx.Show(self._shared.usage.totals(self._time.now))]
             case ev.CopyAsked(block):
                 return self._copy(block)
+            case (
+                ev.StatusAsked()
+                | ev.HistoryAsked()
+                | ev.ExportAsked()
+                | ev.SaveAsked()
+                | ev.TraceAsked()
+                | ev.EventsAsked()
+                | ev.VoiceAsked()
+                | ev.ReasoningAsked()
+                | ev.ThemeAsked()
+            ):
+                return self._commands.handle(event)
             case ev.LocalNotice(text, is_error, hint):
                 return [fx.Show(fx.Notice("error" if is_error else "info", text, hint))]
             case ev.RateLimits(limits):
@@ -229,8 +279,8 @@ class Conversation:
                 return []
             case ev.Unknown(kind, why):
                 return [notices.ignored_event(kind, why)]
-            case ev.ItemAdded(item) if self._attachments.has_sent(item):
-                return []  # it does not confirm the question of the pending reply
+            case ev.ItemAdded(item) if holds_files(item):
+                return []
             case ev.ItemAdded(item):
                 return self._replies.ownership.confirmed(item)
             case ev.ItemDeleted(item_id):
@@ -273,6 +323,8 @@ class Conversation:
                 return self._turns.end(status, reason, problem, ended)
             case sg.TurnDone(problem, asks_next):
                 return self._turn_ended(problem, asks_next=asks_next)
+            case sg.SummaryDone(over):
+                return self._compaction.end(over)
             case sg.BudgetSpent(problem, ends_turn):
                 return self._spoken.lose_microphone(problem, ends_turn=ends_turn, is_gone=False)
             case _:
@@ -282,8 +334,11 @@ class Conversation:
 
     def _session_ready(self, model: str, seconds: float) -> Iterable[Output]:
         session = self._connection.session
-        yield fx.Show(fx.Ready(model, seconds, self._shared.log.turns, session=session))
-        yield from self._turns.session_ready()
+        replay = self._shared.context.replay()
+        context = self._shared.context.estimate(replay)
+        yield fx.Show(fx.Ready(model, seconds, replay.turns, session=session, context=context))
+        yield from self._shared.context.describe(replay)
+        yield from self._turns.session_ready(replay.items)
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
 
@@ -334,6 +389,17 @@ class Conversation:
         else:
             yield from self._replies.silence()
             yield from self._spoken.drop() or self._queue.drop()
+
+    def _take_back(self) -> Iterable[Output]:
+        question, outputs = self._queue.take_back()
+        yield from outputs
+        if question is not None:
+            yield from self._attachments.put_back(question.attached)
+            yield fx.Show(fx.Draft(question.text))
+
+    def _abandon_entry(self) -> Iterable[Output]:
+        yield from self._attachments.forget()
+        yield from self._branches.abandon()
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
         yield from self._replies.ownership.accept()
@@ -438,25 +504,32 @@ class Conversation:
             return [notices.NOTHING_TO_COPY]
         return [fx.Show(fx.Copy(reply, block))]
 
+    def _note_reasoning(self, items: Iterable[Item]) -> None:
+        turn = self._turns.current
+        self._commands.reply_contains(None if turn is None else turn.question, items)
+
     def _start_over(self) -> Iterable[Output]:
         yield from self._replies.silence()
         yield from self._queue.drop()  # these questions belong to the previous conversation
-        yield from self._branches.abandon()
+        yield from self._abandon_entry()
         self._shared.log.restart()
+        self._shared.context.restart()
         yield fx.StartRecord()
         yield notices.CONVERSATION_STARTED
         yield from self._connection.connect()
 
-    def _load_conversation(self, number: int | None) -> Iterable[Output]:
+    def _load_conversation(self, number: int | str | None) -> Iterable[Output]:
         if self._queue.is_empty:
             return [fx.LoadConversation(number)]
         return [notices.CANNOT_RESUME]
 
     def _resume(self, stored: StoredConversation) -> Iterable[Output]:
         yield from self._replies.silence()
-        yield from self._branches.abandon()
+        yield from self._abandon_entry()
         self._shared.log.restart(stored)
+        self._commands.restart(stored)
+        self._shared.context.restart()
         if self._shared.log.instructions:
             self._shared.options.instruct(self._shared.log.instructions)
-        yield notices.conversation_resumed(stored.id, stored.title)
+        yield fx.Show(fx.Resumed(stored))
         yield from self._connection.connect()

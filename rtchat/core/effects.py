@@ -14,6 +14,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import RateLimit, Timer
 from rtchat.core.values import (
     Approval,
+    Dialect,
     Entry,
     Item,
     JsonObject,
@@ -22,6 +23,8 @@ from rtchat.core.values import (
     RemoteCall,
     SessionInfo,
     Status,
+    StoredConversation,
+    ThemeName,
     ToolCall,
     TranscriptDetails,
     TranscriptSegment,
@@ -152,6 +155,15 @@ class Connecting:
 
 
 @value
+class ContextUse:
+    """How full the model's context is. The next reply reads these tokens."""
+
+    tokens: int
+    window: int | None
+    """The size of the context window in tokens; None if it is not known."""
+
+
+@value
 class Ready:
     """The session accepted the settings and received the earlier items of the conversation. `model`
     is the model that was requested; `session` has the one that answers."""
@@ -161,6 +173,8 @@ class Ready:
     replayed: int = 0
     """How many earlier turns it received."""
     session: SessionInfo = field(default=SessionInfo(), kw_only=True, compare=False)
+    context: ContextUse | None = field(default=None, kw_only=True, compare=False)
+    """An estimate for the earlier turns, the instructions and the tools; None without turns."""
 
 
 @value
@@ -179,6 +193,29 @@ class QuestionAsked:
     model: str
     spoken: bool = False
     """Whether it was spoken: a `UserTranscript` may follow with its transcript."""
+
+
+@value
+class Queued:
+    """The typed questions that wait to be asked, in order. Only for a conversation with a person,
+    and whenever they change."""
+
+    texts: tuple[str, ...]
+
+
+@value
+class QuestionDropped:
+    """A typed question will not be asked; its `ReplyOver` says why."""
+
+    text: str
+
+
+@value
+class Draft:
+    """A text for the entry at the prompt, for the user to change and send: a question that the user
+    took back, or that of a turn that was removed or is being edited."""
+
+    text: str
 
 
 @value
@@ -258,6 +295,8 @@ class ReplyOver:
     """The session, with the model that answered; `model` is the one that was requested."""
     transcript: TranscriptDetails | None = field(default=None, kw_only=True)
     """The transcript of a spoken question, if it has arrived."""
+    context: ContextUse | None = field(default=None, kw_only=True, compare=False)
+    """The context after the turn's last reply; None if the server reported no tokens."""
 
 
 @value
@@ -308,11 +347,38 @@ class Copy:
 
 
 @value
-class Draft:
-    """Put this text into the entry, for the user to edit and send: the question of a turn that was
-    removed, or that is being edited."""
+class Resumed:
+    """A saved conversation continues: show its last turns."""
+
+    stored: StoredConversation
+
+
+@value
+class History:
+    """/history: show the whole conversation, in a pager if it is long."""
+
+    stored: StoredConversation
+
+
+@value
+class Report:
+    """The answer to a command, one or more lines."""
 
     text: str
+
+
+@value
+class EventReceived:
+    """/events: an event of the server, as JSON on one line without keys."""
+
+    json: str
+
+
+@value
+class ThemeChosen:
+    """/theme: use another theme, or list the themes if `name` is None."""
+
+    name: ThemeName | None
 
 
 Level: TypeAlias = Literal["detail", "info", "warning", "error"]
@@ -341,6 +407,9 @@ Update: TypeAlias = (
     | Ready
     | Waiting
     | QuestionAsked
+    | Queued
+    | QuestionDropped
+    | Draft
     | UserTranscript
     | MicrophoneStatus
     | TextArrived
@@ -353,7 +422,11 @@ Update: TypeAlias = (
     | ToolEnded
     | Totals
     | Copy
-    | Draft
+    | Resumed
+    | History
+    | Report
+    | EventReceived
+    | ThemeChosen
     | Notice
 )
 
@@ -433,9 +506,17 @@ class Fork:
 
 @value
 class LoadConversation:
-    """Load a saved conversation, the latest if `id` is None; `ConversationLoaded` has it."""
+    """Load the saved conversation with this ID or name, the latest if `id` is None;
+    `ConversationLoaded` has it."""
 
-    id: int | None
+    id: int | str | None
+
+
+@value
+class NameConversation:
+    """Name the conversation that is being saved; a `LocalNotice` says whether it worked."""
+
+    name: str
 
 
 @value
@@ -467,6 +548,77 @@ class StopTools:
 
 
 @value
+class ShowEvents:
+    """Show the events of the server from now on, or no longer."""
+
+    shows: bool
+
+
+@value
+class ConversationStatus:
+    """What a conversation knows for /status."""
+
+    model: str
+    """The requested model."""
+    session: SessionInfo
+    connection: str
+    """The state of the connection, as one word."""
+    seconds: float
+    """How long it has been in this state."""
+    dialect: Dialect | None = None
+    """The dialect of the session, if the server reported it."""
+    turns: int = 0
+    instructions: str = ""
+    options: str = ""
+    """The options that are set, one per line."""
+    tools: tuple[str, ...] = ()
+    microphone: MicrophoneStatus | None = None
+    speaks: bool = False
+
+
+@value
+class ReportStatus:
+    """/status: show this and what the shell knows."""
+
+    status: ConversationStatus
+
+
+@value
+class Export:
+    """/export: write a conversation to a file. `file` and `force` are as in `events.ExportAsked`.
+    `age` is the number of seconds since the conversation began, if it is not a saved one."""
+
+    conversation: StoredConversation
+    age: float
+    file: str
+    force: bool
+
+
+@value
+class SaveReply:
+    """/save: write a reply, or its code block number `block`, from 1, to a file. `file` and `force`
+    are as in `events.ExportAsked`; `title` is a part of the name that is chosen without `file`."""
+
+    text: str
+    block: int
+    title: str
+    file: str
+    force: bool
+
+
+@value
+class RecordTrace:
+    """/trace; the fields are those of `events.TraceAsked`."""
+
+    action: Literal["start", "stop", "show"]
+    file: str
+
+
+Action: TypeAlias = ReportStatus | Export | SaveReply | RecordTrace
+"""What a command asks of the shell. Its result is shown."""
+
+
+@value
 class Stop:
     """End the program with this code, after all pending events are sent."""
 
@@ -485,9 +637,12 @@ Effect: TypeAlias = (
     | MoveTo
     | Fork
     | LoadConversation
+    | NameConversation
     | Play
     | StopPlaying
     | RunTool
     | StopTools
+    | ShowEvents
+    | Action
     | Stop
 )

@@ -175,11 +175,6 @@ def hint_line(hint: str) -> str:
     return f"hint: {on_a_line(hint)}"
 
 
-def extra_hint(extra: str) -> str:
-    """How to install the packages of an optional feature."""
-    return f"install rtchat with the extra {extra} (in a checkout: pip install '.[{extra}]')"
-
-
 @contextmanager
 def writing_stdout() -> Iterator[None]:
     """Turn an OSError from writing stdout into an OutputError. BrokenPipeError is raised unchanged:

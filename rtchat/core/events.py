@@ -20,6 +20,7 @@ from rtchat.core.values import (
     Part,
     Status,
     StoredConversation,
+    ThemeName,
     Usage,
     value,
 )
@@ -425,6 +426,11 @@ class UserSaid:
 
 
 @value
+class QueuedTakenBack:
+    """The user takes the last queued question back to change it."""
+
+
+@value
 class AudioSaid:
     """A recorded question: PCM16, mono, 24 kHz. `text` is sent before the audio."""
 
@@ -483,7 +489,12 @@ class DetachAsked:
 
 @value
 class EntryAbandoned:
-    """Ctrl-C at an empty prompt."""
+    """Ctrl-C at an empty prompt: nothing is edited, and nothing is attached."""
+
+
+@value
+class DraftAbandoned:
+    """The user cleared an entry that held a `Draft`, or sent it empty: nothing is edited."""
 
 
 @value
@@ -557,9 +568,10 @@ class NewConversationAsked:
 
 @value
 class ResumeAsked:
-    """/resume: continue a saved conversation, the latest other than this one if `id` is None."""
+    """/resume: continue the saved conversation with this ID or name, the latest other than this one
+    if `id` is None."""
 
-    id: int | None = None
+    id: int | str | None = None
 
 
 @value
@@ -567,6 +579,18 @@ class ConversationLoaded:
     """A saved conversation was loaded."""
 
     stored: StoredConversation
+
+
+@value
+class NameSet:
+    """/name: name this conversation."""
+
+    name: str
+
+
+@value
+class HistoryAsked:
+    """/history: show the whole conversation."""
 
 
 @value
@@ -599,6 +623,14 @@ class ForkAsked:
     `turn` is None."""
 
     turn: int | None = None
+
+
+@value
+class CompactAsked:
+    """/compact: replace the beginning of the conversation by a summary. `instructions` say what the
+    summary has to contain."""
+
+    instructions: str = ""
 
 
 Answer: TypeAlias = Literal["yes", "always", "no"]
@@ -635,6 +667,67 @@ class CopyAsked:
     reply."""
 
     block: int = 0
+
+
+@value
+class StatusAsked:
+    """/status: show the state of the connection, the session and the conversation."""
+
+
+@value
+class ExportAsked:
+    """/export: write the conversation to a file, in the format of its extension.
+
+    `file` is a path as it was typed; it may be quoted as in a shell, and is empty for a name that
+    the program chooses. An existing file is overwritten only with `force`.
+    """
+
+    file: str = ""
+    force: bool = False
+
+
+@value
+class SaveAsked:
+    """/save: write the last reply, or its code block number `block`, from 1, to a file. `file` and
+    `force` are as in `ExportAsked`."""
+
+    file: str = ""
+    block: int = 0
+    force: bool = False
+
+
+@value
+class TraceAsked:
+    """/trace: start or stop recording the session, or show whether it is recorded. `file` is as in
+    `ExportAsked`, for a new recording."""
+
+    action: Literal["start", "stop", "show"]
+    file: str = ""
+
+
+@value
+class EventsAsked:
+    """/events: show the server's events as they arrive, or stop showing them; None switches."""
+
+    shows: bool | None = None
+
+
+@value
+class VoiceAsked:
+    """/voice: show whether the conversation is spoken; turn on a microphone that is muted."""
+
+
+@value
+class ReasoningAsked:
+    """/reasoning without an argument: show how much the model reasons, and the summary of its last
+    reasoning."""
+
+
+@value
+class ThemeAsked:
+    """/theme: use another theme, or list the themes if `name` is None."""
+
+    name: ThemeName | None = None
 
 
 @value
@@ -692,6 +785,7 @@ class TimerFired:
 LocalEvent: TypeAlias = (
     Started
     | UserSaid
+    | QueuedTakenBack
     | AudioSaid
     | AudioCaptured
     | MicrophoneToggled
@@ -701,6 +795,7 @@ LocalEvent: TypeAlias = (
     | AttachmentsAsked
     | DetachAsked
     | EntryAbandoned
+    | DraftAbandoned
     | InputEnded
     | CancelPressed
     | LeaveAsked
@@ -712,15 +807,26 @@ LocalEvent: TypeAlias = (
     | NewConversationAsked
     | ResumeAsked
     | ConversationLoaded
+    | NameSet
+    | HistoryAsked
     | RetryAsked
     | EditAsked
     | UndoAsked
     | ForkAsked
+    | CompactAsked
     | ToolsAsked
     | ToolAnswered
     | ToolFinished
     | UsageAsked
     | CopyAsked
+    | StatusAsked
+    | ExportAsked
+    | SaveAsked
+    | TraceAsked
+    | EventsAsked
+    | VoiceAsked
+    | ReasoningAsked
+    | ThemeAsked
     | LocalNotice
     | ConnectionOpened
     | ConnectionLost

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
+from rtchat.core.replay import is_summary
 from rtchat.core.values import (
     Entry,
     Item,
@@ -46,15 +47,20 @@ class ConversationLog:
         """Begin another conversation: a new one, or the saved conversation `stored`."""
         self.items, self._branch = [], {}
         self.instructions = None
-        self._turns = stored.newest if stored else 0
+        self._turns, self._tip = (stored.newest if stored else 0), 0
         for entry in stored.entries if stored else ():
             self._load(entry)
-        self._tip = self._parent()
+            self._tip = entry.turn
 
     def _load(self, entry: Entry) -> None:
         self._turns = max(self._turns, entry.turn)
         if isinstance(entry.item, Message) and entry.turn == 0:
             self.instructions = entry.item.text
+            return
+        if is_summary(entry.item):
+            self.items.append(entry.item)
+            return
+        if entry.state is State.WITHDRAWN:
             return
         if isinstance(entry.item, Message) and entry.index == 0:
             *attached, asked = entry.item.parts or (Part("text"),)
@@ -94,6 +100,12 @@ class ConversationLog:
             question for question, _ in reversed(self._branch.values()) if question.raw is None
         )
         return next(asked, None)
+
+    @property
+    def last_answered(self) -> Question | None:
+        """The last turn with a reply, or with part of one. That of /raw has an empty question."""
+        answered = (turn for turn, _ in reversed(self._branch.values()) if turn.has_answer)
+        return next(answered, None)
 
     @property
     def tip(self) -> int:
@@ -137,11 +149,6 @@ class ConversationLog:
         return out[::-1]
 
     @property
-    def turns(self) -> int:
-        """How many questions there are in `items`."""
-        return sum(isinstance(item, Message) and item.role == "user" for item in self.items)
-
-    @property
     def last_reply(self) -> str | None:
         """The text of the last reply, if there is one."""
         messages = (item for item in reversed(self.items) if isinstance(item, Message))
@@ -151,10 +158,6 @@ class ConversationLog:
     def was_asked(self, question: Question) -> bool:
         """Whether a question is in `items`."""
         return any(item is question.item for item in self.items)
-
-    def replay_items(self) -> Iterator[Item]:
-        """`items` in the form in which a new session receives them."""
-        return filter(None, map(replay_item, self.items))
 
     def enter(
         self, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
@@ -225,8 +228,14 @@ class ConversationLog:
         """A question is waiting to be asked."""
         return self._save(question, Entry(question.turn, 0, question.item, State.QUEUED, model))
 
+    def withdrawn(self, question: Question, model: str) -> Record:
+        """The user took a question back before it was asked."""
+        return self._save(question, Entry(question.turn, 0, question.item, State.WITHDRAWN, model))
+
     def asked(self, question: Question, model: str, instructions: str | None) -> Iterator[Record]:
         """A question is about to be sent, under these instructions."""
+        if question.is_summary:
+            return
         self._note(question)
         if question.raw is None:
             self.items.append(question.item)
@@ -295,6 +304,8 @@ class ConversationLog:
     ) -> Iterator[Record]:
         """The reply to a question is over, or will not come. `last` are the messages of the turn's
         last reply, `audio` is its audio to save."""
+        if question.is_summary:
+            return
         self._note(question)
         if question.raw is None:
             question.is_answered = over.status is Status.COMPLETED
@@ -320,6 +331,20 @@ class ConversationLog:
             entry = Entry(question.turn, 0, question.item, state, over.model, reason)
             yield self._save(question, entry)
 
+    def add_summary(self, index: int, summary: Message, over: ReplyOver) -> Record:
+        """Insert a summary into `items`. It is saved after the last turn that it replaces, which
+        stays in the history."""
+        turns = self._branch.values()
+        last = next(question for question, start in reversed(turns) if start < index)
+        self.items.insert(index, summary)
+        for question, start in turns:
+            self._branch[question.turn] = question, start + (start >= index)
+        entry = Entry(last.turn, SUMMARY_INDEX, summary, State.COMPLETED, over.model)
+        entry = replace(entry, usage=over.usage, response_model=over.session.model)
+        return Record(self._placed(last, entry))
 
+
+SUMMARY_INDEX = 1_000_000
+"""The index of a summary in its turn: after all other items."""
 _NO_TEXT = Message("assistant", (Part("text"),))
 """A spoken reply without a transcript."""

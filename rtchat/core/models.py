@@ -1,4 +1,4 @@
-"""The known models of OpenAI: their prices, and the maximum length of a reply.
+"""The known models of OpenAI: their prices, and how many tokens they read and write.
 
 As of 2026-11-22; source: https://developers.openai.com/api/docs/models.
 """
@@ -35,6 +35,10 @@ class Model:
     rate: Rate
     max_output_tokens: int
     """The maximum length of a reply in tokens."""
+    context_window: int
+    """How many tokens the input and the reply have together at most."""
+    max_input_tokens: int
+    """The tokens of input above which the server drops the oldest items."""
 
 
 _LARGE = Rate(4.0, 0.4, 24.0, 32.0, 0.4, 64.0, 5.0, 0.5)
@@ -42,12 +46,12 @@ _OLDER = Rate(4.0, 0.4, 16.0, 32.0, 0.4, 64.0, 5.0, 0.5)
 _MINI = Rate(0.6, 0.06, 2.4, 10.0, 0.3, 20.0, 0.8, 0.08)
 
 MODELS: Mapping[str, Model] = {
-    "gpt-realtime-2.1": Model(_LARGE, 32_000),
-    "gpt-realtime-2": Model(_LARGE, 32_000),
-    "gpt-realtime-2.1-mini": Model(_MINI, 32_000),
-    "gpt-realtime-1.5": Model(_OLDER, 4096),
-    "gpt-realtime": Model(_OLDER, 4096),
-    "gpt-realtime-mini": Model(_MINI, 4096),
+    "gpt-realtime-2.1": Model(_LARGE, 32_000, 128_000, 96_000),
+    "gpt-realtime-2": Model(_LARGE, 32_000, 128_000, 96_000),
+    "gpt-realtime-2.1-mini": Model(_MINI, 32_000, 128_000, 96_000),
+    "gpt-realtime-1.5": Model(_OLDER, 4096, 32_000, 28_224),
+    "gpt-realtime": Model(_OLDER, 4096, 32_000, 28_224),
+    "gpt-realtime-mini": Model(_MINI, 4096, 32_000, 28_224),
 }
 """The known models by name, without the date (see `undated`)."""
 SPEECH_RATES: Mapping[str, Rate] = {
@@ -72,3 +76,15 @@ def max_output_tokens(name: str) -> int | None:
     """The maximum length of a reply in tokens, if the model is known."""
     model = MODELS.get(undated(name))
     return None if model is None else model.max_output_tokens
+
+
+def context_window(name: str) -> int | None:
+    """The context window in tokens, if the model is known."""
+    model = MODELS.get(undated(name))
+    return None if model is None else model.context_window
+
+
+def max_input_tokens(name: str) -> int | None:
+    """The tokens of input above which the server drops the oldest items, if the model is known."""
+    model = MODELS.get(undated(name))
+    return None if model is None else model.max_input_tokens

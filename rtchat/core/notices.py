@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rtchat.core import server_errors
 from rtchat.core.effects import Level, Notice, Show
+from rtchat.core.replay import Replay
 from rtchat.core.signals import notice
 
 # ---------------------------------------------------------------------- questions and conversations
@@ -55,6 +56,7 @@ def forked(turn: int) -> Show:
     return notice("info", f"continuing from turn {turn} in a new conversation")
 
 
+NOTHING_TO_SHOW = notice("error", "nothing has been said in this conversation yet")
 NOTHING_TO_COPY = notice("error", "there is no reply to copy yet")
 CONVERSATION_STARTED = notice("info", "started a new conversation")
 CANNOT_RESUME = notice(
@@ -64,9 +66,41 @@ CANNOT_RESUME = notice(
 )
 
 
-def conversation_resumed(conversation_id: int, title: str) -> Show:
-    """Another conversation was loaded."""
-    return notice("info", f"resumed conversation {conversation_id}: {title}")
+NOTHING_TO_SAVE = notice("error", "there is no reply to save yet")
+NOTHING_TO_EXPORT = notice("error", "there is nothing to export yet")
+CANNOT_COMPACT = notice(
+    "error",
+    "the conversation cannot be compacted while a reply is pending",
+    "stop the reply or wait for it, then use /compact",
+)
+NOTHING_TO_COMPACT = notice("error", "the conversation is too short to compact")
+NOT_COMPACTED = notice("info", "there is no summary, so the conversation was not compacted")
+SUMMARY_TOO_LONG = notice(
+    "info", "the summary is not shorter, so the conversation was not compacted"
+)
+
+
+def compacted(turns: int, before: int, after: int) -> Show:
+    """A summary replaces turns: new sessions receive `after` instead of `before` tokens."""
+    saved = f"saves about {before - after:,} of {before:,} tokens"
+    return notice("info", f"the summary replaces {_turns(turns)} and {saved}")
+
+
+def replayed(replay: Replay, cost: float | None, *, shows_command: bool) -> Show:
+    """What a new session receives of the conversation, and what the next reply costs for it."""
+    all_turns = _turns(replay.turns + replay.left_out)
+    before = (
+        f"the first {replay.left_out:,} of {all_turns} are left out; " if replay.left_out else ""
+    )
+    what = "the summary and later turns" if replay.has_summary else "earlier turns"
+    price = "" if cost is None else f" (${cost:.4f})"
+    reads = f"the next reply reads about {replay.tokens:,} tokens of {what}{price}"
+    hint = "; use /compact to shorten the conversation" if shows_command else ""
+    return notice("info", f"{before}{reads}{hint}")
+
+
+def _turns(count: int) -> str:
+    return f"{count:,} turn" if count == 1 else f"{count:,} turns"
 
 
 # ------------------------------------------------------------------------------------- attachments
@@ -145,6 +179,19 @@ def price_unknown(model: str) -> Show:
     return notice("warning", server_errors.no_price(model))
 
 
+NO_REASONING = "the server sent no summary of the model's reasoning"
+
+
+def reasoning_effort(effort: object) -> str:
+    """How much the model reasons; None if the option is not set."""
+    if effort is None:
+        return "reasoning effort: the model's default; use /reasoning LEVEL to change it"
+    return f"reasoning effort: {effort}"
+
+
+EVENTS_SHOWN = notice("info", "server events are shown; /events off hides them")
+EVENTS_HIDDEN = notice("info", "server events are not shown; /events on shows them")
+
 # ------------------------------------------------------------------------------------------ server
 
 
@@ -188,6 +235,23 @@ MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to 
 NO_MICROPHONE = notice(
     "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )
+
+
+def no_voice(*, speaks: bool) -> str:
+    """The state of a conversation without a microphone."""
+    what = "replies are spoken, but there is no microphone" if speaks else "there is no microphone"
+    start = "run `rtchat talk --voice`, with --continue if this conversation is saved"
+    return f"{what}; to speak, {start}"
+
+
+def voice(*, speaks: bool, push_to_talk: bool) -> str:
+    """The state of a conversation with a microphone that is on, or that the user turns on."""
+    replies = "replies are spoken" if speaks else "replies are text"
+    if push_to_talk:
+        return f"voice is on; Ctrl-T starts and ends what you say; {replies}"
+    return f"voice is on; the microphone is on, and /mute turns it off; {replies}"
+
+
 NOTHING_RECORDED = notice(
     "info",
     "nothing was recorded",

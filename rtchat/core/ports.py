@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Protocol, TypeAlias
 
-from rtchat.core.effects import Effect, Update
+from rtchat.core.effects import Action, Effect, Update
 from rtchat.core.events import ConnectionLost, Event, LocalEvent, PlaybackCut
 from rtchat.core.values import JsonObject
 
@@ -56,6 +56,13 @@ class Tools(Protocol):
 
     async def call(self, name: str, arguments: str) -> str:
         """The output of a tool, or an error message."""
+
+
+class Actions(Protocol):
+    """Performs what commands ask of the shell, such as `app.actions.ShellActions`."""
+
+    async def perform(self, action: Action) -> Update:
+        """Perform an action. The result says what was done. Raises RtchatError if it failed."""
 
 
 class View(Protocol):

@@ -29,7 +29,8 @@ class Question:
 
     `audio` is the audio of a spoken question: PCM16, mono, 24 kHz. `raw` is for a turn without a
     question: the user's own event that requests a reply, or empty if the server replies by itself
-    to another event that the user sent.
+    to another event that the user sent. If `summary_request` is not empty, it is sent instead of
+    the text, and the turn is not part of the conversation: its reply becomes a summary.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Question:
         attached: tuple[Part, ...] = (),
         audio: bytes | None = None,
         raw: JsonObject | None = None,
+        summary_request: str = "",
     ) -> None:
         self.turn = turn
         self.parent = turn - 1
@@ -50,6 +52,9 @@ class Question:
         parts = (*attached, *((Part("text", text),) if text or audio is None else ()))
         if audio is not None:
             parts = (*parts, Part("audio", data=b64encode(audio).decode()))
+        self.is_summary = bool(summary_request)
+        if summary_request:
+            parts = (Part("text", summary_request),)
         self.item = Message("user", parts)
         self.raw = raw
         self.item_id = ""

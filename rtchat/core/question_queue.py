@@ -38,6 +38,8 @@ class QuestionQueue:
         self._is_winding_down = False
         """Whether the microphone was lost, and the server may still end the last turn."""
         self._exit = ExitCode.OK
+        self._shown: tuple[str, ...] = ()
+        """The waiting questions that are shown."""
 
     def __contains__(self, question: Question) -> bool:
         return question in self._waiting
@@ -58,9 +60,26 @@ class QuestionQueue:
         """Ask a question as soon as possible."""
         self._waiting.append(question)
         out = self.next()
-        if question in self._waiting and question.raw is None:
+        if question in self._waiting and question.raw is None and not question.is_summary:
             out.append(self._log.queued(question, self._connection.model))
-        return out
+        return [*out, *self.show_waiting()]
+
+    def take_back(self) -> tuple[Question | None, list[Output]]:
+        """Remove the last typed question that waits and return it, if there is one."""
+        question = next(filter(_is_typed, reversed(self._waiting)), None)
+        if question is None:
+            return None, []
+        self._waiting.remove(question)
+        withdrawn = self._log.withdrawn(question, self._connection.model)
+        return question, [withdrawn, *self.show_waiting()]
+
+    def show_waiting(self) -> list[Output]:
+        """Show the waiting questions to a person, if they have changed."""
+        texts = tuple(question.text for question in self._waiting if _is_typed(question))
+        if self._mode is not Mode.CHAT or texts == self._shown:
+            return []
+        self._shown = texts
+        return [fx.Show(fx.Queued(texts))]
 
     def next(self) -> list[Output]:
         """Do the next step, if it can be done now."""
@@ -78,7 +97,10 @@ class QuestionQueue:
             return self._connection.connect()
         if self._connection.is_renewal_due and not self._speech.is_speaking:
             return self._connection.connect()
-        return self._ask(self._waiting.popleft()) if self._waiting else []
+        if not self._waiting:
+            return []
+        question = self._waiting.popleft()
+        return [*self.show_waiting(), *self._ask(question)]
 
     @property
     def _is_input_over(self) -> bool:
@@ -110,9 +132,11 @@ class QuestionQueue:
     ) -> list[Output]:
         over = fx.ReplyOver(status, "", self._connection.model, reason, problem)
         dropped, self._waiting = self._waiting, deque()
-        out: list[Output] = []
+        out = self.show_waiting()
         for question in dropped:
             out += show_transcript(question)
+            if self._mode is Mode.CHAT and _is_typed(question):
+                out.append(fx.Show(fx.QuestionDropped(question.text)))
             out += self._turns.close(question, over)
         return out
 
@@ -189,3 +213,7 @@ class QuestionQueue:
         if self._mode is not Mode.CHAT or not self._connection.ever_connected:
             out += stop(problem.exit)
         return out
+
+
+def _is_typed(question: Question) -> bool:
+    return question.raw is None and not question.is_spoken

@@ -91,8 +91,11 @@ class Replies:
         self.raw = None if self.turn.has_called else self.turn.question.raw
         if self.raw:
             return [self._connection.send(fx.Raw(self.raw)), self.expect()]
-        instructions = self.turn.question.instructions
-        options = self._options.reply(may_call=may_call, instructions=instructions)
+        question = self.turn.question
+        may_call = may_call and not question.is_summary
+        options = self._options.reply(may_call=may_call, instructions=question.instructions)
+        if question.is_summary:
+            options = replace(options, modality="text")
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
         self.ownership.requested(request.event_id, self.turn.awaited)
         return [request, self.expect()]
@@ -275,7 +278,8 @@ class Replies:
         if turn.exceeded:
             return self.cut_off(turn, event)
         are_ours = not self._policy.is_external or self._policy.handles(turn.calls.made)
-        if event.status is Status.COMPLETED and turn.calls.made and are_ours:
+        may_call = not turn.question.is_summary
+        if event.status is Status.COMPLETED and turn.calls.made and are_ours and may_call:
             return [CallsRequested(event)]
         if event.status is Status.COMPLETED and turn.only_remote_calls and turn.may_call:
             return self._await_next(turn)

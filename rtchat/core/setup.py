@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import TypeAlias
 
 from rtchat.core.backoff import Timeouts
+from rtchat.core.context import ContextLimits
 from rtchat.core.conversation import Conversation
 from rtchat.core.errors import CHECK_KEY
 from rtchat.core.mode import Mode
@@ -39,6 +40,7 @@ class ConversationSetup:
     can_ask: bool = False
     limits: TurnLimits = TurnLimits()
     key_hint: str = CHECK_KEY
+    context: ContextLimits = ContextLimits()
 
     @property
     def input_rate(self) -> int:
@@ -57,6 +59,7 @@ class ConversationSetup:
             budget=self.budget,
             speech=self.speech,
             key_hint=self.key_hint,
+            context=self.context,
             tool_policy=ToolPolicy(
                 self.tools,
                 self.allowed,

@@ -8,6 +8,7 @@ from rtchat.core.audio_formats import AudioFormats
 from rtchat.core.backoff import Timeouts
 from rtchat.core.call_outputs import CallOutputs
 from rtchat.core.connection import SessionConnection
+from rtchat.core.context import ContextLimits, ContextWindow
 from rtchat.core.errors import CHECK_KEY
 from rtchat.core.log import ConversationLog
 from rtchat.core.mode import Mode
@@ -37,6 +38,7 @@ class SharedState:
         budget: Budget,
         speech: SpeechOptions,
         key_hint: str = CHECK_KEY,
+        context: ContextLimits = ContextLimits(),  # noqa: B008 - a frozen value
     ) -> None:
         self.time = EventTime()
         self.mode = mode
@@ -57,5 +59,8 @@ class SharedState:
             timeouts=timeouts,
             formats=formats,
             key_hint=key_hint,
+        )
+        self.context = ContextWindow(
+            context, self.connection, self.options, self.log, self.usage, mode
         )
         self.call_outputs = CallOutputs(self.connection, self.tool_policy.limits.calls)

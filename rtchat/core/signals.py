@@ -100,6 +100,13 @@ class TurnDone(SignalBase):
 
 
 @value
+class SummaryDone(SignalBase):
+    """The turn that asked for a summary is over."""
+
+    over: fx.ReplyOver
+
+
+@value
 class BudgetSpent(SignalBase):
     """The budget is spent; `ends_turn` is whether the server is to end a turn."""
 
@@ -119,6 +126,7 @@ Signal: TypeAlias = (
     | ReplyDone
     | ReplyStopped
     | TurnDone
+    | SummaryDone
     | BudgetSpent
 )
 Output: TypeAlias = fx.Effect | Signal

@@ -46,13 +46,20 @@ class SpokenTurns:
 
     def begin(self) -> list[Output]:
         """The program has started."""
-        return [self._show_microphone()] if self._speech.options.has_microphone else []
+        return [] if self.microphone is None else [fx.Show(self.microphone)]
+
+    @property
+    def microphone(self) -> fx.MicrophoneStatus | None:
+        """The state of the microphone; None if the program was started without one."""
+        return self._microphone if self._speech.options.has_microphone else None
+
+    @property
+    def _microphone(self) -> fx.MicrophoneStatus:
+        speech = self._speech
+        return fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_available)
 
     def _show_microphone(self) -> fx.Show:
-        speech = self._speech
-        return fx.Show(
-            fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_available)
-        )
+        return fx.Show(self._microphone)
 
     def captured(self, audio: bytes) -> list[Output]:
         """Send the next audio from the microphone."""

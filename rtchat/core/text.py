@@ -15,8 +15,6 @@ import re
 from functools import cache
 from unicodedata import category, normalize
 
-from rtchat.core.values import JsonObject
-
 MARK = "▍"
 """Begins each row of the question whether a tool may run. It is escaped in all other text, so that
 no other text can look like such a question."""
@@ -97,6 +95,11 @@ def on_a_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+def folded(text: str) -> str:
+    """The text for a comparison that ignores case and diacritics."""
+    return "".join(c for c in normalize("NFD", text.casefold()) if category(c) != "Mn")
+
+
 def shortened(text: str, max_length: int) -> str:
     """The text, shortened to `max_length` characters with … at the end if it is longer."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
@@ -141,13 +144,13 @@ _ESCAPED = {"\x7f": "\\u007f"}
 """Escapes that `json` does not make."""
 
 
-def compact_json(data: JsonObject) -> str:
-    """A JSON object as one line without spaces: a frame, or a field of the database."""
+def compact_json(data: object) -> str:
+    """A JSON value as one line without spaces: a frame, or a field of the database."""
     return whole_characters(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
-def write_json(data: JsonObject, *, indent: int | None = None) -> str:
-    """A JSON object for a file or a terminal, with characters that could control one escaped."""
+def write_json(data: object, *, indent: int | None = None) -> str:
+    """A JSON value for a file or a terminal, with characters that could control one escaped."""
     text = compact_json(data)
     if indent is not None:
         # From the compact text, which has no lone surrogates.
@@ -155,7 +158,7 @@ def write_json(data: JsonObject, *, indent: int | None = None) -> str:
     return _escape(text)
 
 
-def exact_json(data: JsonObject) -> str:
+def exact_json(data: object) -> str:
     """Like `write_json` on one line, but half a surrogate pair, which UTF-8 cannot encode, is
     escaped and not replaced."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))

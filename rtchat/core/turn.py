@@ -62,6 +62,8 @@ class Turn:
         self.batch: ToolCallBatch | None = None
         """The calls being made."""
         self.usage: Usage | None = None
+        self.last_usage: Usage | None = None
+        """The usage of the last reply; `usage` is that of all replies."""
         self.has_audio = False
         """Whether any audio of the reply was played."""
         self.is_silenced = False
@@ -184,6 +186,7 @@ class Turn:
     def add_usage(self, usage: Usage | None) -> None:
         """Add the usage of a reply."""
         if usage is not None:
+            self.last_usage = usage
             self.usage = usage if self.usage is None else self.usage + usage
 
     def begin_calls(self, tool_policy: ToolPolicy) -> None:
@@ -249,6 +252,7 @@ class Turn:
         connect: float | None,
         now: float,
         bill: float | None,
+        context: fx.ContextUse | None,
     ) -> fx.ReplyOver:
         """The result of the turn. `ended` is the end of the last reply; its calls, which are not
         made here, are included."""
@@ -272,4 +276,5 @@ class Turn:
             messages if any(message.phase for message in messages) else (),
             session=replace(session, model=ended.model) if ended and ended.model else session,
             transcript=self.question.transcript_details,
+            context=context,
         )

@@ -14,10 +14,10 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.question import Question, add
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, TurnDone, clear_timers
+from rtchat.core.signals import BudgetSpent, Output, SummaryDone, TurnDone, clear_timers
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
-from rtchat.core.values import Message, Status
+from rtchat.core.values import Item, Message, Status
 
 
 class Turns:
@@ -35,6 +35,7 @@ class Turns:
         self._usage = shared.usage
         self._speech = shared.speech
         self._audio = shared.audio
+        self._context = shared.context
         self._late_transcripts: list[fx.UserTranscript] = []
         """Transcripts that arrived while the text of a reply was shown."""
 
@@ -150,8 +151,11 @@ class Turns:
             connect=self._connection.seconds,
             now=self._time.now,
             bill=self._usage.bill(turn.usage, self._connection.model),
+            context=self._context.use(turn.last_usage),
         )
         out += self.close(turn.question, over, turn.reply.messages, b"".join(turn.audio))
+        if turn.question.is_summary:
+            out.append(SummaryDone(over))
         return [*out, TurnDone(problem, asks_next)]
 
     def close(
@@ -223,25 +227,28 @@ class Turns:
     def save(self) -> list[Output]:
         """Save the reply so far."""
         turn = self.current
-        if turn is None or not turn.reply.text:
+        if turn is None or not turn.reply.text or turn.question.is_summary:
             return []
         turn.saving = False
         return [self._log.streaming(turn.question, turn.reply.text, self._connection.model)]
 
     # ------------------------------------------------------------------------------------- session
 
-    def session_ready(self) -> list[Output]:
-        """Send the conversation so far to a new session. If the question being answered is audio,
-        it is sent so that the server transcribes it."""
+    def session_ready(self, items: Iterable[Item]) -> list[Output]:
+        """Send `items` of the conversation so far to a new session. If the question being answered
+        is audio, it is sent so that the server transcribes it."""
         question = None if self.current is None else self.current.question
         out: list[Output] = []
-        items = list(self._log.replay_items())
+        items = list(items)
         for item, turn in zip(items, self._log.turns_of(items), strict=True):
             self._connection.items.begin(turn)
             commands: Iterable[fx.Command] = add(item)
             if question is not None and item is question.item:
                 commands = question.to_commands(listens=self._speech.listens)
             out += map(self._connection.send, commands)
+        if question is not None and question.is_summary:  # it is not part of the conversation
+            self._connection.items.begin(question.turn)
+            out += map(self._connection.send, add(question.item))
         return out
 
     def session_closed(self) -> None:

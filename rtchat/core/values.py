@@ -168,6 +168,8 @@ Phase: TypeAlias = Literal["commentary", "final_answer"]
 """Whether a message is only commentary or the final answer."""
 ImageDetail: TypeAlias = Literal["auto", "low", "high"]
 """The level of detail of an image."""
+ThemeName: TypeAlias = Literal["auto", "dark", "light", "mono", "high-contrast"]
+"""A theme: how the styles on a terminal are drawn."""
 JsonObject: TypeAlias = Mapping[str, object]
 
 
@@ -260,6 +262,8 @@ class OtherItem:
     type: str
     id: str = ""
     fields: JsonObject = field(default_factory=dict)
+    reasoning: str = field(default="", kw_only=True, compare=False)
+    """The summary of the model's reasoning, if the item contains one."""
 
 
 Item: TypeAlias = (
@@ -387,6 +391,8 @@ class State(StrEnum):
 
     QUEUED = "queued"
     """Entered, but not sent yet."""
+    WITHDRAWN = "withdrawn"
+    """Taken back by the user before it was sent."""
     ASKED = "asked"
     """Sent; a reply is pending."""
     STREAMING = "streaming"
@@ -444,3 +450,17 @@ class StoredConversation:
     """The last turn of the current branch, 0 if the branch is empty."""
     forked_from: int | None = field(default=None, kw_only=True)
     """The id of the conversation that this one is a fork of."""
+    name: str = field(default="", kw_only=True)
+    """The name that the user gave it; empty if none."""
+    first_words: str = field(default="", kw_only=True)
+    """The beginning of its first question, if the title was changed and does not show it."""
+
+
+def conversation_key(text: str) -> int | str:
+    """The ID that a text consists of, or else the name of a conversation, with single spaces."""
+    text = " ".join(text.split())
+    return int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else text
+
+
+_MAX_DIGITS = 1000
+"""Python refuses to convert much longer numbers."""

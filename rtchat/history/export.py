@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from html import escape
 from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
+from rtchat.core.turn_tree import parents_of
 from rtchat.core.values import Entry, StoredConversation
-from rtchat.history.branches import parents_of
+from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
 from rtchat.wire.items import write_item
@@ -35,11 +36,6 @@ def export(conversation: StoredConversation, format: Format, zone: tzinfo | None
     assert_never(format)
 
 
-def when(seconds: float, zone: tzinfo | None = None) -> str:
-    """Unix seconds as a date and time, to the minute: 2026-11-22 21:30."""
-    return f"{datetime.fromtimestamp(seconds, zone):%Y-%m-%d %H:%M}"
-
-
 def _subtitle(conversation: StoredConversation, zone: tzinfo | None) -> str:
     turns = f"{conversation.turns} turn{'' if conversation.turns == 1 else 's'}"
     return " · ".join(
@@ -54,7 +50,7 @@ def _heading(entry: TranscriptEntry) -> str:
         case "reply":
             return entry.name
         case "instructions":
-            return "Instructions"
+            return entry.name.capitalize() or "Instructions"
         case "call":
             return f"Tool call: {entry.name}"
         case "output":
@@ -68,9 +64,11 @@ def _heading(entry: TranscriptEntry) -> str:
 
 
 def summary(conversation: StoredConversation) -> dict[str, object]:
-    """A conversation without its items, as JSON fields; times are Unix seconds."""
+    """A conversation without its items, as JSON fields; times are Unix seconds. The id of one that
+    is not saved is null."""
     return {
-        "id": conversation.id,
+        "id": conversation.id or None,
+        "name": conversation.name or None,
         "title": conversation.title,
         "began": conversation.began,
         "updated": conversation.updated,

@@ -78,6 +78,11 @@ MIGRATIONS = (
     ("ALTER TABLE item ADD COLUMN response_model TEXT NOT NULL DEFAULT ''",),
     ("ALTER TABLE item ADD COLUMN audio_seconds REAL",),
     (
+        "ALTER TABLE conversation ADD COLUMN name TEXT COLLATE NOCASE",
+        "CREATE UNIQUE INDEX conversation_name ON conversation (name)",
+        "ALTER TABLE conversation ADD COLUMN given_title TEXT",
+    ),
+    (
         "ALTER TABLE item ADD COLUMN parent INTEGER",
         "ALTER TABLE conversation ADD COLUMN head INTEGER",
         "ALTER TABLE conversation ADD COLUMN forked_from INTEGER",
@@ -104,7 +109,12 @@ def title(item: Item) -> str:
     last = item.parts[-1] if isinstance(item, Message) and item.parts else Part("text")
     lines = (plain(last.text) or _searchable_text(item)).split("\n")
     default = SPOKEN if last.kind == "audio" else ""
-    title = next((" ".join(line.split()) for line in lines if line.strip()), default)
+    return shortened_title(next((line for line in lines if line.strip()), default))
+
+
+def shortened_title(text: str) -> str:
+    """A text as a title: on one line, and not too long."""
+    title = " ".join(plain(text).split())
     return title if len(title) <= _MAX_TITLE else title[: _MAX_TITLE - 1].rstrip() + "…"
 
 

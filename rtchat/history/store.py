@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
+from rtchat.core import turn_tree
 from rtchat.core.errors import UsageError
-from rtchat.core.values import Entry, State, StoredConversation, value
-from rtchat.history import branches, schema
+from rtchat.core.turn_tree import Head, parent_of
+from rtchat.core.values import Entry, StoredConversation, value
+from rtchat.history import schema
 from rtchat.history.database import HistoryError, errors_translated, open_database
+from rtchat.history.search import search
 from rtchat.history.transcript import SPOKEN
 
 FILE = "history.db"
@@ -33,7 +38,11 @@ _RECORD = f"""
     DO UPDATE SET parent = excluded.parent,
         {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
 """
-_SUMMARY_COLUMNS = "conversation.id, title, began, updated, conversation.model, turns"
+_SUMMARY_COLUMNS = """conversation.id, coalesce(given_title, title), began, updated,
+    conversation.model, turns, coalesce(name, ''),
+    CASE WHEN given_title IS NULL THEN '' ELSE title END"""
+_MAX_NAME = 60
+"""Characters of a name."""
 
 
 @value
@@ -45,6 +54,8 @@ class SearchHit:
     turn: int
     snippet: str
     """The matching words with some text around them, on one line."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """The start and the end of each match in `snippet`."""
 
 
 class Store:
@@ -59,16 +70,13 @@ class Store:
         self._now = now
         self._id: int | None = None
         self._pending: dict[tuple[int, int], Entry] = {}
+        self._name: str | None = None
+        """The name of the current conversation, which is not in the file yet."""
         self._turns = {0: 0}
         """The turns that this program wrote or read, and their numbers in the file."""
-        self._head = 0
-        """The last turn of the current branch."""
+        self._head = Head()
         self._has_moved = False
-        """Whether that is not in the file yet."""
-        self._before: dict[int, int] = {}
-        """The parents of the turns that this program wrote."""
-        self._newest = 0
-        """The highest turn number that this program wrote or read."""
+        """Whether the head is not in the file yet."""
         self._failure: HistoryError | None = None
         self._failed_at = 0.0
         self._lost = 0
@@ -106,32 +114,19 @@ class Store:
     def begin(self) -> None:
         """Entries recorded from now on belong to a new conversation."""
         self._finish()
-        self._id, self._turns = None, {0: 0}
-        self._head, self._newest, self._before = 0, 0, {}
+        self._id, self._name, self._turns = None, None, {0: 0}
+        self._head = Head()
 
     def record(self, entry: Entry) -> None:
-        """Save an entry; it replaces one with the same turn and index. A new turn is the last one
-        of the current branch; so is a question that is being asked, unless others that follow it
-        are waiting."""
+        """Save an entry; it replaces one with the same turn and index, and may become the last one
+        of the current branch."""
         self._pending[entry.turn, entry.index] = entry
-        self._before[entry.turn] = _parent(entry) or 0
-        is_asked = entry.state is State.ASKED and not self._is_in_branch(entry.turn)
-        if entry.turn > self._newest or is_asked:
-            self._head, self._has_moved = entry.turn, True
-        self._newest = max(self._newest, entry.turn)
+        self._has_moved |= self._head.add(entry)
         self._write()
-
-    def _is_in_branch(self, turn: int) -> bool:
-        at = self._head
-        for _ in self._before:
-            if at in (turn, 0):
-                break
-            at = self._before.get(at, 0)
-        return at == turn
 
     def move_to(self, turn: int) -> None:
         """Make this the last turn of the current branch, 0 for none; nothing is erased."""
-        self._head, self._has_moved = turn, True
+        self._head.turn, self._has_moved = turn, True
         self._write()
 
     def fork(self, turn: int) -> None:
@@ -145,7 +140,7 @@ class Store:
             return
         with self._transaction():
             last = turns.get(turn, turn)
-            path = branches.path(self._parents(old), last)
+            path = turn_tree.path(self._parents(old), last)
             insert = """
                 INSERT INTO conversation (title, began, updated, model, turns, head, forked_from)
                 SELECT title, ?, ?, model, ?, ?, id FROM conversation WHERE id = ?"""
@@ -160,7 +155,48 @@ class Store:
                 self._db.execute(update, (schema.title(entry.item), id_))
         self._id = id_
         self._turns = {turn: number for turn, number in turns.items() if number in (0, *path)}
-        self._head, self._newest = turn, max(self._turns)
+        self._head = Head(turn, max(self._turns))
+
+    def name(self, name: str) -> None:
+        """Name the current conversation. If it is not in the file yet, it gets the name when it is
+        created.
+
+        Raises:
+            UsageError: the name is not valid, or another conversation has it.
+        """
+        name = _checked_name(name)
+        if self._id is None:
+            self._check_unused(name)
+            self._name = name
+        else:
+            self.rename(self._id, name=name)
+
+    def rename(self, id: int, *, name: str | None = None, title: str | None = None) -> None:
+        """Change the name, the title, or both, of a conversation. An empty name removes the name,
+        and an empty title restores the first one.
+
+        Raises:
+            UsageError: there is no such conversation, the name is not valid, or another
+                conversation has it.
+        """
+        with self._transaction():
+            self._row(id)
+            if name is not None:
+                name = _checked_name(name) if name else None
+                self._check_unused(name, id)
+                self._db.execute("UPDATE conversation SET name = ? WHERE id = ?", (name, id))
+            if title is not None:
+                title = schema.shortened_title(title) or None
+                update = "UPDATE conversation SET given_title = ? WHERE id = ?"
+                self._db.execute(update, (title, id))
+
+    def _check_unused(self, name: str | None, id: int | None = None) -> None:
+        query = "SELECT id FROM conversation WHERE name = ? AND id IS NOT ?"
+        with errors_translated(self._path):
+            row = self._db.execute(query, (name, id)).fetchone()
+        if row is not None:
+            message = f"conversation {row[0]} already has the name {name!r}"
+            raise UsageError(message, hint="choose another name")
 
     def delete(self, *ids: int) -> None:
         """Delete conversations and their search index.
@@ -201,13 +237,13 @@ class Store:
                 id_ = self._touch()
                 for entry in self._pending.values():
                     turn = self._turn(id_, entry.turn, turns)
-                    parent = self._known(_parent(entry), turns)
+                    parent = self._known(parent_of(entry), turns)
                     values = (id_, turn, entry.index, parent, *schema.row(entry))
                     self._db.execute(_RECORD, values)
                 self._count(id_, len(turns))
                 if self._has_moved:
                     update = "UPDATE conversation SET head = ? WHERE id = ?"
-                    self._db.execute(update, (self._known(self._head, turns), id_))
+                    self._db.execute(update, (self._known(self._head.turn, turns), id_))
         except HistoryError as error:
             self._failure, self._failed_at = error, self._now()
             raise
@@ -219,8 +255,10 @@ class Store:
         now = self._now()
         if self._id is None:
             title = next(self._titles(), "(no question)")  # the conversation starts with /raw
-            insert = "INSERT INTO conversation (title, began, updated) VALUES (?, ?, ?)"
-            return self._db.execute(insert, (title, now, now)).lastrowid or 0
+            insert = """INSERT INTO conversation (title, began, updated, name) VALUES (?, ?, ?,
+                (SELECT ? WHERE NOT EXISTS (SELECT 1 FROM conversation WHERE name = ?)))"""
+            named = (self._name, self._name)  # another program may have taken the name meanwhile
+            return self._db.execute(insert, (title, now, now, *named)).lastrowid or 0
         update = "UPDATE conversation SET updated = ? WHERE id = ?"
         if not self._db.execute(update, (now, self._id)).rowcount:
             message = f"conversation {self._id} was deleted from the history"
@@ -276,32 +314,52 @@ class Store:
 
     # --------------------------------------------------------------------------------- reading
 
-    def recall(self, id: int | None = None) -> StoredConversation:
-        """Read a conversation and resume it. Without an id, the latest except the current one.
+    def recall(self, key: int | str | None = None) -> StoredConversation:
+        """Read a conversation by its id or name, and resume it. Without either, the latest except
+        the current one.
 
         Raises:
             UsageError: there is no such conversation.
         """
-        conversation = self.find(id)
+        conversation = self.find(key)
         self.resume(conversation)
         return conversation
 
-    def find(self, id: int | None) -> StoredConversation:
-        """A conversation with its entries. Without an id, the latest except the current one.
+    def find(self, key: int | str | None) -> StoredConversation:
+        """A conversation by its id or name, with its entries. Without either, the latest except the
+        current one.
 
         Raises:
             UsageError: there is no such conversation.
         """
         with suppress(HistoryError):
             self._write()
-        return self.read(self._latest() if id is None else id)
+        return self.read(self._latest() if key is None else self.id_of(key))
+
+    def id_of(self, key: int | str) -> int:
+        """The id of a conversation from its id or name.
+
+        Raises:
+            UsageError: no conversation has this name. An id is not checked.
+        """
+        if isinstance(key, int):
+            return key
+        with errors_translated(self._path):
+            names = dict(self._db.execute("SELECT name, id FROM conversation WHERE name NOT NULL"))
+            query = "SELECT id FROM conversation WHERE name = ?"
+            row = self._db.execute(query, (schema.plain(key),)).fetchone()
+        if row is None:
+            near = get_close_matches(key.lower(), names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else _LIST_HINT
+            raise UsageError(f"there is no conversation {key!r}", hint=hint)
+        return int(row[0])
 
     def resume(self, conversation: StoredConversation) -> None:
         """Entries recorded from now on belong to this conversation."""
         self._finish()
-        self._id = conversation.id
+        self._id, self._name = conversation.id, None
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in conversation.entries}
-        self._head, self._newest, self._before = conversation.head, conversation.newest, {}
+        self._head = Head(conversation.head, conversation.newest)
 
     def read(self, id: int, *, all_branches: bool = False) -> StoredConversation:
         """A conversation with the entries of its current branch, or of all branches in the order of
@@ -315,11 +373,11 @@ class Store:
             parents = self._parents(id)
             select = "SELECT head, forked_from FROM conversation WHERE id = ?"
             head, forked_from = self._db.execute(select, (id,)).fetchone()
-            turns = sorted(parents) if all_branches else branches.path(parents, head)
+            turns = sorted(parents) if all_branches else turn_tree.path(parents, head)
             entries = self._entries(id, (0, *turns))
         newest = max(parents, default=0)
         return replace(
-            StoredConversation(*row),
+            _summary(row),
             entries=tuple(entries),
             newest=newest,
             head=newest if head is None else head,
@@ -349,26 +407,15 @@ class Store:
         )
         with errors_translated(self._path):
             found = self._db.execute(query, (-1 if limit is None else limit,)).fetchall()
-        return [StoredConversation(*row) for row in found]
+        return [_summary(row) for row in found]
 
-    def search(self, words: str, limit: int = 20) -> list[SearchHit]:
-        """The items with all of these words, or with words that start with them, newest first."""
-        query = f"""SELECT {_SUMMARY_COLUMNS}, item.turn, snippet(words, 0, '', '', '…', 16)
-            FROM words JOIN item ON item.id = words.rowid
-            JOIN conversation ON conversation.id = item.conversation
-            WHERE words MATCH ? ORDER BY words.rowid DESC LIMIT ?"""
-        wanted = " ".join(
-            f'"{word}"*'
-            for word in schema.plain(words).replace('"', " ").split()
-            if any(character.isalnum() for character in word)
-        )
-        if not wanted:
-            return []
+    def search(self, query: str, limit: int = 20) -> list[SearchHit]:
+        """The items that match a query, as `history.search` describes it, newest first."""
         with errors_translated(self._path):
-            found = self._db.execute(query, (wanted, limit)).fetchall()
+            found = search(self._db, query, f"item.turn, {_SUMMARY_COLUMNS}", limit)
         return [
-            SearchHit(StoredConversation(*conversation), turn, " ".join(text.split()))
-            for *conversation, turn, text in found
+            SearchHit(_summary(row), turn, snippet.text, snippet.marks)
+            for (turn, *row), snippet in found
         ]
 
     def _latest(self) -> int:
@@ -380,25 +427,41 @@ class Store:
             raise UsageError(f"there are no {other}saved conversations")
         return int(row[0])
 
-    def _row(self, id_: int) -> tuple[int, str, float, float, str, int]:
+    def _row(self, id_: int) -> Sequence[Any]:
         """The row of a conversation. Raises UsageError if it does not exist."""
-        row: tuple[int, str, float, float, str, int] | None = None
+        row: Sequence[Any] | None = None
         if 0 < id_ < 2**63:
             query = f"SELECT {_SUMMARY_COLUMNS} FROM conversation WHERE id = ?"
             row = self._db.execute(query, (id_,)).fetchone()
         if row is None:
-            hint = "run `rtchat history list` to list the saved conversations"
-            raise UsageError(f"there is no conversation {id_}", hint=hint)
+            raise UsageError(f"there is no conversation {id_}", hint=_LIST_HINT)
         return row
-
-
-def _parent(entry: Entry) -> int | None:
-    """The parent of the turn of an entry; turn 0 has none."""
-    if not entry.turn:
-        return None
-    return entry.turn - 1 if entry.parent is None else entry.parent
 
 
 def _placed(entry: Entry, parent: int | None) -> Entry:
     """An entry that was read, with its parent unless that is the turn numbered before."""
     return entry if parent is None or parent == entry.turn - 1 else replace(entry, parent=parent)
+
+
+_LIST_HINT = "run `rtchat history list` to list the saved conversations"
+
+
+def _summary(row: Sequence[Any]) -> StoredConversation:
+    """The conversation of a row of `_SUMMARY_COLUMNS`, without its entries."""
+    *values, name, first_words = row
+    return StoredConversation(*values, name=name, first_words=first_words)
+
+
+def _checked_name(name: str) -> str:
+    """The name on one line.
+
+    Raises:
+        UsageError: it is empty, too long, or could be mistaken for an ID or an option.
+    """
+    name = " ".join(schema.plain(name).split())
+    if not name or len(name) > _MAX_NAME:
+        raise UsageError(f"a name has 1 to {_MAX_NAME} characters", hint="choose another name")
+    if name.isdecimal() or name.startswith("-"):
+        message = f"invalid name {name!r}"
+        raise UsageError(message, hint="choose one that is not a number and does not begin with -")
+    return name

@@ -10,6 +10,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
+from rtchat.core.replay import is_summary
+from rtchat.core.turn_tree import parents_of, path, tree
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -25,7 +27,6 @@ from rtchat.core.values import (
     model_names,
     value,
 )
-from rtchat.history.branches import parents_of, path, tree
 
 Kind: TypeAlias = Literal["instructions", "question", "reply", "call", "output", "other"]
 
@@ -36,6 +37,7 @@ SPOKEN = "(spoken)"
 _KINDS: dict[str, Kind] = {"user": "question", "assistant": "reply", "system": "instructions"}
 _NOTES = {
     State.QUEUED: "not sent",
+    State.WITHDRAWN: "taken back",
     State.ASKED: "not answered",
     State.STREAMING: "unfinished",
     State.COMPLETED: "",
@@ -65,10 +67,11 @@ def transcript_entries(conversation: StoredConversation) -> Iterator[TranscriptE
     """Yield the entries of a conversation in order."""
     for _, turn in groupby(conversation.entries, lambda entry: entry.turn):
         question, *rest = turn
+        said = [entry for entry in rest if not is_summary(entry.item)]
         # A question has the state of its reply, so only one of the two gets a note.
-        yield _transcript_entry(conversation, question, "" if rest else _note(question))
+        yield _transcript_entry(conversation, question, "" if said else _note(question))
         for entry in rest:
-            last = entry is rest[-1] and entry.state is State.COMPLETED
+            last = entry in said[-1:] and entry.state is State.COMPLETED
             yield _transcript_entry(conversation, entry, _note(question if last else entry))
 
 
@@ -87,6 +90,8 @@ def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str)
     if isinstance(item, Message):
         if item.phase == "commentary":
             name = f"{name} (commentary)"
+        if entry.turn and is_summary(item):
+            name = "summary"
         images = tuple(part.data for part in item.parts if part.kind == "image")
     return TranscriptEntry(kind, name, text, note, images, entry)
 
@@ -166,6 +171,24 @@ def turns_in_full(conversation: StoredConversation) -> list[tuple[str, StoredCon
 def _beginning(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= _MAX_BEGINNING else text[: _MAX_BEGINNING - 1].rstrip() + "…"
+
+
+def plain_end(conversation: StoredConversation, rows: int, width: int) -> tuple[str, int]:
+    """The last turns as text: as many as fit into `rows`, but at least one. Also returns how many
+    turns precede them."""
+    turns = groupby(transcript_entries(conversation), lambda entry: entry.entry.turn)
+    above = [(turn, "\n\n".join(map(_plain, entries))) for turn, entries in turns]
+    shown: list[str] = []
+    while above and (not shown or _rows(f"{above[-1][1]}\n", width) <= rows):
+        text = above.pop()[1]
+        shown.insert(0, text)
+        rows -= _rows(f"{text}\n", width)
+    return "\n\n".join(shown) + "\n", sum(turn > 0 for turn, _ in above)
+
+
+def _rows(text: str, width: int) -> int:
+    """How many rows of a terminal a text takes, at least."""
+    return sum(max(1, -(-len(line) // width)) for line in text.split("\n"))
 
 
 def _plain(entry: TranscriptEntry) -> str:

@@ -62,12 +62,21 @@ class HistoryWriter:
         belong. The future raises OutputError if that cannot be written."""
         return self._call(partial(self._store.fork, turn))
 
-    def find(self, id: int | None) -> asyncio.Future[StoredConversation]:
-        """Read a conversation, by default the latest one before this.
+    def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
+        """Read a conversation by its ID or name, by default the latest one before this.
 
         The future raises UsageError if there is no such conversation.
         """
-        return self._call(partial(self._store.find, id))
+        return self._call(partial(self._store.find, key))
+
+    def name(self, name: str) -> asyncio.Future[None]:
+        """Name this conversation. The future raises UsageError if the name is not valid or taken,
+        and OutputError if it cannot be written."""
+        return self._call(partial(self._store.name, name))
+
+    def current(self) -> asyncio.Future[int | None]:
+        """The id of this conversation; None if it is not in the file yet."""
+        return self._call(lambda: self._store.id)
 
     def close(self) -> Problem | None:
         """Write the remaining entries, within a few seconds. Return a problem if entries were lost,

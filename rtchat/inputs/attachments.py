@@ -47,13 +47,13 @@ def read(path: Path, detail: ImageDetail | None = None) -> Attached:
 def attach(entered: str, detail: ImageDetail | None = None) -> Attached:
     """Read the file that the user entered: a path or a `file://` URL, which may be quoted as in a
     shell. Raises UsageError as `read` does."""
-    return read(_entered_path(entered), detail)
+    return read(entered_path(entered), detail)
 
 
 def text(entered: str) -> str:
     """Read the text file that the user entered. Raises UsageError if it cannot be read, is empty or
     is not text."""
-    path = _entered_path(entered)
+    path = entered_path(entered)
     return _text(_contents(path), shown_name(path.name))
 
 
@@ -96,10 +96,23 @@ def paths_from_drop(entry: str) -> tuple[str, ...]:
     return ()
 
 
+def mentioned(words: Sequence[str]) -> tuple[str, ...]:
+    """The paths of the files that the words after @ in a question name: each word as it is, or
+    without the punctuation at its end. A word that names no file is text."""
+    paths = (
+        next(filter(_is_file, map(entered_path, (word, word.rstrip(_PUNCTUATION)))), None)
+        for word in words
+    )
+    return tuple(dict.fromkeys(str(path.absolute()) for path in paths if path is not None))
+
+
+_PUNCTUATION = ".,;:!?)]}>"
 _LOOKS_LIKE_A_PATH = re.compile(r"""['"]?(/(?!/)|~/|\./|file:///|file://localhost/)""")
 
 
-def _entered_path(entered: str) -> Path:
+def entered_path(entered: str) -> Path:
+    """The path that the user entered: as it is, a `file://` URL, or quoted as in a shell. A name as
+    it is takes precedence if there is such a file, so this reads the disk."""
     literal = _to_path(entered)
     words = _split_words(entered)
     if len(words) != 1 or os.path.lexists(literal):

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.core.values import value
+from rtchat.system.installation import extra_hint
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,6 +6,7 @@ whole. Waiting for its end would delay the stream.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
@@ -90,6 +91,16 @@ def _lexer(language: str) -> Lexer | None:
     from pygments.lexers import get_lexer_by_name
 
     return get_lexer_by_name(language)
+
+
+_EXTENSION = re.compile(r"\*(\.\w+)")
+
+
+def file_extension(language: str) -> str:
+    """The usual extension of files in a language, `.txt` if it is not known."""
+    lexer = _lexer(language.lower())
+    patterns = lexer.filenames if lexer is not None else ()
+    return next((found[1] for each in patterns if (found := _EXTENSION.fullmatch(each))), ".txt")
 
 
 @cache

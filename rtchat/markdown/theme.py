@@ -1,9 +1,14 @@
-"""Rich styles, in the 16 colours of the terminal's own palette.
+"""Rich styles, in the 16 colours of the terminal's own palette, and the themes that change them.
 
 There is one accent colour; everything about a reply is dim.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from rtchat.core.values import ThemeName
 
 ACCENT = "cyan"
 DIM = "dim"
@@ -14,6 +19,7 @@ HEADING = "bold"
 TITLE = "bold underline"
 CODE = "cyan"
 LINK = "dim"
+MATCH = "bold yellow"
 MARKER = "cyan"
 QUOTE = "dim"
 HTML = "dim"
@@ -32,3 +38,31 @@ SYNTAX = {
     "Token.Generic.Inserted": "green",
 }
 """Styles of Pygments token types. Types not listed have the style of their nearest ancestor."""
+
+_NO_COLORS = {
+    "red": "bold",
+    "yellow": "bold",
+    "cyan": "bold",
+    "blue": "bold",
+    "green": "",
+    "magenta": "",
+}
+THEMES: Mapping[ThemeName, Mapping[str, str]] = {
+    "auto": {},
+    "dark": {"blue": "bright_blue", "red": "bright_red", "magenta": "bright_magenta"},
+    "light": {"cyan": "blue", "yellow": "magenta"},
+    "mono": _NO_COLORS,
+    "high-contrast": _NO_COLORS | {"dim": "", "red": "bold reverse"},
+}
+"""For each theme, the words of the styles above that it replaces. "auto" suits most palettes.
+
+The others avoid colours that are hard to read on a dark or a light background, all colours, or
+everything that has less contrast than the terminal's own text.
+"""
+
+
+@cache
+def in_theme(style: str, name: ThemeName) -> str:
+    """A style as a theme draws it."""
+    replaced = THEMES[name]
+    return " ".join(filter(None, (replaced.get(word, word) for word in style.split())))

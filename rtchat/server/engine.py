@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Protocol, TypeAlias
+from dataclasses import field
+from typing import Protocol, TypeAlias, assert_never
 
 from rtchat.core.events import ServerProblem
-from rtchat.core.values import Item, Message, Status, ToolOutput, Usage, value
+from rtchat.core.values import (
+    Approval,
+    ApprovalAnswer,
+    Item,
+    Message,
+    OtherItem,
+    RemoteCall,
+    Status,
+    ToolCall,
+    ToolOutput,
+    Usage,
+    value,
+)
 from rtchat.wire.client_events import ToolSettings
 
 
@@ -22,10 +35,12 @@ class ModelInput:
     answer will be spoken, so it should be short."""
 
     instructions: str
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     max_output_tokens: int | None = None
     tools: ToolSettings = ToolSettings()
     is_spoken: bool = False
+    words: int | None = field(default=None, kw_only=True, compare=False)
+    """How many words the items have; None if they were not counted."""
 
     @property
     def question(self) -> str:
@@ -41,6 +56,26 @@ class ModelInput:
         )
         found = [item.output for item in latest if isinstance(item, ToolOutput)]
         return tuple(reversed(found))
+
+
+def words_of(content: Item | str) -> int:
+    """How many words an item or a text has."""
+    # Counting spaces is fast; splitting megabytes would block other clients.
+    text = content if isinstance(content, str) else _text(content)
+    return text.count(" ") + 1 if text else 0
+
+
+def _text(item: Item) -> str:
+    match item:
+        case Message():
+            return item.text
+        case ToolCall():
+            return item.arguments
+        case ToolOutput():
+            return item.output
+        case Approval() | ApprovalAnswer() | RemoteCall() | OtherItem():
+            return ""
+    assert_never(item)
 
 
 @value

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.server import model_files
 from rtchat.server.chat_completions import UPSTREAM_SECONDS, Upstream
 from rtchat.server.engine import Engine
@@ -16,6 +17,7 @@ from rtchat.server.protocol import NO_VOICE
 from rtchat.server.script import EchoEngine, ScriptEngine, load_script
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.server.voice import Voice
+from rtchat.system.installation import extra_hint
 
 _SCRIPT = "script:"
 
@@ -52,9 +54,11 @@ async def open_engine(
         async with load_model(_model_file(data_dir, gguf), config, environ=environ) as llama:
             yield llama
     else:
-        raise UsageError(
-            f"unknown engine '{name}'", hint="use local, echo, script:FILE or upstream"
+        near = closest(name, ("local", "echo", "script:", "upstream"))
+        hint = did_you_mean(
+            [near.replace(":", ":FILE")], "use local, echo, script:FILE or upstream"
         )
+        raise UsageError(f"unknown engine '{name}'", hint=hint)
 
 
 @asynccontextmanager
@@ -96,5 +100,6 @@ def local_voice() -> Voice | str:
     from rtchat.server.local_voice import LocalVoice, missing
 
     if absent := missing():
-        return f"{NO_VOICE} (missing: {', '.join(absent)}). To add it, {extra_hint('voice-local')}"
+        why = f"missing: {', '.join(absent)}"
+        return f"{NO_VOICE} ({why}). To add it, install rtchat[voice-local]"  # clients see it
     return LocalVoice()

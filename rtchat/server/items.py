@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
+from itertools import islice
 from math import inf
-from typing import assert_never
+from typing import assert_never, overload
 
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import (
@@ -19,6 +20,7 @@ from rtchat.core.values import (
     ToolCall,
     ToolOutput,
 )
+from rtchat.server.engine import words_of
 from rtchat.server.limits import size_of
 from rtchat.server.sentences import SpokenText, cut_to
 from rtchat.wire.client_events import INVALID_REQUEST
@@ -33,23 +35,85 @@ class CommandError(Exception):
         self.problem = ServerProblem(message, kind or INVALID_REQUEST, code, param)
 
 
+class ItemsView(Sequence[Item]):
+    """The first `length` of other items, each converted when it is used. These items do not change,
+    but more may follow them."""
+
+    def __init__(
+        self, items: Sequence[Item], length: int, convert: Callable[[Item], Item] | None = None
+    ) -> None:
+        self._items = items
+        self._length = length
+        self._convert = convert or (lambda item: item)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._convert, islice(self._items, self._length))
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [*self][index]
+        return self._convert(self._items[range(self._length)[index]])
+
+
+def converted(items: Sequence[Item], convert: Callable[[Item], Item]) -> ItemsView:
+    """These items, each converted when it is used."""
+    return ItemsView(items, len(items), convert)
+
+
 class Items:
-    """A conversation's items. Invalid operations raise `CommandError`."""
+    """A conversation's items. Invalid operations raise `CommandError`.
+
+    The work of a turn does not depend on how many items there are.
+    """
 
     def __init__(self) -> None:
         self._items: list[Item] = []
+        self._viewed = 0
+        """How many items of this list the views may have, at most."""
         self._ids: set[str] = set()
         self._spoken: dict[str, Sequence[SpokenText]] = {}
         self._cuts: dict[str, int] = {}
         """Where items that are still being spoken were truncated: milliseconds by item id."""
         self.size = 0
         """The approximate size of all items in bytes."""
+        self.words = 0
+        """How many words all items have."""
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def __iter__(self) -> Iterator[Item]:
-        return iter(self._items)
+    @property
+    def ids(self) -> Set[str]:
+        """The ids of all items."""
+        return self._ids
+
+    def view(self) -> ItemsView:
+        """The items as they are now. Copying them for each response would be slow."""
+        self._viewed = len(self._items)
+        return ItemsView(self._items, self._viewed)
+
+    def _before_change(self, index: int) -> None:
+        """Make a new list if a view has the item at this index, or one after it."""
+        if index < self._viewed:
+            self._items, self._viewed = [*self._items], 0
+
+    def _count(self, item: Item, sign: int) -> None:
+        """Add an item to the totals, or subtract it."""
+        self.size += sign * size_of(item)
+        self.words += sign * words_of(item)
+
+    def _index(self, item_id: str) -> int | None:
+        if item_id not in self._ids:
+            return None
+        places = reversed(range(len(self._items)))  # most commands are about the latest items
+        return next(index for index in places if self._items[index].id == item_id)
 
     @property
     def last_id(self) -> str | None:
@@ -58,22 +122,22 @@ class Items:
     def __contains__(self, item: object) -> bool:
         """Whether this object is one of the items. Comparing the contents of thousands of items
         would be slow."""
-        return any(existing is item for existing in self._items)
+        return any(existing is item for existing in reversed(self._items))
 
     def clear(self) -> None:
         """Drop all items."""
-        self._items.clear()
+        self._items, self._viewed = [], 0
         self._ids.clear()
         self._spoken.clear()
         self._cuts.clear()
-        self.size = 0
+        self.size = self.words = 0
 
     def append(self, item: Item) -> str | None:
         """Add an item at the end. Returns the id of the item before it."""
         previous = self.last_id
         self._items.append(item)
         self._ids.add(item.id)
-        self.size += size_of(item)
+        self._count(item, 1)
         return previous
 
     def insert(self, item: Item, previous: str | None) -> str | None:
@@ -82,9 +146,10 @@ class Items:
             message = f"Error adding item: an item with ID '{item.id}' already exists."
             raise CommandError("item_create_duplicate_item_id", message, "item.id")
         index = self._index_after(previous)
+        self._before_change(index)
         self._items.insert(index, item)
         self._ids.add(item.id)
-        self.size += size_of(item)
+        self._count(item, 1)
         return self._items[index - 1].id if index else None
 
     def _index_after(self, previous: str | None) -> int:
@@ -92,36 +157,41 @@ class Items:
             return len(self._items)
         if previous == "root":
             return 0
-        for index, item in enumerate(self._items):
-            if item.id == previous:
-                return index + 1
+        index = self._index(previous)
+        if index is not None:
+            return index + 1
         message = f"Error adding item: the previous item with ID '{previous}' does not exist."
         raise CommandError("item_create_invalid_previous_item_id", message, "previous_item_id")
 
     def find(self, item_id: str, verb: str) -> Item:
         """The item with this id. `verb` names the operation, for the error code."""
-        found = next((item for item in self._items if item.id == item_id), None)
-        if found is None:
+        index = self._index(item_id)
+        if index is None:
             message = f"Error: the item with ID '{item_id}' does not exist."
             raise CommandError(f"item_{verb}_invalid_item_id", message, "item_id")
-        return found
+        return self._items[index]
 
     def delete(self, item_id: str) -> None:
-        self.size -= size_of(self.find(item_id, "delete"))
-        self._items = [item for item in self._items if item.id != item_id]
+        item = self.find(item_id, "delete")
+        self._items = [existing for existing in self._items if existing is not item]
+        self._viewed = 0
+        self._count(item, -1)
         self._ids.discard(item_id)
         self._spoken.pop(item_id, None)
         self._cuts.pop(item_id, None)
 
     def replace(self, item: Item, spoken: Sequence[SpokenText] | None = None) -> None:
         """Replace the item that has the same id, unless the client has deleted it."""
-        for index, existing in enumerate(self._items):
-            if existing.id == item.id:
-                if spoken is not None and isinstance(item, Message):
-                    item, spoken = self._cut(item, spoken, self._cuts.pop(item.id, None))
-                    self._spoken[item.id] = spoken
-                self._items[index] = item
-                self.size += size_of(item) - size_of(existing)
+        index = self._index(item.id)
+        if index is None:
+            return
+        if spoken is not None and isinstance(item, Message):
+            item, spoken = self._cut(item, spoken, self._cuts.pop(item.id, None))
+            self._spoken[item.id] = spoken
+        self._before_change(index)
+        self._count(self._items[index], -1)
+        self._items[index] = item
+        self._count(item, 1)
 
     def speak(self, item_id: str, spoken: Sequence[SpokenText]) -> None:
         """Register the speech of an item. The caller extends `spoken` while it is being spoken."""

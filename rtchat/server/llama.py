@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from itertools import chain
@@ -19,10 +19,11 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol, TypeAlias
 
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.core.text import sentence
 from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 from rtchat.wire.fields import Fields
 
@@ -271,7 +272,7 @@ def _not_text(prompt: ModelInput) -> str | None:
     return kinds[0] if kinds else None
 
 
-def _turns(items: tuple[Item, ...]) -> list[_Chat]:
+def _turns(items: Sequence[Item]) -> list[_Chat]:
     """Split the items into turns. Each starts with a user message, except perhaps the first."""
     turns: list[_Chat] = []
     for item in items:

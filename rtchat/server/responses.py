@@ -6,15 +6,15 @@ starts as soon as all of its transcripts are complete.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rtchat.core import events as ev
 from rtchat.core.values import Item, Options, OtherItem, Status
 from rtchat.server.audio_input import AudioInput, as_text, check_formats
-from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput
+from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput, words_of
 from rtchat.server.images import check_images
-from rtchat.server.items import CommandError, Items, complete
+from rtchat.server.items import CommandError, Items, complete, converted
 from rtchat.server.limits import size_of
 from rtchat.server.outputs import EventEncoder, Output, StartResponse, StopResponse
 from rtchat.server.response import BuildStep, ResponseBuilder
@@ -104,10 +104,9 @@ class Responses:
         """Create a response after `check`. Raises `CommandError` before the first output."""
         options = self._config.response_options(request.options)
         prompt, audio = self._prompt(request, options)
-        awaiting_transcript = {item.id for item in prompt.items} & {
-            *self._audio_input.awaiting_transcript,
-            *audio,
-        }
+        is_new = request.input is not None
+        ids = {item.id for item in prompt.items} if is_new else self._items.ids
+        awaiting_transcript = {*self._audio_input.awaiting_transcript, *audio} & ids
         response = ResponseBuilder(
             self._new_id("resp"),
             options,
@@ -132,16 +131,17 @@ class Responses:
             yield StartResponse(response.id, answer)
         else:
             self._waiting[response.id] = _Waiting(prompt, awaiting_transcript)
-            for item in prompt.items:
+            for item in prompt.items if audio else ():
                 if item.id in audio:
                     yield self._audio_input.start_transcription(item, audio[item.id])
 
     def _prompt(self, request: Request, options: Options) -> tuple[ModelInput, dict[str, bytes]]:
         """The prompt, and the audio to transcribe first, by item id."""
-        items = [*self._items]
+        items: Sequence[Item] = self._items.view()
+        words: int | None = self._items.words
         audio: dict[str, bytes] = {}
         if request.input is not None:
-            items = []
+            new: list[Item] = []
             for index, item in enumerate(request.input):
                 existing = self._resolve(item)
                 path = f"response.input[{index}]"
@@ -153,14 +153,16 @@ class Responses:
                     read = complete(read, self._new_id("item"))
                 if audio_data:
                     audio[read.id] = audio_data
-                items.append(read)
+                new.append(read)
+            items, words = new, None
         limit = options.max_output_tokens
         prompt = ModelInput(
             options.instructions or self._engine.instructions,
-            tuple(items),
+            items,
             limit if isinstance(limit, int) else None,
             read_tools(merge_options(self._config.options, request.options)),
             options.modality == "audio",
+            words=words,
         )
         return prompt, audio
 
@@ -173,7 +175,7 @@ class Responses:
         """The prompt with all audio replaced by transcripts, for engines that read text."""
         if isinstance(self._voice, str):
             return prompt
-        return replace(prompt, items=tuple(as_text(item) for item in prompt.items))
+        return replace(prompt, items=converted(prompt.items, as_text))
 
     def end_transcript(self, item: Item, failure: str) -> list[Output]:
         """Start the responses that only waited for this transcript, or fail those that need it if
@@ -183,10 +185,7 @@ class Responses:
             if item.id not in waiting.awaiting_transcript:
                 continue
             waiting.awaiting_transcript.remove(item.id)
-            items = tuple(
-                item if existing.id == item.id else existing for existing in waiting.prompt.items
-            )
-            waiting.prompt = replace(waiting.prompt, items=items)
+            waiting.prompt = _with_item(waiting.prompt, item)
             if failure:
                 outputs += self.finish(response_id, _failed(failure))
             elif not waiting.awaiting_transcript:
@@ -248,6 +247,15 @@ class Responses:
             del self._responses[response_id]
             self._waiting.pop(response_id, None)
         return outputs
+
+
+def _with_item(prompt: ModelInput, item: Item) -> ModelInput:
+    """A prompt with `item` in the place of the one that has its id."""
+    items = converted(prompt.items, lambda each: item if each.id == item.id else each)
+    if prompt.words is None:
+        return replace(prompt, items=items)
+    before = next(each for each in reversed(prompt.items) if each.id == item.id)
+    return replace(prompt, items=items, words=prompt.words + words_of(item) - words_of(before))
 
 
 def _no_voice(why: str) -> Finish:

@@ -37,25 +37,17 @@ import re
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import ServerProblem
 from rtchat.core.values import (
-    Approval,
-    ApprovalAnswer,
-    Item,
     JsonObject,
-    Message,
-    OtherItem,
-    RemoteCall,
     Status,
-    ToolCall,
-    ToolOutput,
     Usage,
     value,
 )
-from rtchat.server.engine import Answer, CallPiece, CloseConnection, Finish, ModelInput
+from rtchat.server.engine import Answer, CallPiece, CloseConnection, Finish, ModelInput, words_of
 from rtchat.wire.fields import Fields
 from rtchat.wire.validators import (
     FieldError,
@@ -187,23 +179,9 @@ async def _generate(rule: Rule, prompt: ModelInput, sleep: Sleep) -> Answer:
 
 
 def _count(prompt: ModelInput, sent: int) -> Usage:
-    # Counting spaces is fast; splitting megabytes would block other clients.
-    texts = (prompt.instructions, *map(_text, prompt.items))
-    words = sum(text.count(" ") + 1 for text in texts if text)
+    words = sum(map(words_of, prompt.items)) if prompt.words is None else prompt.words
+    words += words_of(prompt.instructions)
     return Usage(input=words, output=sent, total=words + sent)
-
-
-def _text(item: Item) -> str:
-    match item:
-        case Message():
-            return item.text
-        case ToolCall():
-            return item.arguments
-        case ToolOutput():
-            return item.output
-        case Approval() | ApprovalAnswer() | RemoteCall() | OtherItem():
-            return ""
-    assert_never(item)
 
 
 # ---------------------------------------------------------------------------------- reading a file

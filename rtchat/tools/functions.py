@@ -19,8 +19,9 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, NoReturn, get_type_hints
 
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.core.values import JsonObject, Tool, value
+from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 from rtchat.tools.toolbox import (
     NAME,

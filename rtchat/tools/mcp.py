@@ -19,8 +19,9 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TextIO
 
-from rtchat.core.errors import UsageError, extra_hint
+from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool
+from rtchat.system.installation import extra_hint
 from rtchat.tools.mcp_messages import limit_messages
 from rtchat.tools.toolbox import Handle, Toolbox, combine, unique_name
 

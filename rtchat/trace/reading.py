@@ -49,6 +49,8 @@ class Recording:
     version: str
     events: Sequence[Recorded]
     setup: SessionSetup | None = None
+    after: float = 0.0
+    """How many seconds after the session began the recording was started."""
 
 
 _DIRECTIONS = ("sent", "received", "lost", "setup", "local", "end")
@@ -76,12 +78,12 @@ def read_trace(source: Path | int, warn: Callable[[str], None]) -> Recording:
 
 
 def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
-    version = ""
+    version, after = "", 0.0
     setup: SessionSetup | None = None
     events: list[Recorded] = []
     for number, line in _lines(file, name, warn):
         if number == 1 and "rtchat" in line:
-            version = _read_version(line, name)
+            version, after = _read_version(line, name), _seconds(line.get("after"))
             continue
         recorded = _parse_line(number, line, name, events)
         try:
@@ -96,7 +98,7 @@ def _read(file: BinaryIO, name: str, warn: Callable[[str], None]) -> Recording:
         events.append(recorded)
     if not (version or events):
         raise UsageError(f"the trace {name} is empty", hint=_HINT)
-    return Recording(version, events, setup)
+    return Recording(version, events, setup, after)
 
 
 def _lines(
@@ -128,6 +130,12 @@ def _read_version(header: JsonObject, name: str) -> str:
             hint="use the version that recorded it, or a newer one",
         )
     return str(header["rtchat"])
+
+
+def _seconds(given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return 0.0
+    return float(given) if 0.0 <= given < 1e9 else 0.0
 
 
 def _parse_line(number: int, line: JsonObject, name: str, before: Sequence[Recorded]) -> Recorded:

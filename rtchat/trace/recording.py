@@ -3,7 +3,9 @@
 `{"t": 0.123, "direction": "received", "data": {…}}`. Times are seconds since the session began.
 The directions are those of `core.ports.Tap`, and "setup", whose data the conversation was created
 from. A frame that is not a JSON object is in "raw" instead of "data". The data of "setup" and
-"local" are values, see `value_codec`. A trace has everything needed to repeat the session exactly.
+"local" are values, see `value_codec`. A trace has everything needed to repeat the session exactly,
+unless it was started later: then it has no "setup", and `after` in its header is the time at which
+it was started.
 
 The handshake, which has the key, is not recorded; `redactor` removes keys from events.
 """
@@ -51,7 +53,8 @@ class Trace:
     A thread writes it, so that a slow disk or a pipe without a reader does not block the
     conversation. The path `-` means stderr. A file is never overwritten: if it exists, a new name
     is chosen, and `path` has it. Audio and images are left out unless `complete` is set; `left_out`
-    in the line then has the number of characters left out by path.
+    in the line then has the number of characters left out by path. `after` is the number of seconds
+    since the session began.
 
     Raises OutputError if the file cannot be opened. After an error in writing, the recording ends
     and `failure` has the error.
@@ -63,6 +66,7 @@ class Trace:
         *,
         redactor: Redactor = Redactor(),  # noqa: B008 - never changed
         complete: bool = False,
+        after: float = 0.0,
     ) -> None:
         if str(path) == "-":  # stdout is for the reply
             path = Path("/dev/stderr")
@@ -82,7 +86,8 @@ class Trace:
                 self.path, self._descriptor = _open(path)
         except OSError as error:
             raise _failure(path, error) from error
-        self._write({"rtchat": __version__, "format": FORMAT, "began": time.time()})
+        header = {"rtchat": __version__, "format": FORMAT, "began": time.time() - after}
+        self._write(header | {"after": after} if after else header)
 
     def __call__(
         self, direction: str, data: JsonObject | str | LocalEvent | SessionSetup, now: float
@@ -213,4 +218,4 @@ def _failure(path: Path, error: OSError) -> OutputError:
 
 def _write_error(path: Path, why: str) -> OutputError:
     message = f"the trace {path} cannot be written ({why})"
-    return OutputError(message, hint="choose another file with --trace")
+    return OutputError(message, hint="choose another file")

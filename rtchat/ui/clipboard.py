@@ -20,7 +20,7 @@ from typing import TextIO
 
 from rtchat.core.effects import Copy, Notice
 from rtchat.core.text import visible
-from rtchat.markdown.dialect import parser, references
+from rtchat.markdown.code_blocks import code_blocks, count_blocks
 from rtchat.system.worker import Worker
 
 _TIMEOUT = 2.0
@@ -39,11 +39,11 @@ class Clipboard:
         """Copy the requested text and return a notice about the result."""
         text, what = request.text, "the reply"
         if request.block:
-            blocks = _code_blocks(visible(request.text))
+            blocks = code_blocks(visible(request.text))
             if request.block > len(blocks):
-                noun = "code block" if len(blocks) == 1 else "code blocks"
-                return Notice("error", f"the reply has {len(blocks) or 'no'} {noun}")
-            text, what = blocks[request.block - 1], f"code block {request.block} of {len(blocks)}"
+                return Notice("error", f"the reply has {count_blocks(blocks)}")
+            text = blocks[request.block - 1].text
+            what = f"code block {request.block} of {len(blocks)}"
         text = visible(text)
         failed = await self._worker.call(partial(self._run, text))
         if failed is None:
@@ -91,8 +91,3 @@ class Clipboard:
             if found:
                 return [found, *arguments]
         return None
-
-
-def _code_blocks(text: str) -> list[str]:
-    tokens = parser().parse(text, {"references": references({})})
-    return [token.content for token in tokens if token.type in {"fence", "code_block"}]

@@ -6,21 +6,40 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 
+from rtchat.core.values import ThemeName
 from rtchat.markdown.links import LinkingConsole, supports_links
+from rtchat.markdown.theme import in_theme
+
+
+class ThemedConsole(Console):
+    """A console that draws all styles in a theme, which can be changed at any time."""
+
+    theme: ThemeName = "auto"
+
+    def get_style(self, name: str | Style, *, default: Style | str | None = None) -> Style:
+        """The style with this definition, in the theme."""
+        if isinstance(name, str) and self.theme != "auto":
+            name = in_theme(name, self.theme)
+        return super().get_style(name, default=default)
+
+
+class _ThemedLinkingConsole(ThemedConsole, LinkingConsole):
+    pass
 
 
 def make_console(
     out: TextIO, environ: Mapping[str, str], *, is_terminal: bool, colors: bool
-) -> Console:
+) -> ThemedConsole:
     """A console on a stream.
 
     It uses the 16 colours of the terminal's own palette, which are legible on any background.
     Without colours, a terminal still shows bold and underlined text.
     """
     styled = colors or (is_terminal and environ.get("TERM") != "dumb")
-    kind = LinkingConsole if is_terminal and supports_links(environ) else Console
+    kind = _ThemedLinkingConsole if is_terminal and supports_links(environ) else ThemedConsole
     return kind(
         file=out,
         force_terminal=is_terminal,

@@ -14,9 +14,10 @@ from rtchat.core.effects import (
     Update,
     UserTranscript,
 )
+from rtchat.core.json_output import VERSION
 from rtchat.core.ports import View
 from rtchat.core.text import write_json
-from rtchat.core.values import Message, RemoteCall, ToolCall, TranscriptDetails, Usage
+from rtchat.core.values import JsonObject, Message, RemoteCall, ToolCall, TranscriptDetails, Usage
 from rtchat.ui.plain_view import StatusWriter
 
 
@@ -39,12 +40,17 @@ class JsonView(View):
             case SourceArrived(text):
                 self._transcript = (self._transcript or "") + text
             case ReplyOver():
-                self._out.write((write_json(as_json(update, self._transcript)) + "\n").encode())
-                self._out.flush()
-                self._transcript = None
+                self.write(update)
             case _:
                 pass
         self._status_writer.show(update)
+
+    def write(self, over: ReplyOver, fields: JsonObject | None = None) -> None:
+        """Write the object of a reply; `fields` replaces some of its fields."""
+        data = as_json(over, self._transcript) | dict(fields or {})
+        self._out.write((write_json(data) + "\n").encode())
+        self._out.flush()
+        self._transcript = None
 
 
 class TranscriptJsonView(View):
@@ -70,6 +76,7 @@ def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:
         for segment in turn.segments
     ]
     return {
+        "version": VERSION,
         "item_id": turn.item_id or None,
         "text": turn.text,
         "segments": segments,
@@ -88,8 +95,11 @@ def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:
         "hint": problem.hint or None,
     }
     return {
+        "version": VERSION,
         "heard": heard,
         "text": over.text,
+        "parsed": None,
+        "extracted": None,
         "messages": [_message(message) for message in over.messages] or None,
         "status": over.status.value,
         "reason": over.reason or None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -16,15 +16,36 @@ from rich.text import Text
 from rtchat.core import effects as fx
 from rtchat.core.errors import hint_line
 from rtchat.core.text import on_a_line, visible
+from rtchat.core.values import ThemeName
 from rtchat.markdown import theme
 from rtchat.ui import messages
-from rtchat.ui.console import print_text
+from rtchat.ui.console import ThemedConsole, print_text
 
 if TYPE_CHECKING:
     from rich.panel import Panel
 
-    from rtchat.markdown.render import MarkdownStream
+    from rtchat.core.values import StoredConversation
     from rtchat.ui.panel import LivePanel
+
+
+class Stream(Protocol):
+    """Renders one text that arrives in deltas, as `markdown.render.MarkdownStream` does."""
+
+    def add(self, delta: str, width: int) -> None:
+        """Add text."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough lines are final that they should be printed now."""
+
+    def settled(self, width: int) -> list[Text] | None:
+        """The lines that became final since the last call; None if there was no new text."""
+
+    def finish(self, width: int) -> list[Text]:
+        """End the text. Returns all remaining lines."""
+
+    def preview(self, width: int, rows: int) -> list[Text]:
+        """The last `rows` rows of the text that is not final yet, none wider than `width`."""
 
 
 def preload() -> None:
@@ -42,8 +63,9 @@ class LiveView:
 
     Replies go to `out`, everything about them to `err`. If both are terminals they are assumed to
     be the same one, and notices are printed above the panel while it is up. `banner` is for a
-    conversation: it prints a greeting when the session is ready, and an empty line above each
-    reply. `now` returns seconds.
+    conversation: it prints a greeting when the session is ready, the questions, and an empty line
+    above each reply. `panel` is one that is already shown; without it, the view shows its own while
+    a reply is pending. `plain` leaves Markdown as it is and draws no frame. `now` returns seconds.
     """
 
     def __init__(
@@ -52,14 +74,20 @@ class LiveView:
         err: Console,
         *,
         now: Callable[[], float] = time.monotonic,
+        panel: LivePanel | None = None,
         banner: bool = False,
+        plain: bool = False,
         verbose: bool = False,
         quiet: bool = False,
     ) -> None:
-        self._out = out
+        self._out = out if panel is None else panel.console
         self._err = err
         self._now = now
         self._banner = banner
+        self._plain = plain
+        self._outer_panel = panel
+        self._is_advised = False
+        """Whether the last line says how to exit."""
         self._verbose = verbose
         self._quiet = quiet
         self._model = ""
@@ -78,10 +106,11 @@ class LiveView:
         """How many characters of the reply have arrived."""
         self._has_printed = False
         """Whether any of the reply has been printed to the scrollback."""
-        self._stream: MarkdownStream | None = None
+        self._stream: Stream | None = None
 
     def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update."""
+        self._is_advised = False
         match update:
             case fx.Connecting(model=model):
                 self._model = model
@@ -91,7 +120,9 @@ class LiveView:
                 self._set_status("waiting")
             case fx.Waiting():
                 self._wait(update)
-            case fx.QuestionAsked(model=model):
+            case fx.QuestionAsked(text, model, is_spoken):
+                if self._banner and not is_spoken:
+                    self.echo(text)
                 self._model, self._is_pending = model, True
                 self._set_status("waiting", open_panel=True)
                 self._asked_at = self._now()
@@ -115,11 +146,21 @@ class LiveView:
                 self._notice("info", messages.outcome(update, in_full=self._verbose))
             case fx.Totals():
                 self._print_status(messages.totals(update))
+            case fx.Report(text):
+                self._print_status(text)
+            case fx.EventReceived(json):
+                self._print_event(json)
+            case fx.ThemeChosen(name):
+                self._choose_theme(name)
             case fx.Notice():
                 text = messages.with_ids(update.text, update.ids)
                 self._notice(update.level, text, update.hint)
-            case fx.Copy() | fx.Draft():
-                pass  # `Terminal` handles it
+            case fx.QuestionDropped(text):
+                self.echo(text)
+            case fx.Resumed(stored):
+                self._show_end(stored)
+            case fx.Copy() | fx.Draft() | fx.Queued() | fx.History():
+                pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views
             case _:
@@ -145,9 +186,11 @@ class LiveView:
 
     def close(self) -> None:
         """Remove the panel and forget the reply."""
-        if self._panel is not None:
+        if self._panel is not None and self._panel is self._outer_panel:
+            self._panel.clear()
+        elif self._panel is not None:
             self._panel.stop()
-            self._panel = None
+        self._panel = None
         self._stream, self._first_at, self._has_printed = None, None, False
         self._shown = self._deltas = 0
 
@@ -170,18 +213,18 @@ class LiveView:
         """Show the panel, if the terminal can."""
         if self._panel is not None or not self._out.is_terminal or self._out.is_dumb_terminal:
             return
-        from rtchat.ui.panel import LivePanel
-
         self._asked_at = self._now()
-        self._panel = LivePanel(self._out)
-        self._panel.start()
+        self._panel = self._outer_panel
+        if self._panel is None:
+            from rtchat.ui.panel import LivePanel
+
+            self._panel = LivePanel(self._out)
+            self._panel.start()
 
     def _add(self, text: str) -> None:
         self._open()
         if self._stream is None:
-            from rtchat.markdown.render import MarkdownStream
-
-            self._stream = MarkdownStream(self._out)
+            self._stream = self._new_stream()
         self._stream.add(visible(text), self._out.width)
         self._shown += len(text)
         if self._first_at is None:
@@ -189,6 +232,15 @@ class LiveView:
             self.tick()
         elif self._stream.is_full:
             self.tick()
+
+    def _new_stream(self) -> Stream:
+        if self._plain:
+            from rtchat.ui.plain_stream import PlainStream
+
+            return PlainStream(self._out)
+        from rtchat.markdown.render import MarkdownStream
+
+        return MarkdownStream(self._out)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""
@@ -206,7 +258,7 @@ class LiveView:
             self._add(over.text[self._shown :])
         lines = self._stream.finish(self._out.width) if self._stream else []
         if self._panel is not None:
-            self._panel.stop()
+            self._panel.set_content(Group())
         self._print(lines)
         has_printed = self._has_printed
         self.close()
@@ -252,21 +304,28 @@ class LiveView:
         return f"{title} · ~{self._deltas / (now - self._first_at):.0f} tok/s"
 
     def _frame(self) -> Panel | Group:
+        assert self._panel is not None
+        width, height = self._out.width, self._panel.room
+        title = self._title()
+        self._painted = title, width
+        is_framed = height >= 4 and not self._plain
+        columns, rows = (width - 4, height - 3) if is_framed else (width - 1, height - 1)
+        body = self._body(max(columns, 1), max(rows, 1))
+        return self._framed(body, title, width) if is_framed else Group(*body)
+
+    def _body(self, width: int, height: int) -> list[Text]:
+        """The last rows of the text that may still change, or the status."""
+        from rtchat.ui.panel import fold
+
+        body = self._stream.preview(width, height) if self._stream else []
+        if self._stream is None:
+            body = [Text(self._status, theme.DIM)]
+        return [row for line in body for row in fold(line, width)][-height:]
+
+    def _framed(self, body: list[Text], title: str, width: int) -> Panel:
         from rich import box
         from rich.panel import Panel
 
-        from rtchat.ui.panel import fold
-
-        width, height = self._out.size
-        title = self._title()
-        self._painted = title, width
-        rows = max(1, height - 3)
-        body = self._stream.preview(max(width - 4, 1), rows) if self._stream else []
-        if self._stream is None:
-            body = [Text(self._status, theme.DIM)]
-        body = [row for line in body for row in fold(line, max(width - 4, 1))][-rows:]
-        if height < 4:
-            return Group(*body[-1:])
         model = visible(self._model)
         fill = width - 8 - len(model) - len(title)
         heading = Text.assemble((model, theme.ACCENT))
@@ -302,11 +361,29 @@ class LiveView:
         if not self._banner:
             self._notice("info", messages.transcript(fx.UserTranscript(text)))
             return
-        question = visible(text.strip() or messages.NO_WORDS).replace("\n", "\n  ")
-        line = Text(f"› {question}")  # noqa: RUF001 # as at the prompt
+        line = _question(text.strip() or messages.NO_WORDS)
         if not self._is_pending:
             line.append(" (answered above)", theme.DIM)
         print_text(self._out, line)
+
+    def echo(self, entry: str) -> None:
+        """Print what the user entered."""
+        print_text(self._out, _question(entry))
+
+    def advise(self) -> None:
+        """Print how to exit, unless the last line already says so."""
+        if not self._is_advised:
+            self._print_status(messages.HOW_TO_LEAVE)
+        self._is_advised = True
+
+    def _show_end(self, stored: StoredConversation) -> None:
+        """Show the last turns of a conversation that continues."""
+        if self._banner:
+            from rtchat.ui.history_view import show_end
+
+            show_end(stored, self._out)
+        else:
+            self._notice("info", messages.conversation(stored))
 
     def _notice(self, level: fx.Level, text: str, hint: str = "") -> None:
         hidden = (level == "detail" and not self._verbose) or (level == "info" and self._quiet)
@@ -318,7 +395,24 @@ class LiveView:
         if hint:
             self._print_status(hint_line(hint))
 
+    def _print_event(self, json: str) -> None:
+        """Print an event of the server on one line."""
+        line = Text(visible(json))
+        line.truncate(self._out.width, overflow="ellipsis")
+        self._print_status(line.plain)
+
+    def _choose_theme(self, name: ThemeName | None) -> None:
+        if isinstance(self._out, ThemedConsole) and isinstance(self._err, ThemedConsole):
+            self._out.theme = self._err.theme = name or self._out.theme
+            self._print_status(messages.theme(self._out.theme, () if name else theme.THEMES))
+
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""
-        console = self._out if self._panel is not None and self._err.is_terminal else self._err
+        has_panel = self._panel is not None or self._outer_panel is not None
+        console = self._out if has_panel and self._err.is_terminal else self._err
         print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
+
+
+def _question(text: str) -> Text:
+    """A question as at the prompt."""
+    return Text("› " + visible(text).replace("\n", "\n  "))  # noqa: RUF001 # as at the prompt

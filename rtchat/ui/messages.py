@@ -5,10 +5,12 @@ A line may contain text from a server. Pass it through `visible` before writing 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from rtchat._version import __version__
 from rtchat.core.effects import (
+    ConversationStatus,
     MicrophoneStatus,
     Ready,
     ReplyOver,
@@ -18,8 +20,9 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.core.events import RateLimit
-from rtchat.core.text import on_a_line
+from rtchat.core.text import on_a_line, shortened
 from rtchat.core.values import (
+    Dialect,
     SessionInfo,
     Status,
     StoredConversation,
@@ -27,9 +30,11 @@ from rtchat.core.values import (
     TranscriptDetails,
     Usage,
     model_names,
+    value,
 )
 from rtchat.ui.approval import as_code
 
+HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
 NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
 _SEPARATOR = " · "
@@ -83,8 +88,19 @@ def reconnected(ready: Ready) -> str:
 
 def conversation(stored: StoredConversation) -> str:
     """The line about a saved conversation that is resumed."""
-    noun = "turn" if stored.turns == 1 else "turns"
-    return _SEPARATOR.join((f"conversation {stored.id}", stored.title, f"{stored.turns} {noun}"))
+    parts = (f"conversation {stored.id}", stored.name, stored.title, turns(stored.turns))
+    return _SEPARATOR.join(filter(None, parts))
+
+
+def turns(number: int) -> str:
+    """A number of turns: `1 turn`."""
+    return f"{number} {'turn' if number == 1 else 'turns'}"
+
+
+def resumed(stored: StoredConversation, above: int) -> str:
+    """The line above the last turns of a conversation, of which `above` turns are not shown."""
+    line = conversation(stored)
+    return f"{turns(above)} above (/history shows all) · {line}" if above else line
 
 
 def waiting(update: Waiting) -> str:
@@ -189,6 +205,79 @@ def totals(update: Totals) -> str:
     return "\n".join(
         f"{name:<{names}}  {number:>{numbers}}  {words}".rstrip() for name, number, words in rows
     )
+
+
+@value
+class ShellStatus:
+    """What the shell knows for /status. Fields are empty or None if there is nothing to show."""
+
+    profile: str
+    url: str
+    """The URL of the settings, without keys."""
+    dialect: Dialect | None
+    """The dialect that the settings name."""
+    since: str
+    """The time of day since when the connection has been in its state."""
+    keeps_history: bool
+    conversation: int | None
+    """The id of the saved conversation."""
+    trace: str
+    """The file to which the session is recorded."""
+
+
+def status(status: ConversationStatus, shell: ShellStatus) -> str:
+    """The answer to /status, as a table."""
+    dialect = shell.dialect or status.dialect
+    rows = [
+        ("model", model_names(status.model, status.session.model)),
+        ("profile", shell.profile),
+        ("url", status.session.url or shell.url),
+        ("session", status.session.id),
+        ("connection", f"{status.connection} since {shell.since} ({duration(status.seconds)})"),
+        ("dialect", f"{dialect} ({'set' if shell.dialect else 'detected'})" if dialect else ""),
+        ("conversation", _saved(status.turns, shell)),
+        ("instructions", status.instructions),
+        *(("option", line) for line in status.options.splitlines()),
+        ("tools", ", ".join(status.tools) or "none"),
+        ("voice", _voice(status)),
+        ("trace", shell.trace or "off"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    shown = ((name, shortened(on_a_line(text), _MAX_SHOWN)) for name, text in rows if text)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in shown)
+
+
+def _saved(turns: int, shell: ShellStatus) -> str:
+    count = "1 turn" if turns == 1 else f"{turns} turns"
+    if not shell.keeps_history:
+        return f"{count}, not saved (history is off)"
+    return f"{count}, saved with ID {shell.conversation}" if shell.conversation else count
+
+
+def _voice(status: ConversationStatus) -> str:
+    if status.microphone is None:
+        return "replies are spoken" if status.speaks else "off"
+    return microphone(status.microphone) if status.microphone.is_available else "microphone lost"
+
+
+def theme(name: str, others: Iterable[str] = ()) -> str:
+    """The current theme, and the names of all themes, if they are given."""
+    names = ", ".join(others)
+    return f"theme: {name}; there are {names}" if names else f"theme: {name}"
+
+
+def late_recording(after: float) -> str:
+    """What to know about a recording that was started during the session."""
+    return f"the recording begins {duration(after)} into the session"
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units: `45 s`, `4 min 12 s`, `2 h 3 min`."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _limit(limit: RateLimit) -> tuple[str, str, str]:

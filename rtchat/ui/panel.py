@@ -1,9 +1,9 @@
 """Rows at the bottom of the screen that are repainted, while other text is printed above them.
 
-Unlike Rich's `Live`, this writes only cells that changed, and moves rows that only moved. The
-cursor stays on the first cell of the rows, so they can be erased without knowing how many there are
-or how the terminal wrapped them after a resize. Space is made by newlines at the bottom: scroll
-regions and absolute positions would lose lines of the scrollback.
+Unlike Rich's `Live`, this writes only cells that changed, and moves rows that only moved. Without
+an entry, the cursor stays on the first cell of the rows, so they can be erased without knowing how
+many there are or how the terminal wrapped them after a resize. Space is made by newlines at the
+bottom: scroll regions and absolute positions would lose lines of the scrollback.
 """
 
 from __future__ import annotations
@@ -18,62 +18,139 @@ from rich.segment import ControlType, Segment, Segments
 from rich.style import Style
 from rich.text import Text
 
+from rtchat.ui.console import print_text
+
 Row = list[Segment]
+_FIRST = (0, 0)
+"""The first cell of the rows."""
 
 
 class LivePanel(RenderHook):
-    """Rows at the bottom of a console, shown from `start` to `stop`."""
+    """Rows at the bottom of a console, shown from `start` to `stop`: the content, and below it the
+    entry that the user is editing, if there is one, with the cursor in it.
 
-    def __init__(self, console: Console) -> None:
+    `reflows` is whether the terminal wraps rows again when its width changes.
+    """
+
+    def __init__(self, console: Console, *, reflows: bool = False) -> None:
         self.console = console
+        self._reflows = reflows
         self._is_started = False
         self._content: list[Row] = []
+        self._content_width = 0
+        """The width for which the content was drawn. It is not shown at another one."""
+        self._entry: list[Row] = []
+        self._entry_cursor = _FIRST
+        """The row and the column of the cursor in the entry."""
         self._shown: list[Row] = []
+        self._cursor = _FIRST
+        """The row and the column of the terminal's cursor, from the first cell of the rows."""
         self._width = console.width
 
-    def start(self) -> None:
-        """Hide the cursor and show the rows from now on."""
+    @property
+    def is_started(self) -> bool:
+        """Whether the rows are shown."""
+        return self._is_started
+
+    @property
+    def room(self) -> int:
+        """How many rows of content fit above the entry."""
+        return max(self.console.height - len(self._entry), 0)
+
+    def start(self, *, show_cursor: bool = False) -> None:
+        """Show the rows from now on."""
         self._is_started = True
-        self.console.show_cursor(False)
+        self.console.show_cursor(show_cursor)
         self.console.push_render_hook(self)
 
     def paint(self, renderable: RenderableType) -> None:
         """Repaint the rows with this content."""
         self.set_content(renderable)
-        self.console.print(Control(), crop=False)
+        self._refresh()
 
     def set_content(self, renderable: RenderableType) -> None:
-        """Set what the rows show after the next print."""
+        """Set the content that is shown after the next print."""
         rows = self.console.render_lines(renderable, pad=False)
-        self._content = [_with_fixed_border(row, self.console.width) for row in rows]
+        self._content_width = self.console.width
+        self._content = [_with_fixed_border(row, self._content_width) for row in rows]
+
+    def paint_entry(self, rows: list[Row], cursor: tuple[int, int]) -> None:
+        """Repaint the rows with this entry; `cursor` is the row and the column of its cursor."""
+        self._entry, self._entry_cursor = rows, cursor
+        self._refresh()
 
     def clear(self) -> None:
-        """Remove the rows; others may be painted later."""
+        """Remove the content."""
         self._content = []
-        self.console.print(Control(), crop=False)
+        self._refresh()
+
+    def erase(self) -> None:
+        """Remove all rows from the screen; the next paint shows them again. The cursor is where the
+        first row was."""
+        content, self._content, self._entry = self._content, [], []
+        self._refresh()
+        self._content = content
+
+    def forget(self) -> None:
+        """The screen was cleared, and the cursor is where the rows begin."""
+        self._shown, self._cursor = [], _FIRST
+
+    def print(self, text: Text) -> None:
+        """Print text above the rows."""
+        print_text(self.console, text)
 
     def stop(self) -> None:
         """Remove the rows and show the cursor again."""
         if not self._is_started:
             return
         self._is_started = False
+        self._entry = []
         self.clear()
         self.console.pop_render_hook()
         self.console.show_cursor(True)
 
+    def _refresh(self) -> None:
+        self.console.print(Control(), crop=False)
+
+    def _rows(self) -> tuple[list[Row], tuple[int, int]]:
+        """The rows to show, and where the cursor is to be. If there are too many rows, the first
+        ones are left out."""
+        content = self._content if self._content_width == self.console.width else []
+        rows = [*content, *self._entry][-max(self.console.height, 1) :]
+        if not self._entry:
+            return rows, _FIRST
+        row, column = self._entry_cursor
+        return rows, (max(len(rows) - len(self._entry) + row, 0), column)
+
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Rich calls this with everything to be printed while the rows are shown."""
-        old, new, width = self._shown, self._content, self.console.width
+        old, width = self._shown, self.console.width
+        new, cursor = self._rows()
         same = bool(old and new) and self._width == width
+        home = _first_cell(self._cursor[0] if self._width == width else self._rows_above(width))
+        from_, self._cursor = self._cursor, cursor
         self._shown, self._width = new, width
         count = _height(renderables, width) if same else None
         if count is None or count + max(len(old), len(new)) > self.console.height:
-            erase = [_ERASE] if old else []
-            return [Segments([_BEGIN, *erase]), *renderables, Segments([*_joined(new), _END])]
+            erase = [*home, _ERASE] if old else []
+            begin = Segments([_BEGIN, *erase])
+            return [begin, *renderables, Segments([*_joined(new), *_to(cursor), _END])]
         room = _room(len(old), len(new) + count)
         insert = [_code(f"[{count}L")] if count else []
         painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
-        return [Segments([_BEGIN, *painted]), *renderables, _FINISH] if painted else []
+        if painted:
+            begin = Segments([_BEGIN, *home, *painted])
+            return [begin, *renderables, Segments([*_to(cursor), _END])]
+        return [Segments([*home, *_to(cursor)])] if cursor != from_ else []
+
+    def _rows_above(self, width: int) -> int:
+        """How many rows of the screen are between the first cell and the cursor, after the width
+        of the terminal changed."""
+        row, column = self._cursor
+        if not self._reflows:
+            return row
+        cells = [sum(part.cell_length for part in shown) for shown in self._shown[:row]]
+        return sum(max(-(-each // width), 1) for each in cells) + column // width
 
 
 def fold(line: Text, width: int) -> list[Text]:
@@ -136,7 +213,6 @@ def _code(text: str) -> Segment:
 _BEGIN, _END = _code("[?2026h"), _code("[?2026l")
 """Around output that is to appear at once (synchronised output). Terminals ignore private modes
 that they do not support."""
-_FINISH = Segments([_END])
 _SAVE, _RESTORE = _code("7"), _code("8")
 
 
@@ -197,6 +273,14 @@ def _first_cell(rows: int) -> list[Segment]:
     """Move from anywhere in a row to the first cell of the row that is `rows` rows up."""
     up = [Control((ControlType.CURSOR_UP, rows)).segment] if rows > 0 else []
     return [Control(ControlType.CARRIAGE_RETURN).segment, *up]
+
+
+def _to(cursor: tuple[int, int]) -> list[Segment]:
+    """Move from the first cell to this row and column."""
+    row, column = cursor
+    down = [Control((ControlType.CURSOR_DOWN, row)).segment] if row else []
+    right = [Control((ControlType.CURSOR_MOVE_TO_COLUMN, column)).segment] if column else []
+    return [*down, *right]
 
 
 def _change(before: Row, after: Row) -> tuple[int, list[Segment]]:

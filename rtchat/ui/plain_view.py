@@ -6,14 +6,21 @@ control characters are escaped first.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from shutil import get_terminal_size
 from typing import BinaryIO, TextIO, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import Problem, error_lines, hint_line
 from rtchat.core.ports import View
-from rtchat.core.text import visible
+from rtchat.core.text import shortened, visible
+from rtchat.core.values import StoredConversation
+from rtchat.history.transcript import plain_end
 from rtchat.ui import messages
+
+_ROWS_BELOW = 4
+"""Rows of the screen for the line above the last turns, the greeting and the prompt."""
 
 
 class StatusWriter(View):
@@ -63,6 +70,8 @@ class StatusWriter(View):
                 pass
             case fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():
                 pass
+            case fx.Queued() | fx.QuestionDropped() | fx.Draft():
+                pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))
             case fx.ToolEnded():
@@ -71,10 +80,29 @@ class StatusWriter(View):
                 self._ended(update)
             case fx.Totals():
                 self._line(messages.totals(update))
+            case fx.Resumed(stored):
+                self.resumed(stored)
+            case fx.History():
+                pass  # the terminal shows it
+            case fx.Report(text):
+                self._line(text)
+            case fx.EventReceived(json):
+                self._line(shortened(json, self._width()))
+            case fx.ThemeChosen():
+                self._line("the theme has no effect on plain text")
             case fx.Notice():
                 self._notice(update)
             case _:
                 assert_never(update)
+
+    @property
+    def is_for_person(self) -> bool:
+        """Whether a person reads the conversation."""
+        return self._banner
+
+    def resumed(self, stored: StoredConversation, above: int = 0) -> None:
+        """A conversation continues, with `above` turns that are not shown."""
+        self._info(messages.resumed(stored, above))
 
     def say(self, text: str) -> None:
         """Write a line, unless `quiet`."""
@@ -110,6 +138,13 @@ class StatusWriter(View):
         if text and not self._quiet:
             self._line(text)
 
+    def _width(self) -> int:
+        """The columns of the terminal; 80 if it is not one."""
+        try:
+            return os.get_terminal_size(-1 if self._err is None else self._err.fileno()).columns
+        except (OSError, ValueError):
+            return 80
+
     def _line(self, text: str) -> None:
         if self._err is not None:
             with suppress(OSError):  # the reader of stderr is gone
@@ -136,6 +171,14 @@ class PlainView(View):
                 if not self.is_at_line_start:
                     self._write("\n")
                 self._last = ""
+            case fx.Resumed(stored) if self._status_writer.is_for_person:
+                size = get_terminal_size()
+                text, above = plain_end(stored, size.lines - _ROWS_BELOW, max(size.columns, 1))
+                self._status_writer.resumed(stored, above)
+                self._write(text)
+                return
+            case fx.EventReceived() if not (self._raw or self.is_at_line_start):
+                self._write("\n")
             case _:
                 pass
         self._status_writer.show(update)

@@ -1,177 +1,265 @@
-"""The line editor: reads one entry at a time, and what is typed while a reply streams.
+"""The entry at the bottom of the screen: one prompt-toolkit application for a whole conversation.
 
-`slash_commands` interprets entries, and `terminal` decides when to read one.
+It stays visible and editable while a reply streams above it. `slash_commands` interprets entries,
+and `terminal` decides what happens to them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, TypeAlias
 
-from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application, get_app, run_in_terminal
-from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
-from prompt_toolkit.filters import Condition, has_focus
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
+from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.filters import (
+    Condition,
+    emacs_mode,
+    has_completions,
+    has_focus,
+    vi_insert_mode,
+)
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
-from prompt_toolkit.input.typeahead import get_typeahead
-from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
+from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import ColorDepth, Output, create_output
-from prompt_toolkit.renderer import CPR_Support, print_formatted_text
+from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.styles import Style
 
 from rtchat.core.effects import MicrophoneStatus
-from rtchat.core.events import Answer, CancelPressed, EntryAbandoned, MicrophoneToggled
-from rtchat.ui.approval import ToolQuestion
-from rtchat.ui.completion import CommandCompleter
+from rtchat.core.events import (
+    Answer,
+    CancelPressed,
+    DraftAbandoned,
+    EntryAbandoned,
+    LeaveAsked,
+    MicrophoneToggled,
+    QueuedTakenBack,
+)
+from rtchat.core.values import StoredConversation
+from rtchat.ui.candidates import Candidates
+from rtchat.ui.completion import CommandCompleter, command_names
+from rtchat.ui.entries import Entry
+from rtchat.ui.entry_layout import EntryLayout
+from rtchat.ui.entry_renderer import EntryRenderer
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
-from rtchat.ui.shown_question import ShownQuestion
-from rtchat.ui.typeahead import ESCAPE_SECONDS, TypeaheadBuffer, TypeaheadReader
+from rtchat.ui.panel import LivePanel
+from rtchat.ui.pasted import Pastes
+from rtchat.ui.picker import ConversationPicker
 
-Pressed: TypeAlias = CancelPressed | EntryAbandoned | MicrophoneToggled
+Pressed: TypeAlias = (
+    CancelPressed
+    | DraftAbandoned
+    | EntryAbandoned
+    | LeaveAsked
+    | MicrophoneToggled
+    | QueuedTakenBack
+)
+ESCAPE_SECONDS = 0.1
+"""How long the rest of an escape sequence may take to follow an Esc."""
 _METER_SECONDS = 0.1
 """Seconds between two readings of the microphone's level."""
 _QUESTION_TIMEOUT = 2.0
 """Seconds that a terminal may take to show a question and report the cursor position."""
+_PAUSE = 0.5
+"""Seconds without a key after which a user who was typing can be asked a question."""
 _ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
-_STYLE = {"bottom-toolbar": "noreverse"}
-_PLAIN = Style([])
+_STYLE = Style.from_dict(
+    {
+        "auto-suggestion": "fg:ansibrightblack",
+        "paste": "fg:ansicyan",
+        "queued": "fg:ansibrightblack",
+        "completion-menu": "bg:default fg:default",
+        "completion-menu.completion": "bg:default fg:default",
+        "completion-menu.completion.current": "noreverse bg:default fg:ansicyan bold",
+        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
+        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
+        "scrollbar.background": "bg:default",
+        "scrollbar.button": "bg:default",
+    }
+)
 
 
 class Prompt:
     """Reads entries from a terminal. If `history` is None, they are kept in memory only.
 
-    `meters` is for voice conversations; it is shown below the entry if `paints_meter`.
+    `panel` is where it is shown. `meters` is for voice conversations; the microphone's level is
+    shown below the entry if `paints_meter`, before the status that `status` returns. `candidates`
+    completes the arguments of commands.
     """
 
     def __init__(
         self,
+        panel: LivePanel,
         history: Path | None,
         *,
-        color: bool = True,
         meters: Meters | None = None,
         paints_meter: bool = True,
+        status: Callable[[], StyleAndTextTuples] = list,
+        candidates: Candidates | None = None,
+        editing_mode: EditingMode = EditingMode.EMACS,
         input: Input | None = None,
         output: Output | None = None,
         stdout: TextIO | None = None,
     ) -> None:
         output = output or create_output(stdout)
-        self._input = input or create_input()
-        self._typed = TypeaheadBuffer()
-        self.on_suspend: Callable[[], None] = lambda: None
-        """Called on Ctrl-Z."""
+        self.panel = panel
+        self.on_entry: Callable[[Entry], None] = lambda _: None
+        """Called with what the user sends."""
         self.on_press: Callable[[Pressed], None] = lambda _: None
         """Called for a key that the conversation handles."""
+        self.on_advice: Callable[[], None] = lambda: None
+        """Called when the user may want to know how to exit."""
+        self.on_suspend: Callable[[], None] = lambda: None
+        """Called on Ctrl-Z."""
         self.on_return: Callable[[], None] = lambda: None
         """Called when $EDITOR is closed."""
+        self.on_resize: Callable[[], None] = lambda: None
+        """Called when the size of the terminal has changed."""
+        self.can_stop: Callable[[], bool] = lambda: False
+        """Returns whether there is a reply to stop."""
+        self._show_status = status
         self._meters = meters
         self._meter: Meter | None = None
         if meters is not None and paints_meter:
             self._meter = Meter(meters, lambda: output.get_size().columns)
         self._editor: asyncio.Task[None] | None = None
-        self._is_set_aside = False
-        self._is_asking = False
-        self._early_until = 0.0
-        """The loop time from which keys are answers, even without a report from the terminal."""
-        self._cleared = ""
-        """The text that Ctrl-C cleared last; Up restores it."""
-        self._is_advised = False
-        """Whether the last line above the entry says how to exit."""
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
+        self._cleared = ""
+        """The text that Ctrl-C cleared last; Up restores it."""
+        self._has_draft = False
+        """Whether the entry may hold a draft."""
+        self._pasted_start = ""
+        """The first character of the entry, if it was pasted."""
+        self._pasted: list[str] = []
+        """The texts that were pasted into the entry."""
+        self._pastes = Pastes()
+        self._last_key = 0.0
+        """The loop time of the last key."""
+        self._answer: asyncio.Future[Answer | None] | None = None
+        """The answer to the question that is asked."""
         self._suspension: Awaitable[None] | None = None
         """A reference that keeps the task from being garbage-collected."""
         self._history = InputHistory(history)
-        self._session: PromptSession[str] = PromptSession(
-            "› ",  # noqa: RUF001 # the prompt is meant to look like this
+        self._buffer = Buffer(
             history=self._history,
             multiline=True,
-            editing_mode=EditingMode.EMACS,
             tempfile_suffix=".md",
-            completer=CommandCompleter(),
-            complete_while_typing=False,
-            key_bindings=self._keys(),
-            prompt_continuation="  ",
-            bottom_toolbar=self._meter.paint if self._meter else None,
-            style=Style.from_dict(_STYLE),
-            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
-            input=self._input,
+            completer=CommandCompleter(candidates),
+            auto_suggest=AutoSuggestFromHistory(),
+            on_text_changed=self._on_changed,
+        )
+        self._choice = Buffer(multiline=False)
+        self._layout = EntryLayout(
+            self._buffer,
+            self._choice,
+            self._pastes,
+            status=self._status,
+            rows=lambda: output.get_size().rows,
+            columns=lambda: output.get_size().columns,
+        )
+        self._app: Application[None] = Application(
+            layout=self._layout.layout,
+            key_bindings=merge_key_bindings([load_auto_suggest_bindings(), self._keys()]),
+            editing_mode=editing_mode,
+            style=_STYLE,
+            cursor=ModalCursorShapeConfig() if editing_mode is EditingMode.VI else None,
+            erase_when_done=True,
+            input=input or create_input(),
             output=output,
         )
-        self._choices: PromptSession[str] = PromptSession(
-            history=InMemoryHistory(),
-            key_bindings=self._choice_keys(),
-            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
-            input=self._input,
-            output=output,
-        )
-        self._choices.app.ttimeoutlen = ESCAPE_SECONDS
-        if meters is not None:
-            self._session.app.ttimeoutlen = ESCAPE_SECONDS
+        self._app.ttimeoutlen = ESCAPE_SECONDS
+        self._renderer = EntryRenderer(panel, self._app.renderer.style, output)
+        self._renderer.on_resize = lambda: self.on_resize()
+        self._app.renderer = self._renderer
+        self._app.key_processor.before_key_press += self._on_key
 
-    @property
-    def active(self) -> bool:
-        """Whether an entry or an answer is being edited."""
-        return self._running is not None
+    # ------------------------------------------------------------------------------- its life
 
-    @property
-    def _running(self) -> Application[str] | None:
-        apps = (self._session.app, self._choices.app)
-        return next((app for app in apps if app.is_running), None)
+    async def run(self) -> None:
+        """Read entries until `exit` is called.
+
+        Exceptions are raised to the caller: the library would print a traceback and wait for Enter.
+
+        Raises:
+            EOFError, OSError: the terminal is gone.
+        """
+        await self._history.ready()
+        with self._updating_meter():
+            await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+
+    def type_ahead(self, text: str) -> None:
+        """Treat this as typed, once the prompt runs."""
+        keys: list[KeyPress] = []
+        Vt100Parser(keys.append).feed(text)
+        store_typeahead(self._app.input, keys)
+
+    def exit(self) -> None:
+        """Remove the entry from the screen and stop reading."""
+        if self._app.is_running and not self._app.is_done:
+            self._app.exit()
+
+    def close(self) -> None:
+        """Finish writing the input history."""
+        self._history.close()
 
     @property
     def is_in_editor(self) -> bool:
         """Whether $EDITOR has the screen."""
         return self._editor is not None
 
-    def without_echo(self) -> AbstractContextManager[None]:
-        """A context in which keys pressed between two entries are not echoed."""
-        return self._input.raw_mode()
+    def suspend(self, stop: Callable[[], None]) -> None:
+        """Call `stop` with the terminal in its original mode, then continue."""
+        self._suspension = run_in_terminal(stop)
 
-    async def read(self, default: str = "") -> str | None:
-        """Read one entry. It begins with `default` and the typeahead, or with the entry that was
-        set aside. Returns None if the user exits, and "" if the entry is set aside.
+    async def give_terminal(self, to: Callable[[], None]) -> None:
+        """Call something that uses the whole terminal, such as a pager, in a thread."""
+        await run_in_terminal(to, in_executor=True)
 
-        Exceptions are raised to the caller: the library would print a traceback and wait for Enter.
-        """
-        await self._history.ready()
-        session, self._session.app.erase_when_done = self._session, False
-        self._is_advised, self._cleared = False, ""
-        with self._updating_meter():
-            try:
-                if not self._is_set_aside:
-                    default += self._typed.take()
-                    return await session.prompt_async(
-                        default=default, handle_sigint=False, set_exception_handler=False
-                    )
-                self._is_set_aside = False
-                self._typed.apply_to(session.default_buffer)
-                return await session.app.run_async(handle_sigint=False, set_exception_handler=False)
-            except EOFError:
-                return None
+    # ----------------------------------------------------------------------------- what it shows
 
-    def set_aside(self) -> None:
-        """Remove the entry from the screen; the next `read` continues it."""
-        app = self._session.app
-        if not app.is_running or app.is_done:
-            return
-        self._session.search_buffer.reset()
-        self._session.layout.focus(DEFAULT_BUFFER)
-        self._is_set_aside = app.erase_when_done = True
-        app.exit(result="")
+    def set_draft(self, text: str) -> None:
+        """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
+        and mentions no files. If the user clears the entry, `DraftAbandoned` is posted."""
+        self._has_draft = True
+        self._insert(text)
+
+    def _insert(self, text: str) -> None:
+        typed = self._buffer.text
+        self._pasted.append(text)
+        self._pasted_start = text[:1]
+        text = self._pastes.fold(text)
+        self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
+
+    def set_queue(self, texts: Sequence[str]) -> None:
+        """Show these questions as waiting."""
+        self._layout.queue = texts
+        self._app.invalidate()
 
     def set_microphone(self, microphone: MicrophoneStatus) -> None:
         """Show this microphone state."""
         self._is_recording = microphone.is_on and microphone.push_to_talk
         if self._meter is not None:
             self._meter.set_microphone(microphone)
+            self._app.invalidate()
+
+    def _status(self) -> StyleAndTextTuples:
+        if self._meter is None:
+            return self._show_status()
+        status = self._show_status()
+        return [*self._meter.paint(), ("", "\n"), *status] if status else self._meter.paint()
 
     @contextmanager
     def _updating_meter(self) -> Iterator[None]:
@@ -186,7 +274,7 @@ class Prompt:
             nonlocal timer
             timer = loop.call_later(_METER_SECONDS, update)
             if meter.poll():
-                self._session.app.invalidate()
+                self._app.invalidate()
 
         timer = loop.call_later(_METER_SECONDS, update)
         try:
@@ -194,168 +282,189 @@ class Prompt:
         finally:
             timer.cancel()
 
-    def close(self) -> None:
-        """Finish writing the input history."""
-        self._history.close()
+    # ------------------------------------------------------------------------------- questions
 
-    async def choose(self, question: ToolQuestion) -> Answer | None:
-        """Ask until the answer is yes, always or no. Returns None if the reply is to be stopped.
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        chosen: asyncio.Future[StoredConversation | None]
+        chosen = asyncio.get_running_loop().create_future()
+        picker = ConversationPicker(
+            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+        )
+        self._layout.show_instead(picker.container)
+        self._app.invalidate()
+        try:
+            return await chosen
+        finally:
+            self._layout.show_entry()
+            self._app.invalidate()
 
-        Keys that were pressed before the question was on the screen go to the next entry.
+    async def choose(self) -> tuple[Answer | None, str]:
+        """Ask until the answer is yes, always or no, and return it with what was typed. None is for
+        stopping the reply.
+
+        Keys pressed before the question was on the screen go to the entry, and so do those of a
+        user who is typing an entry, until there is a pause.
         """
-        app = self._choices.app
-        app.renderer.cpr_support = self._session.app.renderer.cpr_support
-        shown = ShownQuestion(question, app.output)
-        self._is_asking = True
-        while self._is_asking:
-            app.erase_when_done = False
-            for key in get_typeahead(self._input):
-                self._typed.press(key)
-            app.before_render += self._before_question
-            try:
-                typed = await self._choices.prompt_async(
-                    lambda: shown.message(self.print_above),
-                    handle_sigint=False,
-                    set_exception_handler=False,
-                )
-            except (EOFError, KeyboardInterrupt):
-                return None
-            for answer in _ANSWERS:
-                if typed.strip() and answer.startswith(typed.strip().lower()):
-                    return answer
-        return None
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        try:
+            await self._renderer.shown(_QUESTION_TIMEOUT)
+            while self._buffer.text and (pause := self._last_key + _PAUSE - loop.time()) > 0:
+                await asyncio.wait((self._answer,), timeout=pause)
+            self._choice.reset()
+            if not self._answer.done():
+                self._layout.show_choice()
+                self._app.invalidate()
+            return await self._answer, self._choice.text
+        finally:
+            self._answer = None
+            self._layout.show_entry()
+            self._app.invalidate()
 
-    def _before_question(self, app: Application[str]) -> None:
-        """The question is about to appear: input that can be read now was typed before it."""
-        app.before_render -= self._before_question
-        self._early_until = asyncio.get_running_loop().time() + _QUESTION_TIMEOUT
-        while keys := self._input.read_keys():
-            for key in keys:
-                self._handle_early_key(app, key)
+    def cursor_reported(self, row: int, _: int) -> None:
+        """The terminal has reported the position of its cursor."""
+        self._renderer.report_absolute_cursor_row(row)
 
-    def _handle_early_key(self, app: Application[str], key: KeyPress) -> None:
-        """Handle a key pressed before the question was shown: Ctrl-C stops the reply, other keys
-        are typeahead."""
-        if key.key is Keys.CPRResponse:
-            app.renderer.report_absolute_cursor_row(int(key.data[2:].partition(";")[0]))
-        elif key.key is Keys.ControlC and not app.is_done:
-            app.exit(exception=KeyboardInterrupt)
-        else:
-            self._typed.press(key)
+    def invalidate(self) -> None:
+        """Repaint what is below the entry."""
+        self._app.invalidate()
 
     def dismiss_question(self) -> None:
-        """Remove the question: it no longer needs an answer."""
-        self._is_asking = False
-        app = self._choices.app
-        if app.is_running and not app.is_done:
-            app.erase_when_done = True
-            app.exit(exception=EOFError)
+        """The question no longer needs an answer."""
+        self._decide(None)
 
-    def print_above(self, show: Callable[[], None]) -> None:
-        """Call `show`, which prints above the entry that is being edited, if there is one.
+    def _decide(self, answer: Answer | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(answer)
 
-        The terminal stays in raw mode, which `run_in_terminal` would leave: otherwise an Enter
-        typed at this moment would become a new line.
-        """
-        self._is_advised = False
-        app = self._running
-        if app is None:
-            show()
-            return
-        app.renderer.erase()
-        show()
-        app.renderer.request_absolute_cursor_position()
-        app.invalidate()
+    # ------------------------------------------------------------------------------------ keys
 
-    def suspend(self, stop: Callable[[], None]) -> None:
-        """Call `stop` with the terminal in its original mode, then continue."""
-        if self.active:
-            self._suspension = run_in_terminal(stop)
+    def _on_key(self, _: object) -> None:
+        self._last_key = asyncio.get_running_loop().time()
+
+    def _on_changed(self, buffer: Buffer) -> None:
+        if not buffer.text:
+            self._pasted_start = ""
+            self._pasted.clear()
+
+    def _send(self, buffer: Buffer) -> None:
+        text = self._pastes.unfold(buffer.text)
+        is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
+        entry = Entry(text, is_literal, tuple(self._pasted))
+        buffer.reset()
+        self._pastes.clear()
+        self._cleared = ""
+        if text.strip():
+            buffer.history.append_string(text)
+            self.on_entry(entry)
         else:
-            with self._input.cooked_mode():
-                stop()
+            self._abandon_draft()
 
-    @contextmanager
-    def replying(self, on_cancel: Callable[[], None]) -> Iterator[None]:
-        """A context in which Ctrl-C and Esc call `on_cancel`; other keys are typeahead."""
-        actions = {
-            Keys.Escape: on_cancel,
-            Keys.ControlC: on_cancel,
-            Keys.ControlZ: lambda: self.on_suspend(),
-        }
-        if self._meters is not None:
-            actions[Keys.ControlT] = lambda: self.on_press(MicrophoneToggled())
-        keys = TypeaheadReader(self._input, self._typed, actions)
-        keys.take(get_typeahead(self._input))
-        with self._input.raw_mode(), self._input.attach(keys.ready):
-            try:
-                yield
-            finally:
-                keys.stop()
+    def _abandon_draft(self) -> None:
+        if self._has_draft:
+            self._has_draft = False
+            self.on_press(DraftAbandoned())
 
-    def _keys(self) -> KeyBindings:
-        keys = self._common_keys()
-        typing = has_focus(DEFAULT_BUFFER)
+    def _paste(self, text: str) -> None:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self._pasted.append(text)
+        if self._buffer.cursor_position == 0:
+            self._pasted_start = text[:1]
+        self._buffer.insert_text(self._pastes.fold(text))
+
+    def _keys(self) -> KeyBindings:  # noqa: C901 - one function for each key
+        keys = KeyBindings()
+        typing, choosing = has_focus(self._buffer), has_focus(self._choice)
+
+        @Condition
+        def is_stopping() -> bool:
+            return self.can_stop() or self._can_be_silenced
 
         @keys.add("enter", filter=typing)
         def send(event: KeyPressEvent) -> None:
-            event.current_buffer.validate_and_handle()
+            self._send(event.current_buffer)
 
         @keys.add("escape", "enter", filter=typing)
         @keys.add("c-j", filter=typing)
         def new_line(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 
-        @keys.add("c-c", filter=typing)
-        def clear(event: KeyPressEvent) -> None:
-            if text := event.current_buffer.text:
-                event.current_buffer.reset(append_to_history=True)
-                self._cleared = text
-            elif self._can_be_silenced:
-                self.on_press(CancelPressed())
+        @keys.add("tab", filter=typing & ~has_completions)
+        def complete(event: KeyPressEvent) -> None:
+            """A name that is completed at once can be followed by Enter."""
+            buffer = event.current_buffer
+            names = command_names(buffer.document.text_before_cursor)
+            if len(names) == 1:
+                buffer.apply_completion(names[0])
             else:
-                self.on_press(EntryAbandoned())
-                self._advise(event.app.output)
+                buffer.start_completion(insert_common_part=True)
 
-        @keys.add("up", filter=typing & Condition(lambda: bool(self._cleared)))
-        def restore(event: KeyPressEvent) -> None:
-            event.current_buffer.auto_up()
-            if not event.current_buffer.text:  # the history has not been reloaded yet
-                event.current_buffer.insert_text(self._cleared)
-            self._cleared = ""
+        @keys.add(Keys.BracketedPaste, filter=typing)
+        def paste(event: KeyPressEvent) -> None:
+            self._paste(event.data)
+
+        @keys.add("c-c", filter=typing)
+        def stop_or_clear(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            if is_stopping():
+                self.on_press(CancelPressed())
+            elif text := self._pastes.unfold(buffer.text):
+                buffer.history.append_string(text)
+                buffer.reset()
+                self._cleared = text
+                self._abandon_draft()
+            else:
+                self._has_draft = False
+                self.on_press(EntryAbandoned())
+                self.on_advice()
+
+        @keys.add("up", filter=typing & Condition(lambda: not self._buffer.text))
+        def take_back(event: KeyPressEvent) -> None:
+            if self._layout.queue:
+                self.on_press(QueuedTakenBack())
+            elif self._cleared:
+                self._insert(self._cleared)
+                self._cleared = ""
+            else:
+                event.current_buffer.auto_up()
+
+        @keys.add("c-d", filter=typing & Condition(lambda: not self._buffer.text))
+        def leave(event: KeyPressEvent) -> None:
+            self.on_press(LeaveAsked())
 
         @keys.add("c-x", "c-e", filter=typing)
         def edit(event: KeyPressEvent) -> None:
+            event.current_buffer.text = self._pastes.unfold(event.current_buffer.text)
             self._editor = event.current_buffer.open_in_editor()
             self._editor.add_done_callback(self._on_editor_closed)
 
-        return keys
+        @keys.add("enter", filter=choosing)
+        def answer(event: KeyPressEvent) -> None:
+            typed = self._choice.text.strip().lower()
+            for each in _ANSWERS:
+                if typed and each.startswith(typed):
+                    self._decide(each)
+                    return
+            self._choice.reset()
 
-    def _choice_keys(self) -> KeyBindings:
-        keys = self._common_keys()
-
-        @Condition
-        def is_early() -> bool:
-            """Whether the terminal may not have shown the question yet. Its report of the cursor
-            position follows everything typed before, but may get lost."""
-            renderer = get_app().renderer
-            is_waiting = renderer.waiting_for_cpr and renderer.cpr_support is CPR_Support.SUPPORTED
-            return is_waiting and asyncio.get_running_loop().time() < self._early_until
-
-        @keys.add(Keys.Any, filter=is_early, eager=True)
-        def keep(event: KeyPressEvent) -> None:
-            for key in event.key_sequence:
-                self._handle_early_key(event.app, key)
-
-        @keys.add("escape", eager=_is_single_key)
+        @keys.add("c-c", filter=choosing)
+        @keys.add("c-d", filter=choosing)
+        @keys.add("escape", filter=choosing, eager=_is_single_key)
         def stop(event: KeyPressEvent) -> None:
-            event.app.exit(exception=KeyboardInterrupt)
+            self._decide(None)
 
-        return keys
+        @keys.add(
+            "escape",
+            filter=typing & is_stopping & ~vi_insert_mode & ~has_completions,
+            eager=_is_single_key,
+        )
+        def silence(event: KeyPressEvent) -> None:
+            self.on_press(CancelPressed())
 
-    def _common_keys(self) -> KeyBindings:
-        """The keys for both entries and questions."""
-        keys = KeyBindings()
+        @keys.add("escape", Keys.Any, filter=emacs_mode)
+        def ignore(event: KeyPressEvent) -> None:
+            """An Alt-key without a meaning would insert its letter."""
 
         @keys.add("c-z")
         def suspend(event: KeyPressEvent) -> None:
@@ -365,18 +474,7 @@ class Prompt:
         def toggle(event: KeyPressEvent) -> None:
             self.on_press(MicrophoneToggled())
 
-        @keys.add("escape", filter=Condition(lambda: self._can_be_silenced), eager=_is_single_key)
-        def silence(event: KeyPressEvent) -> None:
-            self.on_press(CancelPressed())
-
         return keys
-
-    def _advise(self, output: Output) -> None:
-        """Print how to exit, unless the last line above already says so."""
-        if not self._is_advised:
-            advice = FormattedText([("fg:ansibrightblack", _HOW_TO_LEAVE), ("", "\n")])
-            self.print_above(lambda: print_formatted_text(output, advice, _PLAIN))
-            self._is_advised = True
 
     @property
     def _can_be_silenced(self) -> bool:

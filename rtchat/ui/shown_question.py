@@ -1,59 +1,46 @@
-"""The question before a tool runs, as the prompt shows it."""
+"""The question before a tool runs, on the screen: above the row in which it is answered, and in the
+scrollback afterwards."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import chain, repeat
 
-from prompt_toolkit.formatted_text import FormattedText
-from prompt_toolkit.output import Output
-from prompt_toolkit.renderer import print_formatted_text
-from prompt_toolkit.styles import Style
+from rich.text import Text
 
 from rtchat.core.text import MARK
 from rtchat.ui.approval import CHOICES, ToolQuestion
 
-_PLAIN = Style([])
+ANSWER = f"{MARK} {CHOICES} › "  # noqa: RUF001 # as the prompt
+"""What precedes the answer."""
 
 
 class ShownQuestion:
-    """Shows a question. If it does not fit on the screen, its arguments are printed above it."""
+    """One question. If it does not fit on the screen, its arguments are printed above it."""
 
-    def __init__(self, question: ToolQuestion, output: Output) -> None:
+    def __init__(self, question: ToolQuestion) -> None:
         self._question = question
-        self._output = output
-        self._size = output.get_size()
-        self._is_printed = not self._fits()
-        if self._is_printed:
-            self._print()
+        self._is_printed = False
 
-    def message(self, print_above: Callable[[Callable[[], None]], None]) -> FormattedText:
-        """The text before the answer. `print_above` prints the arguments if they do not fit."""
-        self._size = self._output.get_size()
-        if not self._is_printed and not self._fits():
+    def rows(self, width: int, height: int) -> tuple[Text | None, Text]:
+        """The arguments to print, if they do not fit and were not printed yet, and the rows to
+        show."""
+        details = None
+        if not self._is_printed and len(self._question.rows(width)) + 3 > height:
             self._is_printed = True
-            asyncio.get_running_loop().call_soon(print_above, self._print)
-        width = self._size.columns
+            details = _styled(self._question.details(width))
         if self._is_printed:
             rows = self._question.summary(width, "printed above (scroll up to read them)")
         else:
             rows = self._question.rows(width)
-        return FormattedText([*_styled(rows), ("bold", f"{MARK} "), ("", f"{CHOICES} › ")])  # noqa: RUF001 # as the prompt
-
-    def _fits(self) -> bool:
-        return len(self._question.rows(self._size.columns)) + 3 <= self._size.rows
-
-    def _print(self) -> None:
-        rows = _styled(self._question.details(self._size.columns))
-        print_formatted_text(self._output, FormattedText(rows), _PLAIN)
+        return details, _styled(rows)
 
 
-def _styled(rows: Iterable[str]) -> list[tuple[str, str]]:
+def _styled(rows: Iterable[str]) -> Text:
     """The rows of a question. The first one has a style that no other text has."""
     styles = chain(("bold reverse",), repeat(""))
-    return [
-        part
+    lines = (
+        Text.assemble((row[:1], "bold"), (row[1:], style))
         for row, style in zip(rows, styles, strict=False)
-        for part in (("bold", row[:1]), (style, row[1:]), ("", "\n"))
-    ]
+    )
+    return Text("\n").join(lines)

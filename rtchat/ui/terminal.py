@@ -1,8 +1,4 @@
-"""A conversation in a terminal: the prompt and the view take turns.
-
-While an entry is being edited, only notices are printed, above it. While a reply to a typed or
-spoken question is pending, there is no prompt.
-"""
+"""A conversation in a terminal: what the user enters, and what is shown above the entry."""
 
 from __future__ import annotations
 
@@ -10,68 +6,74 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from contextlib import suppress
+from typing import Protocol
+
+from rich.text import Text
 
 from rtchat.core.effects import (
-    Connecting,
     Copy,
+    Draft,
+    History,
     MicrophoneStatus,
     QuestionAsked,
+    Queued,
     ReplyOver,
+    TextArrived,
     ToolAsked,
     Update,
 )
-from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
-    Attached,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
-    LocalNotice,
     ToolAnswered,
     UserSaid,
-    local_error,
 )
 from rtchat.core.ports import View
-from rtchat.core.values import ImageDetail
-from rtchat.system.worker import Worker
+from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.entries import Entries, Entry, Files
+from rtchat.ui.pager import Pager
 from rtchat.ui.prompt import Prompt
-from rtchat.ui.slash_commands import AttachAsked, TextFileAsked, parse
-
-T = TypeVar("T")
+from rtchat.ui.shown_question import ANSWER, ShownQuestion
+from rtchat.ui.status_line import StatusLine
 
 
 class Screen(View, Protocol):
-    """A view of a conversation that takes turns with a prompt."""
+    """A view of a conversation, above the entry."""
+
+    def echo(self, entry: str) -> None:
+        """Print what the user entered."""
+
+    def advise(self) -> None:
+        """Print how to exit, unless the last line already says so."""
 
     def show_waiting(self) -> None:
-        """Show that a question was asked and its reply is pending."""
+        """Show that a question waits for a connection."""
 
     def hide(self) -> None:
         """Remove what is painted, until the next tick."""
 
 
-class Files(Protocol):
-    """Finds and reads the files that the user names at the prompt."""
+class Conversations(Protocol):
+    """The saved conversations, and the pager that shows one."""
 
-    def may_be_dropped(self, entry: str) -> bool:
-        """Whether an entry begins like a path."""
+    pager: Pager
 
-    def paths_from_drop(self, entry: str) -> Sequence[str]:
-        """The paths of which an entry consists; empty if it contains anything else."""
+    def listed(self) -> Sequence[StoredConversation]:
+        """All of them, newest first, without their entries. May raise OutputError."""
 
-    def attach(self, entered: str, detail: ImageDetail | None) -> Attached:
-        """Read a file. Raises UsageError if it cannot be attached."""
-
-    def text(self, entered: str) -> str:
-        """Read a text file. Raises UsageError if it cannot be read or is not text."""
+    def text(self, conversation: StoredConversation) -> str:
+        """One of them as it is shown on the terminal."""
 
 
 class Terminal:
-    """The user interface of `talk`: a view, and the loop that reads entries. `detail` is for the
-    images that the user attaches, unless /attach has its own."""
+    """The user interface of `talk`: a view, and below it the entry. `detail` is for the images that
+    the user attaches, unless /attach has its own."""
 
     def __init__(
         self,
@@ -79,62 +81,96 @@ class Terminal:
         prompt: Prompt,
         clipboard: Clipboard,
         files: Files,
+        conversations: Conversations,
         detail: ImageDetail | None = None,
+        *,
+        templates: Callable[[str, str], Sequence[LocalEvent]],
+        status: StatusLine | None = None,
+        attention: Attention | None = None,
     ) -> None:
+        """`templates` returns the events of /t. `status` and `attention` see all updates."""
+        self._status = status
+        self._attention = attention
         self._view = view
+        self._conversations = conversations
         self._prompt = prompt
+        self._panel = prompt.panel
         self._clipboard = clipboard
-        self._files = files
-        self._detail = detail
-        self._disk = Worker("files")
-        self._changed = asyncio.Event()
-        """Set when a reply is over or a call needs permission."""
+        self._meanings = Entries(files, detail, templates, conversations.listed, host=self)
+        self._entries: asyncio.Queue[Entry | None] = asyncio.Queue()
+        """What the user has sent and is not handled yet; None at the end."""
         self._is_typed_pending = False
         """Whether a typed question has not been answered yet."""
         self._asked: QuestionAsked | None = None
         """The question that is being answered, typed or spoken."""
-        self._call: ToolAsked | None = None
-        self._is_choosing = False
-        """Whether the question about a call is on the screen."""
+        self._queued: Sequence[str] = ()
+        self._question: ShownQuestion | None = None
+        """The question about a call that is on the screen."""
         self._copies: list[asyncio.Task[None]] = []
         """Copies to the clipboard that are in progress; leaving waits for them."""
+        self._is_away = False
+        """Whether a pager has the screen."""
         self._held: list[Update] = []
-        """Updates that arrived while the screen was in use: a question and what follows it while
-        the entry is being removed, everything while $EDITOR is open, and everything while the user
-        is asked about a call, so that nothing is printed between its arguments and the answer."""
+        """Updates that arrived while $EDITOR or a pager has the screen, or while the user is asked
+        about a call, so that nothing is printed between its arguments and the answer."""
         prompt.on_suspend = self._suspend
         prompt.on_return = self._show_held
+        prompt.on_resize = self._resized
+        prompt.on_advice = view.advise
+        prompt.on_entry = self._entries.put_nowait
+        prompt.can_stop = lambda: self._can_stop
+
+    @property
+    def _can_stop(self) -> bool:
+        """Whether Ctrl-C has a reply, a question or a file to stop."""
+        is_pending = self._is_typed_pending or bool(self._queued) or self._asked is not None
+        return is_pending or self._meanings.is_reading
+
+    # ------------------------------------------------------------------------------- what is shown
 
     def show(self, update: Update) -> None:
-        """Show an update, above the prompt if there is one. A question removes the prompt."""
-        if isinstance(update, QuestionAsked) and not self._prompt.is_in_editor:
-            self._prompt.set_aside()
-        if self._is_choosing and isinstance(update, ReplyOver):
-            self._is_choosing = False
+        """Show an update above the entry."""
+        if self._attention is not None:
+            self._attention.show(update)
+        if self._status is not None:
+            self._status.show(update)
+            if isinstance(update, Queued):
+                self._status.set_queued(len(update.texts))
+            if not isinstance(update, TextArrived):
+                self._prompt.invalidate()
+        if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
-            self._show_held()
-        is_early = isinstance(update, QuestionAsked) and self._prompt.active
-        if self._held or self._prompt.is_in_editor or is_early or self._is_choosing:
+        if self._held or self._is_hidden or self._question is not None:
             self._held.append(update)
         else:
             self._show(update)
 
     def _show(self, update: Update) -> None:
-        if isinstance(update, Copy):
-            self._copies.append(self._tasks.create_task(self._copy(update)))
-            return
-        if isinstance(update, MicrophoneStatus):
-            self._prompt.set_microphone(update)
-        if isinstance(update, Connecting):
-            self._view.show(update)  # prints nothing, so the prompt can stay
-        else:
-            self._prompt.print_above(lambda: self._view.show(update))
         match update:
+            case Copy():
+                self._copies.append(self._tasks.create_task(self._copy(update)))
+                return
+            case History(stored):
+                self._tasks.create_task(self._show_history(stored))
+                return
+            case MicrophoneStatus():
+                self._prompt.set_microphone(update)
+            case Queued(texts):
+                self._queued = texts
+                self._prompt.set_queue(texts)
+            case Draft(text):
+                self._prompt.set_draft(text)
             case QuestionAsked():
                 self._asked = update
+            case _:
+                pass
+        self._view.show(update)
+        match update:
+            case Queued() if self._queued and self._asked is None:
+                self._view.show_waiting()
             case ToolAsked():
-                self._call = update
-                self._changed.set()
+                self._question = ShownQuestion(ToolQuestion(update))
+                self._tasks.create_task(self._ask(self._question))
             case ReplyOver():
                 self._end_reply()
             case _:
@@ -147,9 +183,7 @@ class Terminal:
         # A rejected question is never asked. A typed question waits until a spoken one is answered.
         if self._asked is None or not self._asked.spoken:
             self._is_typed_pending = False
-        self._asked = self._call = None
-        self._prompt.dismiss_question()
-        self._changed.set()
+        self._asked = None
 
     def _show_held(self) -> None:
         held, self._held = self._held, []
@@ -158,129 +192,134 @@ class Terminal:
 
     def tick(self) -> None:
         """Repaint what has changed."""
-        if not self._prompt.active:
+        if self._question is None and not self._is_hidden:
+            self._view.tick()
+
+    @property
+    def _is_hidden(self) -> bool:
+        return self._prompt.is_in_editor or self._is_away
+
+    def echo(self, entry: str) -> None:
+        """Print an entry that is not a question."""
+        self._view.echo(entry)
+
+    async def page(self, text: str) -> None:
+        """Show a text that may contain styles, in a pager if it is long."""
+        pager = self._conversations.pager
+        if not pager.is_long(text):
+            self._panel.print(Text.from_ansi(text))
+            return
+        self._is_away = True
+        try:
+            await self._prompt.give_terminal(lambda: pager.show(text))
+        finally:
+            self._is_away = False
+            self._show_held()
+
+    async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
+        """Let the user choose a conversation. Returns None if they cancel."""
+        return await self._prompt.pick(conversations)
+
+    async def _show_history(self, conversation: StoredConversation) -> None:
+        await self.page(await asyncio.to_thread(self._conversations.text, conversation))
+
+    def _resized(self) -> None:
+        if self._question is not None:
+            self._paint_question(self._question)
+        else:
             self._view.tick()
 
     def _suspend(self) -> None:
         """Stop the process for job control, after Ctrl-Z or SIGTSTP, until it is continued."""
-        if not self._prompt.active:
-            self._view.hide()
         self._prompt.suspend(self._stop)
 
+    def _use_title(self) -> None:
+        if self._attention is not None:
+            self._attention.on()
+
     def _stop(self) -> None:
+        if self._attention is not None:
+            self._attention.off()
         loop = asyncio.get_running_loop()
         loop.remove_signal_handler(signal.SIGTSTP)
         os.kill(0, signal.SIGTSTP)
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        self._use_title()
 
     def close(self) -> None:
         """Show the held updates, then remove what is painted."""
         for update in self._held:
             self._view.show(update)
         self._view.close()
+        if self._attention is not None:
+            self._attention.off()
+        self._panel.stop()
         self._prompt.close()
+
+    # ---------------------------------------------------------------------- the question of a tool
+
+    async def _ask(self, question: ShownQuestion) -> None:
+        """Ask whether a call may run, and keep the question and the answer in the scrollback."""
+        self._view.hide()
+        self._paint_question(question)
+        answer, typed = await self._prompt.choose()
+        _, rows = question.rows(self._panel.console.width, self._panel.console.height)
+        self._panel.clear()
+        self._panel.print(Text("\n").join((rows, Text(f"{ANSWER}{typed}"))))
+        self._question = None
+        is_over = any(isinstance(update, ReplyOver) for update in self._held)
+        if not is_over:
+            self._post(CancelPressed() if answer is None else ToolAnswered(answer))
+        self._show_held()
+
+    def _paint_question(self, question: ShownQuestion) -> None:
+        console = self._panel.console
+        details, rows = question.rows(console.width, self._panel.room)
+        if details is not None:
+            self._panel.print(details)
+        self._panel.paint(rows)
+
+    # ---------------------------------------------------------------------------- what is entered
 
     async def run(self, post: Callable[[LocalEvent], None]) -> None:
         """Read entries and post their events, until the user exits."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
-        self._prompt.on_press = post
+        self._post = post
+        self._prompt.on_press = self._press
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                with self._prompt.without_echo():
-                    await self._read_entries(post)
+                self._panel.start(show_cursor=True)
+                self._use_title()
+                handling = self._tasks.create_task(self._handle_entries())
+                with suppress(asyncio.CancelledError):
+                    try:
+                        await self._prompt.run()
+                    except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
+                        post(LeaveAsked(ExitCode.HANGUP))
+                handling.cancel()
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
 
-    async def _read_entries(self, post: Callable[[LocalEvent], None]) -> None:
-        while True:
-            try:
-                await self._wait_for_replies(post)
-                events = await self._next()
-            except OSError:  # the terminal is gone; its SIGHUP may come later
-                events = [LeaveAsked(ExitCode.HANGUP)]
-            for event in events:
-                if isinstance(event, UserSaid):
-                    self._is_typed_pending = True
+    def _press(self, event: LocalEvent) -> None:
+        if isinstance(event, LeaveAsked):
+            self._entries.put_nowait(None)
+        elif isinstance(event, CancelPressed) and self._meanings.is_reading:
+            self._meanings.stop()
+        else:
+            self._post(event)
+
+    async def _handle_entries(self) -> None:
+        while (entry := await self._entries.get()) is not None:
+            for event in await self._meanings.meaning(entry):
                 if isinstance(event, LeaveAsked):
-                    await asyncio.gather(*self._copies)
-                post(event)
-                if isinstance(event, LeaveAsked):
+                    await self._leave(event)
                     return
+                self._is_typed_pending |= isinstance(event, UserSaid)
+                self._post(event)
+        await self._leave(LeaveAsked())
 
-    async def _next(self) -> Sequence[LocalEvent]:
-        """The events of the next entry: none if it is blank or set aside."""
-        line = await self._prompt.read()
-        if line is None:
-            return [LeaveAsked()]
-        return await self._meaning(line) if line.strip() else ()
-
-    async def _meaning(self, line: str) -> Sequence[LocalEvent]:
-        """The events of an entry. A path is a file to attach, unless it is a command or begins with
-        a literal slash."""
-        event = parse(line)
-        match event:
-            case AttachAsked(file, detail):
-                return await self._attach([file], detail or self._detail)
-            case TextFileAsked(file, make):
-                unchanged = "the instructions were not changed"
-                return await self._read(lambda: [make(self._files.text(file))], unchanged)
-            case UserSaid() | LocalNotice(is_error=True) if self._files.may_be_dropped(line):
-                files = await self._from_disk(lambda: self._files.paths_from_drop(line))
-                return await self._attach(files, self._detail) if files else [event]
-            case _:
-                return [event]
-
-    async def _attach(
-        self, files: Sequence[str], detail: ImageDetail | None
-    ) -> Sequence[LocalEvent]:
-        """Attach all files, or none and return the reason."""
-        unchanged = "nothing was attached"
-        return await self._read(
-            lambda: [self._files.attach(file, detail) for file in files], unchanged
-        )
-
-    async def _read(
-        self, read: Callable[[], Sequence[LocalEvent]], unchanged: str
-    ) -> Sequence[LocalEvent]:
-        """The result of `read`, or a notice about why it failed."""
-        try:
-            events = await self._from_disk(read)
-        except UsageError as error:
-            return [local_error(error.problem)]
-        if events is None:
-            return [LocalNotice(f"reading was stopped; {unchanged}", is_error=True)]
-        return events
-
-    async def _from_disk(self, read: Callable[[], T]) -> T | None:
-        """Read from a disk, which may be slow or hang. Returns None if the user stops waiting."""
-        reading = self._disk.call(read)
-        stopped = asyncio.Event()
-        with self._prompt.replying(stopped.set):
-            stop = self._tasks.create_task(stopped.wait())
-            await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
-        if reading.done():
-            return reading.result()
-        self._disk = Worker("files")  # the old one may hang forever
-        return None
-
-    async def _wait_for_replies(self, post: Callable[[LocalEvent], None]) -> None:
-        """Wait until no reply is pending, and ask about tool calls that need permission."""
-        self._show_held()
-        while self._is_typed_pending or self._asked is not None:
-            if self._call is None:
-                if self._asked is None:
-                    self._view.show_waiting()
-                self._changed.clear()
-                with self._prompt.replying(lambda: post(CancelPressed())):
-                    await self._changed.wait()
-                continue
-            self._view.hide()
-            self._is_choosing = True
-            answer = await self._prompt.choose(ToolQuestion(self._call))
-            self._is_choosing = False
-            if self._call is not None:  # else its reply is over
-                self._call = None
-                post(CancelPressed() if answer is None else ToolAnswered(answer))
-            self._show_held()
+    async def _leave(self, event: LeaveAsked) -> None:
+        await asyncio.gather(*self._copies)
+        self._prompt.exit()
+        self._post(event)

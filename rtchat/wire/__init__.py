@@ -12,7 +12,7 @@ from rtchat.wire.beta import type_to_ga
 from rtchat.wire.commands import ask_for, encode, to_dialect, with_tools
 from rtchat.wire.decoder import Decoder
 from rtchat.wire.errors import read_error_body
-from rtchat.wire.events import decode
+from rtchat.wire.events import decode, session_event
 from rtchat.wire.fields import as_text, read_frame
 from rtchat.wire.redactor import EventRedactor, without_keys
 
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "read_error_body",
     "read_frame",
+    "session_event",
     "to_dialect",
     "type_to_ga",
     "with_tools",

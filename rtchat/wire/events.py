@@ -11,6 +11,7 @@ from rtchat.core.text import shortened
 from rtchat.core.values import Channel, Dialect, JsonObject, Part, Status, Usage
 from rtchat.wire import beta
 from rtchat.wire.audio_options import read_format
+from rtchat.wire.beta import type_to_ga
 from rtchat.wire.commands import MARK
 from rtchat.wire.errors import error_object
 from rtchat.wire.fields import Fields
@@ -268,6 +269,18 @@ def _rate_limits(fields: Fields) -> ev.ServerEvent:
             for line in fields.list("rate_limits")
         )
     )
+
+
+def session_event(data: JsonObject) -> type[ev.SessionCreated] | type[ev.SessionUpdated] | None:
+    """The type of an event about the session, in any dialect; None for other events."""
+    kind = data.get("type")
+    match type_to_ga(kind) if isinstance(kind, str) else "":
+        case "session.created":
+            return ev.SessionCreated
+        case "session.updated":
+            return ev.SessionUpdated
+        case _:
+            return None
 
 
 _INPUT_TRANSCRIPTION = "conversation.item.input_audio_transcription"

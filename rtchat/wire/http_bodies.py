@@ -13,7 +13,7 @@ from rtchat.core.events import ServerProblem
 from rtchat.core.values import Dialect, JsonObject, Options, value
 from rtchat.wire import beta
 from rtchat.wire.client_events import INVALID_REQUEST, decode_command, read_request, without_nulls
-from rtchat.wire.fields import Fields
+from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.schema import EXPIRY, SECRET_REQUEST, SESSION_TYPE
 from rtchat.wire.validators import FieldError
 
@@ -110,6 +110,18 @@ def write_model(name: str, created: int) -> JsonObject:
 def write_models(names: list[str], created: int) -> JsonObject:
     """The list of these models."""
     return {"object": "list", "data": [write_model(name, created) for name in names]}
+
+
+def read_models(body: bytes) -> tuple[str, ...]:
+    """The names in a list of models; empty if the body is not such a list."""
+    try:
+        data = read_json(body.decode())
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(data, dict):
+        return ()
+    names = (model.text("id") for model in Fields(data, []).list("data"))
+    return tuple(filter(None, names))
 
 
 def write_error(problem: ServerProblem) -> JsonObject:

@@ -105,7 +105,14 @@ def read_item(fields: Fields) -> Item:
             error if isinstance(error, str) else "",
             item_id,
         )
-    return OtherItem(kind, item_id, fields.data)
+    reasoning = _reasoning(fields) if kind == "reasoning" else ""
+    return OtherItem(kind, item_id, fields.data, reasoning=reasoning)
+
+
+def _reasoning(fields: Fields) -> str:
+    """The summary of an item of reasoning, as in the Responses API, or else its text."""
+    parts = fields.list("summary") or fields.list("content")
+    return "\n\n".join(filter(None, (part.text("text").strip() for part in parts)))
 
 
 def write_item(item: Item) -> dict[str, object]:

@@ -7,11 +7,11 @@ the GA reference.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 from rtchat.core.dotted_keys import has, merged, nested
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.values import JsonObject
 from rtchat.wire.fields import read_json
 from rtchat.wire.schema import RESPONSE, SESSION
@@ -99,6 +99,13 @@ _IMPLIED = {
 _temperature = number(0.0, 2.0)
 
 
+VOICES = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo"),
+    *("marin", "sage", "shimmer", "verse"),
+)
+"""The voices of OpenAI's server."""
+
+
 class OptionError(UsageError):
     """An option is unknown, or its value is invalid."""
 
@@ -152,14 +159,8 @@ def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
     Raises:
         OptionError: an option is unknown, or its value is invalid.
     """
-    rest = {key: value for key, value in fields.items() if key != "temperature"}
     try:
-        if "temperature" in fields:
-            _temperature(fields["temperature"], "temperature")
-        if scope == "session":
-            SESSION({"type": "realtime"} | rest, "")
-        else:
-            RESPONSE(rest, "response")
+        _validate(scope, fields)
     except FieldError as error:
         if error.code == "missing_required_parameter" and only:
             return
@@ -167,15 +168,111 @@ def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
             raise _unknown_option(scope, only or error.param) from None
         why = str(error).removesuffix(".")
         message = f"invalid option {error.param} ({why[:1].lower()}{why[1:]})"
-        raise OptionError(message) from None
+        meant = closest(str(error.value), error.words)
+        raise OptionError(message, hint=did_you_mean([meant])) from None
+
+
+def _validate(scope: OptionScope, fields: JsonObject) -> None:
+    """Raise FieldError at the first error."""
+    rest = {key: value for key, value in fields.items() if key != "temperature"}
+    if "temperature" in fields:
+        _temperature(fields["temperature"], "temperature")
+    if scope == "session":
+        SESSION({"type": "realtime"} | rest, "")
+    else:
+        RESPONSE(rest, "response")
+
+
+def words(scope: OptionScope, key: str) -> tuple[str, ...]:
+    """The words that an option may be set to, or OpenAI's voices; empty if there are none, or any
+    text is valid."""
+    if key == "audio.output.voice":
+        return VOICES
+    error = _error(scope, key, "no such word")
+    if error is None or error.code not in ("invalid_type", "invalid_value"):
+        return ()
+    literals = {"true": True, "false": False, "null": None}
+    valid = (word for word, value in literals.items() if _error(scope, key, value) is None)
+    return tuple(dict.fromkeys((*error.words, *valid)))
+
+
+def _error(scope: OptionScope, key: str, value: object) -> FieldError | None:
+    """What is wrong with a value of one option."""
+    fields = completed(nested(key, value))
+    if key.startswith(f"{_VAD}.") and not has(fields, f"{_VAD}.type"):
+        fields = merged(fields, nested(f"{_VAD}.type", "server_vad"))
+    try:
+        _validate(scope, fields)
+    except FieldError as error:
+        return error
+    return None
 
 
 def _unknown_option(scope: OptionScope, key: str) -> OptionError:
     key = key.removeprefix("response.")
     prefix = "response." if scope == "response" else ""
-    near = [f"{prefix}{name}" for name in get_close_matches(key, _OPTIONS[scope], n=1)]
-    hint = f"did you mean {near[0]}?" if near else "run `rtchat config options` to list all options"
+    if hint := _MEANINGS.get(key):
+        return OptionError(f"unknown option {prefix}{key}", hint=hint)
+    near = [f"{prefix}{name}" for name in _meant(key, _OPTIONS[scope]) if name]
+    first, dot, rest = key.partition(".")
+    if scope == "session" and (first := closest(first, _ONLY_OF_RESPONSES)):
+        near = [f"response.{first}{dot}{rest}"]
+    hint = did_you_mean(near, "run `rtchat config options` to list all options")
     return OptionError(f"unknown option {prefix}{key}", hint=f"{hint} (/raw sends any event)")
+
+
+def _meant(key: str, options: Mapping[str, str]) -> list[str]:
+    """The options that are probably meant: those that contain the parts of the key in this order,
+    the shortest first, or else the one with the closest spelling, or else what the key is part
+    of."""
+    ends = {name.rpartition(".")[2]: name for name in options}
+    first, _, last = key.lower().rpartition(".")
+    last = closest(last, ends, _SYNONYMS) or last
+    parts = [*first.split("."), *last.split(".")] if first else last.split(".")
+    found = [name for name in options if _is_within(parts, name.split("."))]
+    if found or (near := closest(key, options)):
+        return sorted(found, key=len)[:3] or [near]
+    start, dot, rest = key.partition(".")
+    parents = [name for name in options if key.startswith(f"{name}.")]
+    if parents or (start := closest(start, options)) != "metadata":
+        return [max(parents, key=len) if parents else start]
+    return [f"metadata{dot}{rest}"]
+
+
+def _is_within(parts: list[str], name: list[str]) -> bool:
+    """Whether a name ends with the last part, and contains the others before it, in order."""
+    rest = iter(name)
+    return parts[-1] == name[-1] and all(part in rest for part in parts)
+
+
+_ONLY_OF_RESPONSES = RESPONSE_OPTIONS.keys() - {key.partition(".")[0] for key in SESSION_OPTIONS}
+_SYNONYMS = {
+    "vad": "turn_detection.type",
+    "reasoning": "reasoning.effort",
+    "reasoning-effort": "reasoning.effort",
+    "thinking": "reasoning.effort",
+    "modalities": "output_modalities",
+    "modality": "output_modalities",
+    "functions": "tools",
+    "function-call": "tool_choice",
+    "lang": "language",
+    "noise": "noise_reduction.type",
+    "silence": "silence_duration_ms",
+}
+"""Other words for the last part of an option."""
+_MEANINGS = {
+    **dict.fromkeys(("system", "system_prompt", "system_message"), "use --system, or /system"),
+    **dict.fromkeys(
+        ("max_tokens", "max_completion_tokens", "max_response_output_tokens"),
+        "use --max-output-tokens",
+    ),
+    **dict.fromkeys(
+        ("top_p", "top_k", "seed", "stop", "n", "frequency_penalty", "presence_penalty"),
+        "the Realtime API has no such option",
+    ),
+    **dict.fromkeys(("api_key", "key"), "run `rtchat keys set` to store a key"),
+}
+"""Hints for options that other programs and APIs have."""
 
 
 AT_THE_START: Mapping[str, str] = {

@@ -11,6 +11,7 @@ from types import NoneType
 from typing import TypeAlias
 
 Check: TypeAlias = Callable[[object, str], None]
+Words: TypeAlias = tuple[str, ...]
 
 _NAMES: dict[type, str] = {
     str: "a string",
@@ -24,12 +25,17 @@ _NAMES: dict[type, str] = {
 
 
 class FieldError(Exception):
-    """A field is invalid. `param` is the path to it."""
+    """A field is invalid. `param` is the path to it. If only some words are valid, they are `words`
+    and `value` is the invalid value."""
 
-    def __init__(self, code: str, message: str, param: str) -> None:
+    def __init__(
+        self, code: str, message: str, param: str, *, value: object = None, words: Words = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.param = param
+        self.value = value
+        self.words = words
 
 
 def anything(_value: object, _path: str) -> None:
@@ -44,7 +50,8 @@ def of_type(*kinds: type) -> Check:
             expected = " or ".join(_NAMES[kind] for kind in kinds)
             got = _NAMES.get(type(value), "something else")
             message = f"Invalid type for '{path}': expected {expected}, but got {got} instead."
-            raise FieldError("invalid_type", message, path)
+            words = ("true", "false") if kinds == (bool,) else ()
+            raise FieldError("invalid_type", message, path, value=value, words=words)
 
     return check
 
@@ -89,7 +96,8 @@ def one_of(*words: str) -> Check:
     def check(value: object, path: str) -> None:
         is_text(value, path)
         if value not in words:
-            raise FieldError("invalid_value", unsupported(value, words), path)
+            message = unsupported(value, words)
+            raise FieldError("invalid_value", message, path, value=value, words=words)
 
     return check
 

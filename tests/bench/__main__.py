@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.bench import startup, wire
+from tests.bench import long, startup, wire
 
 BASELINE = Path(__file__).with_name("baseline.json")
 
@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> None:
     """Measure, and print both columns."""
     recorded: dict[str, float] = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     ratios = {
-        name: round(ratio, 2) for bench in (startup, wire) for name, ratio in bench.ratios().items()
+        name: round(ratio, 2)
+        for bench in (startup, wire, long)
+        for name, ratio in bench.ratios().items()
     }
     sys.stdout.write(f"{'ratio':<40}{'recorded':>10}{'now':>10}\n")
     for name, ratio in ratios.items():

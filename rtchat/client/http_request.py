@@ -1,5 +1,5 @@
-"""A POST request to the server of an endpoint, with the same proxy, TLS settings and errors as a
-WebSocket connection.
+"""A GET or POST request to the server of an endpoint, with the same proxy, TLS settings and errors
+as a WebSocket connection.
 
 The WebSocket library opens the connection and reads the response; only the request is different.
 """
@@ -22,6 +22,11 @@ from rtchat.core.text import compact_json
 from rtchat.core.values import JsonObject
 
 
+async def get(endpoint: Endpoint, *, timeout: float, tls: ssl.SSLContext | None = None) -> bytes:
+    """The body of the response to a GET request. See `post`."""
+    return await _request(endpoint, None, timeout, tls)
+
+
 async def post(
     endpoint: Endpoint, data: JsonObject, *, timeout: float, tls: ssl.SSLContext | None = None
 ) -> bytes:
@@ -31,6 +36,13 @@ async def post(
     Raises:
         ConnectError: there is no response, or its status is not 2xx.
     """
+    return await _request(endpoint, compact_json(data).encode(), timeout, tls)
+
+
+async def _request(
+    endpoint: Endpoint, body: bytes | None, timeout: float, tls: ssl.SSLContext | None
+) -> bytes:
+    """The body of the response to a POST request or, without a body, to a GET request."""
     try:
         await OpenSocket(
             endpoint.url,
@@ -38,7 +50,7 @@ async def post(
             user_agent_header=USER_AGENT,
             open_timeout=timeout,
             compression=None,
-            create_connection=_post_connection(compact_json(data).encode()),
+            create_connection=_connection(body),
             **proxy_and_tls(endpoint, tls),
         )
     except InvalidStatus as error:
@@ -49,16 +61,17 @@ async def post(
         # A proxy error can quote the proxy's URL with its password, so it is not chained.
         cause = None if is_proxy_error(error, endpoint) else error
         raise ConnectError(explain(error, endpoint, timeout)) from cause
-    raise AssertionError("a POST request opened a WebSocket connection")
+    raise AssertionError("an HTTP request opened a WebSocket connection")
 
 
-def _post_connection(body: bytes) -> type[ClientConnection]:
-    """A class of connections that send a POST request. The handshake always raises
+def _connection(body: bytes | None) -> type[ClientConnection]:
+    """A class of connections that send such a request. The handshake always raises
     `InvalidStatus`, with the response."""
+    method = "GET" if body is None else "POST"
 
-    class PostRequest(Request):
+    class RequestWithBody(Request):
         def serialize(self) -> bytes:
-            return super().serialize() + body
+            return super().serialize() + (body or b"")
 
     class Connection(ClientConnection):
         async def handshake(
@@ -71,14 +84,15 @@ def _post_connection(body: bytes) -> type[ClientConnection]:
                 {
                     "Host": upgrade.headers["Host"],
                     "Connection": "close",
-                    "Content-Type": "application/json",
-                    "Content-Length": str(len(body)),
                     "User-Agent": str(user_agent_header),
                 }
             )
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+                headers["Content-Length"] = str(len(body))
             headers.update(additional_headers or ())
             async with self.send_context(expected_state=State.CONNECTING):
-                self.protocol.send_request(PostRequest(upgrade.path, headers, "POST"))
+                self.protocol.send_request(RequestWithBody(upgrade.path, headers, method))
             ends = (self.response_rcvd, self.connection_lost_waiter)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             assert self.protocol.handshake_exc is not None

@@ -8,7 +8,45 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rtchat.core.values import StoredConversation, value
+from rtchat.core.values import Entry, State, StoredConversation, value
+
+
+class Head:
+    """The last turn of the current branch of a conversation to which entries are added."""
+
+    def __init__(self, turn: int = 0, newest: int = 0) -> None:
+        self.turn = turn
+        """That turn, 0 if the branch is empty."""
+        self.newest = newest
+        """The highest turn number."""
+        self._parents: dict[int, int] = {}
+        """The parents of the turns that were added."""
+
+    def add(self, entry: Entry) -> bool:
+        """Add an entry; returns whether its turn becomes the last one. A new turn does, and so does
+        a question that is being asked, unless others that follow it are waiting."""
+        self._parents[entry.turn] = parent_of(entry) or 0
+        is_asked = entry.state is State.ASKED and not self._is_in_branch(entry.turn)
+        has_moved = entry.turn > self.newest or is_asked
+        if has_moved:
+            self.turn = entry.turn
+        self.newest = max(self.newest, entry.turn)
+        return has_moved
+
+    def _is_in_branch(self, turn: int) -> bool:
+        at = self.turn
+        for _ in self._parents:
+            if at in (turn, 0):
+                break
+            at = self._parents.get(at, 0)
+        return at == turn
+
+
+def parent_of(entry: Entry) -> int | None:
+    """The parent of the turn of an entry; turn 0 has none."""
+    if not entry.turn:
+        return None
+    return entry.turn - 1 if entry.parent is None else entry.parent
 
 
 def path(parents: Mapping[int, int | None], head: int | None) -> list[int]:

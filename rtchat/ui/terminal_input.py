@@ -1,0 +1,97 @@
+"""The keyboard of a terminal: prompt_toolkit's input with a `KeyDecoder` in front of its parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TextIO
+
+from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
+
+from rtchat.ui.key_decoder import PASTE_END, KeyDecoder
+from rtchat.ui.terminal_kind import TerminalModes
+
+_WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
+"""Keys whose bindings read their data."""
+_READ = 4096
+"""The most bytes that are read at once; a terminal's buffer holds no more."""
+
+
+class TerminalInput(Vt100Input):
+    """Reads keys from a terminal. `on_focus` and `on_cursor` are as for `KeyDecoder`.
+
+    `modes` are on only in raw mode. So they are off whenever others have the terminal: at the end,
+    even after an error, while the program is suspended, and in an editor. In other modes of the
+    terminal, Ctrl-C would not be a signal.
+    """
+
+    def __init__(
+        self,
+        stdin: TextIO,
+        modes: TerminalModes,
+        *,
+        on_focus: Callable[[bool], None] = lambda _: None,
+        on_cursor: Callable[[int, int], None] | None = None,
+    ) -> None:
+        super().__init__(stdin)
+        self._modes = modes
+        self._decoder = KeyDecoder(on_focus=on_focus, on_cursor=on_cursor, finds_bursts=True)
+        self._keys: list[KeyPress] = []
+        self.vt100_parser = Vt100Parser(self._press)
+        self._is_typeahead = True
+        """Whether what is read next may have been typed while nobody read."""
+
+    @contextmanager
+    def raw_mode(self) -> Iterator[None]:
+        """A context in which the terminal sends each key at once, in the encoding of `modes`."""
+        with super().raw_mode(), self._modes.turned(on=True):
+            yield
+
+    @contextmanager
+    def cooked_mode(self) -> Iterator[None]:
+        """A context in raw mode in which the terminal is as others expect it."""
+        with self._modes.turned(on=False), super().cooked_mode():
+            yield
+
+    def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """A context in which the callback is called when there is something to read."""
+        self._is_typeahead = True
+        return super().attach(input_ready_callback)
+
+    def detach(self) -> AbstractContextManager[None]:
+        """A context in which nothing is read."""
+        self._is_typeahead = True
+        return super().detach()
+
+    def read_keys(self) -> list[KeyPress]:
+        """The keys that can be read now."""
+        data = self.stdin_reader.read(_READ)
+        self._parse(self._decoder.feed(data, is_typeahead=self._is_typeahead))
+        self._is_typeahead = self._is_typeahead and not data
+        return self._take()
+
+    def flush_keys(self) -> list[KeyPress]:
+        """The keys that were not complete: call it when nothing has arrived for a while."""
+        self._parse(self._decoder.flush())
+        self.vt100_parser.flush()
+        return self._take()
+
+    def _parse(self, text: str) -> None:
+        while text:  # paste by paste, since the parser calls itself after each
+            part, mark, text = text.partition(PASTE_END)
+            self.vt100_parser.feed(part + mark)
+
+    def _press(self, press: KeyPress) -> None:
+        """Add a key. One that has a name and no binding would be inserted as its sequence."""
+        is_sequence = len(press.data) > 1 or press.key is Keys.ShiftEscape
+        if is_sequence and press.key not in _WITH_DATA:
+            press = KeyPress(press.key, "")
+        self._keys.append(press)
+
+    def _take(self) -> list[KeyPress]:
+        keys = list(self._keys)
+        self._keys.clear()
+        return keys
