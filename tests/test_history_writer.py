@@ -256,6 +256,12 @@ class Hanging:
     def record(self, entry: Entry) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
     def name(self, name: str) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
@@ -332,6 +338,20 @@ def test_a_new_conversation_right_after_a_question(path: Path) -> None:
     assert asyncio.run(held.run(asks(*events))) is ExitCode.OK
     assert writer.close() is None
     assert said(path) == [["old"], ["new", "Yes"]]
+
+
+def test_branches_are_written_in_order_with_the_entries(path: Path) -> None:
+    async def main() -> None:
+        writer = HistoryWriter(Store(path))
+        for turn in (1, 2):
+            await writer.record(entry(turn, 0, f"question {turn}"))
+        await writer.move_to(1)
+        await writer.fork(1)
+        await writer.record(entry(2, 0, "another"))
+        assert writer.close() is None
+
+    asyncio.run(main())
+    assert said(path) == [["question 1"], ["question 1", "another"]]
 
 
 # --------------------------------------------------------------------------------- the program

@@ -91,8 +91,10 @@ class Replies:
         self.raw = None if self.turn.has_called else self.turn.question.raw
         if self.raw:
             return [self._connection.send(fx.Raw(self.raw)), self.expect()]
-        options = self._options.reply(may_call=may_call and not self.turn.question.is_summary)
-        if self.turn.question.is_summary:
+        question = self.turn.question
+        may_call = may_call and not question.is_summary
+        options = self._options.reply(may_call=may_call, instructions=question.instructions)
+        if question.is_summary:
             options = replace(options, modality="text")
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
         self.ownership.requested(request.event_id, self.turn.awaited)

@@ -52,6 +52,16 @@ class HistoryWriter:
         self._recorded += 1
         return self._call(partial(self._record, entry))
 
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        """Make this the last turn of the current branch. The future raises OutputError if that
+        cannot be written."""
+        return self._call(partial(self._store.move_to, turn))
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        """Copy the current branch up to this turn to a new conversation, to which later entries
+        belong. The future raises OutputError if that cannot be written."""
+        return self._call(partial(self._store.fork, turn))
+
     def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
         """Read a conversation by its ID or name, by default the latest one before this.
 

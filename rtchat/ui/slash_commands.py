@@ -147,7 +147,18 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
     Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
-    Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked(), "Replies"),
+    Row(
+        "retry",
+        "[-m MODEL] [TEXT]",
+        "ask the last question again; TEXT says how to answer it",
+        lambda argument: _retry(argument),
+        "Replies",
+    ),
+    Row(
+        "edit", "[N]", "edit the question of turn N, or the last one", lambda n: _edit(n), "Replies"
+    ),
+    Row("undo", "[N]", "remove the last N turns, or the last one", lambda n: _undo(n), "Replies"),
+    Row("fork", "[N]", "continue from turn N in a new conversation", lambda n: _fork(n), "Replies"),
     Row(
         "copy",
         "[N]",
@@ -390,6 +401,34 @@ def _copy(number: str) -> ev.LocalEvent:
     if number.isdecimal() and int(number[:9]):
         return ev.CopyAsked(int(number[:9]))
     return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
+
+
+def _retry(argument: str) -> ev.LocalEvent:
+    found = re.fullmatch(r"(?:-m|--model)(?:[\s=]+(\S+)\s*(.*))?", argument, re.DOTALL)
+    if found is None:
+        return ev.RetryAsked(instructions=argument)
+    if found[1] is None:
+        return _error("/retry -m needs a model", "write it as /retry -m MODEL [TEXT]")
+    return ev.RetryAsked(found[1], found[2])
+
+
+def _edit(number: str) -> ev.LocalEvent:
+    return ev.EditAsked() if not number else _turn("edit", number, ev.EditAsked)
+
+
+def _undo(number: str) -> ev.LocalEvent:
+    return ev.UndoAsked() if not number else _turn("undo", number, ev.UndoAsked)
+
+
+def _fork(number: str) -> ev.LocalEvent:
+    return ev.ForkAsked() if not number else _turn("fork", number, ev.ForkAsked)
+
+
+def _turn(name: str, number: str, make: Callable[[int], ev.LocalEvent]) -> ev.LocalEvent:
+    if number.isdecimal() and int(number[:9]):
+        return make(int(number[:9]))
+    what = "how many turns" if name == "undo" else "the number of a turn"
+    return _error(f"invalid number {number!r} for /{name}", f"write {what}, as in /{name} 2")
 
 
 def _set(argument: str) -> ev.LocalEvent:
