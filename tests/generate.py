@@ -128,7 +128,8 @@ def keys() -> str:
     """The keys of the prompt as a Markdown table."""
     lines = []
     for key, text in KEYS:
-        lines.append(f"| {key} | {re.sub(r'--[a-z]+|[$][A-Z]+|/[a-z]+', r'`\g<0>`', text)} |\n")
+        quoted = re.sub(r"--[a-z]+|\$[A-Z]+", r"`\g<0>`", text)
+        lines.append(f"| {key} | {quoted} |\n")
     return "| key | does |\n|---|---|\n" + "".join(lines)
 
 
