@@ -125,7 +125,7 @@ def test_lost_entries_of_an_earlier_conversation_are_reported(path: Path) -> Non
                 await writer.record(entry(1, 0, "two"))
         return told(writer.close())
 
-    assert asyncio.run(main()).startswith("1 entry of the conversation could not be written")
+    assert asyncio.run(main()).startswith("1 item of the conversation could not be written")
     assert said(path) == [["two"]]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import LeaveAsked
+from rtchat.ui.messages import HOW_TO_LEAVE
 from tests.typist import Typist
 
 SYMBOL = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
@@ -58,7 +59,7 @@ def test_a_long_paste(typist: Typist) -> None:
 def test_ctrl_c_clears_the_text_and_at_an_empty_prompt_says_how_to_leave(typist: Typist) -> None:
     typist.types("nonsense\x03\x03")
     assert typist.means() == "EntryAbandoned()"
-    typist.sees("Ctrl-D or /exit leaves")
+    typist.sees(HOW_TO_LEAVE)
     typist.sees(SYMBOL)
     typist.types("sense\r")
     assert typist.means() == "UserSaid(text='sense')"

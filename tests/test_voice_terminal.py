@@ -23,6 +23,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.values import Status, ToolCall
+from rtchat.ui.messages import HOW_TO_LEAVE
 from tests.program import PATIENCE
 from tests.terminal import PROMPT
 from tests.voiced import Voiced
@@ -344,7 +345,7 @@ def test_ctrl_c_clears_the_text_before_it_shows_how_to_leave() -> None:
         voiced.happens(QuestionAsked("one", "model"), ReplyOver(Status.CANCELLED, "", "model"))
         voiced.shows("interrupted", PROMPT)
         voiced.types("\x03")
-        voiced.shows("Ctrl-D or /exit leaves")
+        voiced.shows(HOW_TO_LEAVE)
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ class Settings:
         _REPLY,
         parsers.token_count,
         None,
-        "How many tokens of a conversation a new session gets at most (default: all it can read).",
+        "How many tokens of a conversation a new session receives (default: as many as it reads).",
         example=16000,
         option="--context",
         variable=Variable("RTCHAT_CONTEXT", dotenv="yes"),
@@ -243,7 +243,7 @@ class Settings:
         _REPLY,
         parsers.token_count,
         20_000,
-        "Show the tokens and the cost of what a new session gets if it is this many tokens.",
+        "Show what a new session receives, and its cost, if it has at least this many tokens.",
         option="--warn-tokens",
     )
     image_detail: Setting[ImageDetail | None] = Setting(
@@ -486,7 +486,7 @@ class Settings:
         _OUTPUT,
         choice("auto", "dark", "light", "mono", "high-contrast"),
         "auto",
-        "The colours on a terminal; mono uses none, and high-contrast no dim text either.",
+        "The colours on a terminal; mono has none, high-contrast also has no dim text.",
         option="--theme",
         commands=_ONCE,
         variable=Variable("RTCHAT_THEME", dotenv="yes"),
