@@ -103,7 +103,7 @@ def test_the_last_turns_that_fit_are_shown_as_they_looked(width: int, height: in
     kept = _kept(*(f"Reply **{turn}** " + "word " * turn for turn in range(1, 30)))
     heading, *rest = _end(kept, width, height)
     shown = sum(row.endswith("Please.") for row in rest)
-    assert heading.startswith(f"{29 - shown} turns not shown (") or shown == 0
+    assert heading.startswith(f"{29 - shown} turns above (") or shown == 0
     if shown:
         assert rest[1:] == _whole(kept, width)[-len(rest) + 1 :]
         assert height - 5 - len(rest) < 2 + 1 + 2 + (30 * 5 + 8) // width + 2
@@ -112,7 +112,7 @@ def test_the_last_turns_that_fit_are_shown_as_they_looked(width: int, height: in
 def test_of_a_long_turn_the_question_and_the_end_are_shown() -> None:
     kept = _kept("old", "\n\n".join(f"Paragraph {number}" for number in range(100)))
     rows = _end(kept, 60, 16)
-    assert rows[0].startswith("1 turn not shown (/history ")
+    assert rows[0].startswith("1 turn above (/history ")
     assert rows[2] == f"{PROMPT} Question 2?"
     assert rows[3] == "…"
     assert rows[-1] == "Paragraph 99"
@@ -150,7 +150,7 @@ def test_without_rendering_the_last_turns_are_plain_text(
     kept = _kept("*One* " * 30, "*Two*\x1b[2J", "Three " * 30)
     view = PlainView(out, StatusWriter(err, banner=True), raw=False)
     view.show(Resumed(kept))
-    assert err.getvalue().startswith("2 turns not shown (/history ")
+    assert err.getvalue().startswith("2 turns above (/history ")
     assert out.getvalue().decode() == f"{PROMPT} Question 3?\n  Please.\n\n{'Three ' * 30}\n"
     monkeypatch.setenv("LINES", "18")
     view.show(Resumed(kept))
@@ -264,7 +264,7 @@ def test_talk_continues_with_the_last_turns_on_the_screen(filled: Program) -> No
     terminal = Terminal(filled, ["--continue"], {})
     rows = terminal.shows("connected in", PROMPT)
     assert rows[0].startswith(
-        "1 turn not shown (/history shows all) · conversation 40 · Question 1"
+        "1 turn above (/history shows all) · conversation 40 · Question 1"
     )
     assert rows.index(f"{PROMPT} Question 2 of 40") == 2
     assert len(rows) < 24

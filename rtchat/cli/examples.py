@@ -29,14 +29,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "translate": (
         ("rtchat translate --to es talk.wav", "print a Spanish translation"),
-        ("rtchat translate --to es --play", "translate the microphone, and play the result"),
+        ("rtchat translate --to es --play", "translate while you speak"),
     ),
     "serve": (
         ("rtchat serve", "serve the built-in model"),
         ("rtchat serve --engine echo", "repeat what the client says"),
         (
             "rtchat serve --upstream http://localhost:11434/v1 --upstream-model llama3.2",
-            "serve the model of a chat completions server",
+            "use a chat completions server",
         ),
     ),
     "replay": (
@@ -51,7 +51,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rtchat history export 12 -o talk.md", "save it as Markdown"),
     ),
     "prompts": (
-        ("rtchat prompts edit commit", "create or change the template commit"),
+        ("rtchat prompts edit commit", "create or change a template"),
         ("git diff | rtchat once -t commit", "use it"),
     ),
     "keys": (

@@ -100,7 +100,7 @@ def turns(number: int) -> str:
 def resumed(stored: StoredConversation, above: int) -> str:
     """The line above the last turns of a conversation, of which `above` turns are not shown."""
     line = conversation(stored)
-    return f"{turns(above)} not shown (/history shows all) · {line}" if above else line
+    return f"{turns(above)} above (/history shows all) · {line}" if above else line
 
 
 def waiting(update: Waiting) -> str:
