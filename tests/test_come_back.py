@@ -263,9 +263,7 @@ def test_a_file_is_never_paged(tmp_path: Path) -> None:
 def test_talk_continues_with_the_last_turns_on_the_screen(filled: Program) -> None:
     terminal = Terminal(filled, ["--continue"], {})
     rows = terminal.shows("connected in", PROMPT)
-    assert rows[0].startswith(
-        "1 turn above (/history shows all) · conversation 40 · Question 1"
-    )
+    assert rows[0].startswith("1 turn above (/history shows all) · conversation 40 · Question 1")
     assert rows.index(f"{PROMPT} Question 2 of 40") == 2
     assert len(rows) < 24
     terminal.types("/history\r")

@@ -39,6 +39,10 @@ EXIT_CODES: dict[tuple[ExitCode, ...], str] = {
 """What each exit code means."""
 _FILES = (
     ("~/.config/rtchat/config.toml", "The settings. `rtchat config edit` opens it."),
+    (
+        "~/.config/rtchat/prompts/NAME.toml",
+        "A prompt template. `rtchat prompts edit NAME` opens it.",
+    ),
     ("~/.local/share/rtchat/history.db", "The saved conversations."),
     ("~/.local/share/rtchat/keys.json", "The stored keys that are not in the system's keyring."),
     (".env", "Variables for runs in this folder."),
@@ -54,9 +58,9 @@ _STREAMS = (
     " there are at least three and the first is not similar to a command."
 )
 _PRECEDENCE = (
-    "An option takes precedence over the environment, the environment over the .env file of the"
-    " working directory, then follow the profile and the config file. `rtchat config show` shows"
-    " each setting and its source."
+    "A setting is taken from the first of these that has it: the option, the environment, the .env"
+    " file of the working directory, the template, the profile, the config file. `rtchat config"
+    " show` shows each setting and its source."
 )
 
 
