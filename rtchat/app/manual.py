@@ -96,12 +96,12 @@ def _lines(commands: Iterable[ManualCommand], examples: Iterable[tuple[str, str]
     for command in commands:
         yield from _command(command)
     yield from _section("OPTIONS")
-    yield from _text("Each of these options belongs to several commands.")
+    yield from _text("Each option is followed by the commands that take it.")
     for group, members in groupby((row for row in rows() if row.option), lambda row: row.group):
         yield f'.SS "{_escaped(group.title)} options"'
         yield from _entries((_option(row), _option_text(row)) for row in members)
     yield from _section("COMMANDS IN A CONVERSATION")
-    yield from _entries((f"/{row.name} {row.argument}".rstrip(), row.help) for row in TABLE)
+    yield from _entries((", ".join((row.takes, *row.aliases)), row.help) for row in TABLE)
     yield from _section("KEYS", _entries(KEYS))
     yield from _section("ENVIRONMENT", _entries(_environment()))
     yield from _section("FILES", _entries(_FILES))
