@@ -1,4 +1,4 @@
-"""The title of the window, and notifications about long replies for users of another window."""
+"""The title of the window, and notifications about long replies that end while it has no focus."""
 
 from __future__ import annotations
 
