@@ -74,7 +74,7 @@ def test_at_an_empty_prompt_it_says_once_how_to_leave(program: Program) -> None:
     terminal.shows("connected in", PROMPT)
     mash(terminal)
     terminal.types("hello\r")
-    lines = terminal.shows("leaves", "hello", "Yes.", "first token", PROMPT)
+    lines = terminal.shows(HOW_TO_LEAVE, "hello", "Yes.", "first token", PROMPT)
     assert_clean(lines)
     assert sum(HOW_TO_LEAVE in line for line in lines) == 1
     assert len([line for line in lines if PROMPT in line]) == 2
