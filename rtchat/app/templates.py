@@ -120,4 +120,4 @@ def _not_applied(template: PromptTemplate) -> Sequence[LocalEvent]:
     if not others:
         return ()
     hint = f"start rtchat with --template {template.name} to apply them"
-    return [LocalNotice(f"not applied by /t: {', '.join(others)}", hint=hint)]
+    return [LocalNotice(f"/t does not apply {', '.join(others)}", hint=hint)]

@@ -460,7 +460,9 @@ def _checked_name(name: str) -> str:
     """
     name = " ".join(schema.plain(name).split())
     if not name or len(name) > _MAX_NAME:
-        raise UsageError(f"a name has 1 to {_MAX_NAME} characters", hint="choose another name")
+        raise UsageError(
+            f"a name must have 1 to {_MAX_NAME} characters", hint="choose another name"
+        )
     if name.isdecimal() or name.startswith("-"):
         message = f"invalid name {name!r}"
         raise UsageError(message, hint="choose one that is not a number and does not begin with -")

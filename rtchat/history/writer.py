@@ -89,10 +89,10 @@ class HistoryWriter:
         was_never_usable = self._store.id is None and not isinstance(write_error, HistoryBusyError)
         if not lost or (write_error and was_never_usable):
             return None
-        entries = "1 entry" if lost == 1 else f"{lost} entries"
+        items = "1 item" if lost == 1 else f"{lost} items"
         why = f"the history did not respond for {_CLOSE_TIMEOUT:g} s"
         cause = write_error or OutputError(why)
-        message = f"{entries} of the conversation could not be written, because {cause.message}"
+        message = f"{items} of the conversation could not be written, because {cause.message}"
         return Problem(cause.exit, message, cause.hint)
 
     def _record(self, entry: Entry) -> None:

@@ -128,14 +128,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         "resume",
         "[ID|NAME]",
-        "continue a saved conversation; no ID: choose one",
+        "continue a saved conversation; without ID, choose one",
         lambda key: ev.ResumeAsked(conversation_key(key)) if key else PickerAsked(),
         kind="conversation",
     ),
     Row(
         "compact",
         "[TEXT]",
-        "replace all but the last turns by a summary; TEXT: what to keep",
+        "replace all but the last turns with a summary; TEXT says what to keep",
         ev.CompactAsked,
     ),
     Row(
@@ -194,7 +194,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "set",
         "[KEY [VALUE]]",
-        "set option KEY, reset it (no VALUE), or list all (no KEY)",
+        "set option KEY; without VALUE, reset it; without KEY, list all",
         lambda a: _set(a),
         "Model",
         kind="option",
@@ -211,7 +211,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "t",
         "[NAME [TEXT]]",
-        "apply template NAME, and ask it with TEXT; no NAME: list them",
+        "ask TEXT with template NAME; without NAME, list the templates",
         lambda argument: _template(argument),
         "Model",
         kind="template",
@@ -219,7 +219,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "attach",
         "[FILE]",
-        "attach a PNG, JPEG or text file (or drop it here); no FILE: list them",
+        "attach a PNG, JPEG or text file; without FILE, list the attached files",
         lambda argument: _attach(argument),
         "Files",
         kind="file",
@@ -227,7 +227,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "detach",
         "[N]",
-        "remove file N, or all attached files",
+        "remove attached file N, or all of them",
         lambda n: _detach(n),
         "Files",
         kind="attachment",
@@ -256,14 +256,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         "usage",
         "",
-        "show tokens and cost so far, and rate limits",
+        "show the tokens and the cost so far, and the rate limits",
         lambda _: ev.UsageAsked(),
         "Program",
     ),
     Row(
         "trace",
         "[FILE|off]",
-        "start or stop recording this session",
+        "record this session in FILE, or stop recording",
         lambda a: _trace(a),
         "Program",
         kind="file",
