@@ -324,7 +324,9 @@ def test_edit_of_an_earlier_question_replaces_the_turns_after_it() -> None:
     assert {entry.parent for entry in server.entries if entry.turn == 3} == {0}
 
 
-@pytest.mark.parametrize("entry", [ev.EntryAbandoned(), ev.UserSaid(""), ev.UserSaid(" \n")])
+@pytest.mark.parametrize(
+    "entry", [ev.EntryAbandoned(), ev.DraftAbandoned(), ev.UserSaid(""), ev.UserSaid(" \n")]
+)
 def test_an_abandoned_edit_changes_nothing(entry: ev.Event) -> None:
     server = two_turns()
     server.post(ev.EditAsked(1))
@@ -341,6 +343,45 @@ def test_edit_gives_attachments_back_once() -> None:
     server.post(ev.EditAsked())
     server.ask("what is it?", "A dog.")
     assert server.context == ["user: [image]what is it?", "assistant: A dog."]
+
+
+def test_an_abandoned_edit_detaches_only_the_files_of_its_question() -> None:
+    server = Server()
+    server.post(ev.Attached("a.png (1 kB)", PICTURE))
+    server.ask("what?", "A cat.")
+    server.post(ev.Attached("notes.txt", NOTES))
+    server.post(ev.EditAsked())
+    server.post(ev.DraftAbandoned())
+    assert server.conversation.attached == ("notes.txt",)
+    assert server.post(ev.DraftAbandoned()) == []
+    assert server.conversation.attached == ("notes.txt",)
+    assert server.post(ev.EntryAbandoned()) == [notices.detached("notes.txt").update]
+
+
+def test_a_file_of_an_edited_question_may_be_detached_before_the_edit_is_abandoned() -> None:
+    server = Server()
+    server.post(ev.Attached("a.png (1 kB)", PICTURE))
+    server.ask("what?", "A cat.")
+    server.post(ev.EditAsked())
+    server.post(ev.DetachAsked())
+    assert server.post(ev.DraftAbandoned()) == [notices.EDIT_CANCELLED.update]
+
+
+def test_an_edited_question_that_waits_can_be_taken_back() -> None:
+    server = two_turns()
+    server.post(ev.ConnectionLost(Problem(ExitCode.LINK, "gone"), ev.Retry.ALWAYS))
+    server.post(ev.EditAsked())
+    assert server.post(ev.QueuedTakenBack()) == [], "the edited question does not wait"
+    server.post(ev.UserSaid("deux"))
+    assert drafts(server.post(ev.QueuedTakenBack())) == ["deux"]
+    assert server.post(ev.DraftAbandoned()) == [], "the edit is over"
+    server.post(ev.UserSaid("zwei"))
+    server.fire(ev.Timer.RETRY)
+    server.answer("Zweite.")
+    assert server.context == [*FIRST, "user: zwei", "assistant: Zweite."]
+    assert [entry.state for entry in server.entries if entry.turn == 3][-1] is State.WITHDRAWN
+    server.post(ev.UndoAsked())
+    assert server.context == FIRST
 
 
 @pytest.mark.parametrize("other", [ev.UndoAsked(), ev.RetryAsked(), ev.ForkAsked()])

@@ -76,3 +76,29 @@ def test_the_model_is_told_only_the_current_branch(program: Program, engine: Rec
         forked, first = store.conversations()
         assert (forked.turns, first.turns) == (2, 5)
         assert [entry.turn for entry in store.read(first.id).entries] == [0, 1, 1, 5, 5]
+
+
+@pytest.mark.parametrize("keys", ["\x03", f"{CLEAR}\r", f"{CLEAR}\x03"])
+def test_an_edit_is_cancelled_at_the_prompt(
+    program: Program, engine: Recorder, keys: str, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    terminal.types("one\r")
+    terminal.shows("first token", PROMPT)
+    terminal.types(f"/attach {notes}\r")
+    terminal.shows("attached", PROMPT)
+    terminal.types("/edit\r")
+    terminal.shows("editing turn 1", f"{PROMPT} one")
+    terminal.types(keys)
+    terminal.shows("the edit was cancelled", PROMPT)
+    terminal.types("two\r")
+    terminal.shows(*["first token"] * 2, PROMPT)
+    terminal.types("\x04")
+    assert terminal.ends() == 0
+    _, *before, asked = engine.prompts[-1]
+    assert before == ["one", "one"]
+    assert asked.endswith("two")
+    assert ("mine" in asked) is (keys != f"{CLEAR}\x03"), "only Ctrl-C at an empty prompt detaches"

@@ -190,6 +190,8 @@ class World:
         """The item of the response in progress, once it is announced."""
         self.has_greeted = False
         """Whether the server began a response by itself."""
+        self.has_died = False
+        """Whether an error came instead of the end of a response on this connection."""
         self.connection = "none"
         self.timers: set[Timer] = set()
         self.to_server: deque[tuple[str, Command]] = deque()
@@ -452,7 +454,7 @@ class World:
     def die(self) -> None:
         """The server reports an error instead of the end of the response."""
         if self.active:
-            self.active = ""
+            self.active, self.has_died = "", True
             self.post(ServerProblem("Out of memory."))
 
     @property
@@ -524,7 +526,7 @@ class World:
     def reset_connection(self, connection: str) -> None:
         """The state of the connection is lost."""
         self.connection, self.active, self.past = connection, "", ""
-        self.is_configured = False
+        self.is_configured = self.has_died = False
         self.server_items.clear()
         self.speaking, self.late, self.called = "", None, None
         self.awaiting_transcript.clear()
@@ -681,9 +683,11 @@ class World:
             self.end_response(Status.COMPLETED)
             self.answer_approval()
             self.finish_tool()
-            if Timer.OVERDUE in self.timers and not (self.active or self.to_server):
-                self.timers.discard(Timer.OVERDUE)
-                self.post(TimerFired(Timer.OVERDUE))
+            late = {Timer.OVERDUE} | ({Timer.STALL} if self.has_died else set())
+            if late & self.timers and not (self.active or self.to_server):
+                timer = min(late & self.timers)
+                self.timers.discard(timer)
+                self.post(TimerFired(timer))
             if Timer.RETRY in self.timers or Timer.LIMIT in self.timers:
                 self.fire_timer()
         raise AssertionError(f"{self.waiting} questions never ended")

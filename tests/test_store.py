@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from rtchat.core import turn_tree
 from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.log import SUMMARY_INDEX
 from rtchat.core.values import (
     Entry,
     Item,
@@ -1091,6 +1092,17 @@ def test_a_fork_has_the_turns_up_to_one_and_its_own_future(store: Store) -> None
     assert store.read(3).title == "first of all"
     store.delete(1)
     assert store.read(2).forked_from == 1
+
+
+def test_a_fork_has_the_summaries_of_its_turns_but_no_name(store: Store) -> None:
+    for turn in (1, 2):
+        store.record(_question(turn, f"question {turn}"))
+        store.record(replace(_INSTRUCTIONS, turn=turn, index=SUMMARY_INDEX))
+    store.name("mine")
+    store.fork(1)
+    forked = store.read(2)
+    assert [(entry.turn, entry.index) for entry in forked.entries] == [(1, 0), (1, SUMMARY_INDEX)]
+    assert (forked.name, store.read(1).name) == ("", "mine")
 
 
 def test_a_fork_of_nothing_begins_a_new_conversation(store: Store) -> None:

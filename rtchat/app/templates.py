@@ -66,7 +66,8 @@ class Templates:
                     self._model = self._aliases.get(name, name)
                     return ModelSet(self._model)
                 case RetryAsked(name) if name:
-                    return replace(event, model=self._aliases.get(name, name))
+                    self._model = self._aliases.get(name, name)
+                    return replace(event, model=self._model)
                 case _:
                     return event
 

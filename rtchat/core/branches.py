@@ -163,7 +163,7 @@ class Branches:
         out = self._replies.silence()
         removed = self._log.cut(turn)
         self._call_outputs.forget_open()
-        if not self._connection.is_ready or self._connection.needs_new_session:
+        if not self._connection.has_session or self._connection.needs_new_session:
             return out
         is_over = self._replies.phase is not ReplyPhase.ENDING  # else more items may follow
         ids = self._connection.items.delete(removed) if is_over else None

@@ -283,9 +283,8 @@ class Replies:
             return [CallsRequested(event)]
         if event.status is Status.COMPLETED and turn.only_remote_calls and turn.may_call:
             return self._await_next(turn)
-        refused = (
-            [] if event.status is Status.COMPLETED else self._call_outputs.refuse(turn.calls.made)
-        )
+        are_left = event.status is Status.COMPLETED and may_call
+        refused = [] if are_left else self._call_outputs.refuse(turn.calls.made)
         problem = server_errors.of_reply(event) or turn.problem
         if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
             problem = problem and replace(problem, hint="use /retry to ask it again")

@@ -45,6 +45,7 @@ class SavedEntries:
         self.restart(None, now)
         for entry in entries:
             self.add(entry)
+        self._head.turn = turn
 
     def age(self, now: float) -> float:
         """The seconds since the conversation began or was resumed."""
