@@ -15,7 +15,6 @@ from rtchat.core.effects import (
     ConversationStatus,
     Effect,
     Export,
-    History,
     MicrophoneStatus,
     Notice,
     RecordTrace,
@@ -26,6 +25,7 @@ from rtchat.core.effects import (
     ShowEvents,
     StartRecord,
     ThemeChosen,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -275,7 +275,7 @@ def test_the_current_branch_is_exported_and_shown(
 ) -> None:
     play = begun(*_TWO_TURNS).skip(*changes)
     assert [text for _, _, text in texts(exported(play))] == kept
-    assert Show(History(exported(play))) in play.handle(HistoryAsked())
+    assert Show(WholeConversation(exported(play))) in play.handle(HistoryAsked())
 
 
 def test_nothing_is_exported_once_all_turns_are_undone() -> None:
