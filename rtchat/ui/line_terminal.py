@@ -16,7 +16,7 @@ from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion, answer_of
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
-from rtchat.ui.picker import as_text
+from rtchat.ui.picker import as_notice
 from rtchat.ui.shown_question import ANSWER
 from rtchat.ui.terminal import Conversations
 
@@ -117,7 +117,7 @@ class LineTerminal:
 
     async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
         """List the conversations; the user enters /resume again with an ID."""
-        self._write(f"{as_text(conversations, time.time())}\n")
+        self.show(as_notice(conversations, time.time()))
         return None
 
     def _answer(self, line: str, post: Callable[[LocalEvent], None]) -> None:

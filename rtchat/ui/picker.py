@@ -24,7 +24,7 @@ from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.utils import get_cwidth
 
-from rtchat.core.errors import hint_line
+from rtchat.core.effects import Notice
 from rtchat.core.text import PROMPT, folded, on_a_line
 from rtchat.core.values import StoredConversation
 from rtchat.history.dates import ago
@@ -177,14 +177,14 @@ def _searched(conversation: StoredConversation) -> str:
     return folded(" ".join((str(conversation.id), *words)))
 
 
-def as_text(conversations: Sequence[StoredConversation], now: float) -> str:
-    """The latest conversations as lines with their IDs, and how to choose one, for a terminal on
-    which nothing may be repainted. `now` is in Unix seconds."""
+def as_notice(conversations: Sequence[StoredConversation], now: float) -> Notice:
+    """The latest conversations as lines with their IDs, for a terminal on which nothing may be
+    repainted. `now` is in Unix seconds."""
     rows = []
     for each in conversations[:_MAX_ROWS]:
         parts = (str(each.id), each.name, each.title, ago(each.updated, now))
         rows.append(on_a_line(" · ".join(filter(None, parts))))
-    return "\n".join([*rows, hint_line("use /resume ID or /resume NAME")])
+    return Notice("info", "\n".join(rows), hint="use /resume ID or /resume NAME")
 
 
 def picker_app(

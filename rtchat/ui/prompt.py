@@ -39,6 +39,7 @@ from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import (
     Answer,
     CancelPressed,
+    DraftAbandoned,
     EntryAbandoned,
     LeaveAsked,
     MicrophoneToggled,
@@ -59,7 +60,12 @@ from rtchat.ui.panel import LivePanel
 from rtchat.ui.picker import ConversationPicker
 
 Pressed: TypeAlias = (
-    CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
+    CancelPressed
+    | DraftAbandoned
+    | EntryAbandoned
+    | LeaveAsked
+    | MicrophoneToggled
+    | QueuedTakenBack
 )
 _QUESTION_TIMEOUT = 2.0
 """Seconds that a terminal may take to show a question and report the cursor position."""
@@ -113,6 +119,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
+        self._has_draft = False
+        """Whether the entry may hold a draft."""
         self._last_key = 0.0
         """The loop time of the last key."""
         self._answer: asyncio.Future[Answer | None] | None = None
@@ -199,7 +207,8 @@ class Prompt:
 
     def set_draft(self, text: str) -> None:
         """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
-        and mentions no files."""
+        and mentions no files. If the user clears the entry, `DraftAbandoned` is posted."""
+        self._has_draft = True
         self._buffer.set_draft(text)
 
     def set_queue(self, texts: Sequence[str]) -> None:
@@ -228,7 +237,7 @@ class Prompt:
         chosen = asyncio.get_running_loop().create_future()
 
         def done(conversation: StoredConversation | None) -> None:
-            self._layout.show_entry()  # for the keys that follow
+            self._layout.show_entry()  # the next key may have been read already
             chosen.set_result(conversation)
 
         picker = ConversationPicker(
@@ -239,7 +248,6 @@ class Prompt:
         try:
             return await chosen
         finally:
-            self._layout.show_entry()
             self._app.invalidate()
 
     async def choose(self) -> tuple[Answer | None, str]:
@@ -294,6 +302,11 @@ class Prompt:
     def _on_key(self, _: object) -> None:
         self._last_key = asyncio.get_running_loop().time()
 
+    def _abandon_draft(self) -> None:
+        if self._has_draft:
+            self._has_draft = False
+            self.on_press(DraftAbandoned())
+
     def _keys(self) -> KeyBindings:  # noqa: C901 - one function for each key
         keys = KeyBindings()
         typing, choosing = has_focus(self._buffer), has_focus(self._choice)
@@ -305,7 +318,10 @@ class Prompt:
         @keys.add("enter", filter=typing)
         def send(event: KeyPressEvent) -> None:
             self._app.vi_state.reset()
-            if (entry := self._buffer.send()) is not None:
+            if (entry := self._buffer.send()) is None:
+                self._abandon_draft()
+            else:
+                self._has_draft = False
                 self.on_entry(entry)
 
         @keys.add("escape", "enter", filter=typing)
@@ -328,7 +344,9 @@ class Prompt:
             elif self._buffer.text:
                 self._app.vi_state.reset()
                 self._buffer.clear()
+                self._abandon_draft()
             else:
+                self._has_draft = False
                 self.on_press(EntryAbandoned())
                 self.on_advice()
 

@@ -117,18 +117,47 @@ def resume(key: str) -> ev.ResumeAsked | PickerAsked:
 
 def detach(number: str) -> ev.LocalEvent:
     """/detach: the number of an attached file."""
-    if not number:
-        return ev.DetachAsked()
-    read = _number(number)
-    return ev.DetachAsked(read) if read else _no_number("detach", number, _FILE_HINT)
+    return _numbered("detach", number, ev.DetachAsked, "use /attach to list the numbers")
 
 
 def copy(number: str) -> ev.LocalEvent:
     """/copy: the number of a code block."""
-    if not number:
-        return ev.CopyAsked()
-    read = _number(number)
-    return ev.CopyAsked(read) if read else _no_number("copy", number, _BLOCK_HINT)
+    return _numbered("copy", number, ev.CopyAsked, _BLOCK_HINT)
+
+
+def edit(number: str) -> ev.LocalEvent:
+    """/edit: the number of a turn."""
+    return _numbered("edit", number, ev.EditAsked, "write the number of a turn, as in /edit 2")
+
+
+def undo(number: str) -> ev.LocalEvent:
+    """/undo: how many turns."""
+    return _numbered("undo", number, ev.UndoAsked, "write how many turns, as in /undo 2")
+
+
+def fork(number: str) -> ev.LocalEvent:
+    """/fork: the number of a turn."""
+    return _numbered("fork", number, ev.ForkAsked, "write the number of a turn, as in /fork 2")
+
+
+def retry(argument: str) -> ev.LocalEvent:
+    """/retry: instructions, after `-m MODEL` for another model."""
+    found = re.fullmatch(r"(?:-m|--model)(?:[\s=]+(\S+)\s*(.*))?", argument, re.DOTALL)
+    if found is None:
+        return ev.RetryAsked(instructions=argument)
+    if found[1] is None:
+        return mistake("/retry -m needs a model", "write it as /retry -m MODEL [TEXT]")
+    return ev.RetryAsked(found[1], found[2])
+
+
+def _numbered(
+    command: str, text: str, make: Callable[..., ev.LocalEvent], hint: str
+) -> ev.LocalEvent:
+    """The event for a number from 1, or for none."""
+    if not text:
+        return make()
+    number = _number(text)
+    return make(number) if number else _no_number(command, text, hint)
 
 
 def _number(text: str) -> int:
@@ -140,7 +169,6 @@ def _no_number(command: str, text: str, hint: str) -> ev.LocalNotice:
     return mistake(f"invalid number {text!r} for /{command}", hint)
 
 
-_FILE_HINT = "use /attach to list the numbers"
 _BLOCK_HINT = "use the number of a code block"
 
 

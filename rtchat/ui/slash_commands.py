@@ -68,14 +68,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         "resume",
         "[ID|NAME]",
-        "continue a saved conversation; no ID: choose one",
+        "continue a saved conversation; without ID, choose one",
         arguments.resume,
         kind="conversation",
     ),
     Row(
         "compact",
         "[TEXT]",
-        "replace all but the last turns by a summary; TEXT: what to keep",
+        "replace all but the last turns with a summary; TEXT says what to keep",
         ev.CompactAsked,
     ),
     Row(
@@ -87,7 +87,16 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
     Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
-    Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked(), "Replies"),
+    Row(
+        "retry",
+        "[-m MODEL] [TEXT]",
+        "ask the last question again; TEXT says how to answer it",
+        arguments.retry,
+        "Replies",
+    ),
+    Row("edit", "[N]", "edit the question of turn N, or the last one", arguments.edit, "Replies"),
+    Row("undo", "[N]", "remove the last N turns, or the last one", arguments.undo, "Replies"),
+    Row("fork", "[N]", "continue from turn N in a new conversation", arguments.fork, "Replies"),
     Row(
         "copy",
         "[N]",
@@ -123,7 +132,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "set",
         "[KEY [VALUE]]",
-        "set option KEY, reset it (no VALUE), or list all (no KEY)",
+        "set option KEY; without VALUE, reset it; without KEY, list all",
         arguments.set_,
         "Model",
         kind="option",
@@ -140,7 +149,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "t",
         "[NAME [TEXT]]",
-        "apply template NAME, and ask it with TEXT; no NAME: list them",
+        "ask TEXT with template NAME; without NAME, list the templates",
         arguments.template,
         "Model",
         kind="template",
@@ -148,7 +157,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "attach",
         "[FILE]",
-        "attach a PNG, JPEG or text file (or drop it here); no FILE: list them",
+        "attach a PNG, JPEG or text file; without FILE, list the attached files",
         arguments.attach,
         "Files",
         kind="file",
@@ -156,7 +165,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "detach",
         "[N]",
-        "remove file N, or all attached files",
+        "remove attached file N, or all of them",
         arguments.detach,
         "Files",
         kind="attachment",
@@ -185,14 +194,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         "usage",
         "",
-        "show tokens and cost so far, and rate limits",
+        "show the tokens and the cost so far, and the rate limits",
         lambda _: ev.UsageAsked(),
         "Program",
     ),
     Row(
         "trace",
         "[FILE|off]",
-        "start or stop recording this session",
+        "record this session in FILE, or stop recording",
         arguments.trace,
         "Program",
         kind="file",
