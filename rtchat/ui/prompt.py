@@ -11,20 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TextIO
 
 from prompt_toolkit.application import Application, in_terminal, run_in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import (
-    Condition,
-    emacs_mode,
-    has_completions,
-    has_focus,
-    vi_insert_mode,
-)
+from prompt_toolkit.filters import Condition, emacs_mode, has_completions, has_focus, vi_insert_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
@@ -42,6 +36,7 @@ from rtchat.core.events import (
     DraftAbandoned,
     EntryAbandoned,
     LeaveAsked,
+    LocalEvent,
     MicrophoneToggled,
     QueuedTakenBack,
 )
@@ -59,14 +54,6 @@ from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.picker import ConversationPicker
 
-Pressed: TypeAlias = (
-    CancelPressed
-    | DraftAbandoned
-    | EntryAbandoned
-    | LeaveAsked
-    | MicrophoneToggled
-    | QueuedTakenBack
-)
 _QUESTION_TIMEOUT = 2.0
 """Seconds that a terminal may take to show a question and report the cursor position."""
 _PAUSE = 0.5
@@ -99,7 +86,7 @@ class Prompt:
         self.panel = panel
         self.on_entry: Callable[[Entry], None] = lambda _: None
         """Called with what the user sends."""
-        self.on_press: Callable[[Pressed], None] = lambda _: None
+        self.on_press: Callable[[LocalEvent], None] = lambda _: None
         """Called for a key that the conversation handles."""
         self.on_advice: Callable[[], None] = lambda: None
         """Called when the user may want to know how to exit."""
