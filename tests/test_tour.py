@@ -144,6 +144,12 @@ KEYSTROKES: dict[str, tuple[Press, ...]] = {
         Press("\r", f"{PROMPT} What is it?"),
         Press("\x05\x15", PROMPT),
     ),
+    "Esc at a menu": (
+        Press("/model \t", shows=(f"{PROMPT} /model", "scripted")),
+        Press("\x1b[B", f"{PROMPT} /model gpt-realtime-2.1"),
+        Press(ESC, f"{PROMPT} /model"),
+        Press("\x15", PROMPT),
+    ),
     "Tab": (
         Press("/sta\t", f"{PROMPT} /status"),
         Press("\x15/theme li\t", f"{PROMPT} /theme light"),
@@ -222,6 +228,9 @@ def check(terminal: Terminal) -> None:
     screen = terminal.screen
     shown = [screen.row(y) for y in range(screen.cursor.y, screen.lines)]
     assert sum(row.startswith(PROMPT) for row in shown) == 1
+    assert screen.cursor.y == 0 or screen.row(screen.cursor.y - 1), (
+        "an empty row is above the entry"
+    )
     assert len([row for row in shown if row]) <= 2  # the entry and the status line
 
 

@@ -34,6 +34,7 @@ from prompt_toolkit.input.vt100 import raw_mode
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
+from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.styles import Style
@@ -288,8 +289,13 @@ class Prompt:
         """Let the user choose a conversation. Returns None if they cancel."""
         chosen: asyncio.Future[StoredConversation | None]
         chosen = asyncio.get_running_loop().create_future()
+
+        def choose(conversation: StoredConversation | None) -> None:
+            self._layout.show_entry()  # the next key is typed into the entry
+            chosen.set_result(conversation)
+
         picker = ConversationPicker(
-            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+            conversations, choose, now=time.time(), size=self._app.output.get_size
         )
         self._layout.show_instead(picker.container)
         self._app.invalidate()
@@ -463,6 +469,17 @@ class Prompt:
         )
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
+
+        @keys.add("escape", filter=typing & has_completions & ~vi_insert_mode, eager=_is_single_key)
+        def close_menu(event: KeyPressEvent) -> None:
+            event.current_buffer.cancel_completion()
+
+        @keys.add("escape", filter=typing & vi_insert_mode, eager=_is_single_key)
+        def leave_insert_mode(event: KeyPressEvent) -> None:
+            """At once: otherwise it would take a second, in which Enter could make it Alt-Enter."""
+            buffer = event.current_buffer
+            buffer.cursor_position += buffer.document.get_cursor_left_position()
+            event.app.vi_state.input_mode = InputMode.NAVIGATION
 
         @keys.add("escape", Keys.Any, filter=emacs_mode)
         def ignore(event: KeyPressEvent) -> None:
