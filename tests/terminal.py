@@ -133,12 +133,13 @@ class Terminal:
             if _SYNCHRONISED not in self.screen.mode:
                 yield self.screen.row(self.screen.cursor.y)
 
-    def shows_at_cursor(self, text: str) -> None:
-        """Wait until the row with the cursor is this text."""
+    def shows_at_cursor(self, *rows: str) -> str:
+        """Wait until the row with the cursor is one of these. Returns that row."""
         until = monotonic() + PATIENCE
-        while (row := self.screen.row(self.screen.cursor.y)) != text:
+        while (row := self.screen.row(self.screen.cursor.y)) not in rows:
             has_more = self._reads() and monotonic() < until
-            assert has_more, f"{row!r} is not {text!r}:\n" + "\n".join(self.lines())
+            assert has_more, f"{row!r} is not in {rows}:\n" + "\n".join(self.lines())
+        return row
 
     def _has(self, texts: tuple[str, ...]) -> bool:
         lines = iter(self.lines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -85,10 +86,10 @@ def test_esc_leaves_insert_mode_without_waiting_for_another_key() -> None:
         with create_pipe_input() as keys:
             panel = LivePanel(Console(file=io.StringIO()))
             prompt = Prompt(panel, None, editing_mode=_VI, input=keys, output=DummyOutput())
-            sent = asyncio.get_running_loop().create_future()
+            sent: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             prompt.on_entry = lambda entry: sent.set_result(entry.text)
             app = prompt._app
-            app.timeoutlen = None  # a key that could begin a sequence waits for the next one
+            app.timeoutlen = inf  # a key that could begin a sequence waits for the next one
             reading = asyncio.create_task(prompt.run())
             keys.send_text("abc\x1b")
             until = monotonic() + PATIENCE

@@ -27,6 +27,7 @@ SCRIPT: dict[str, object] = {
     "model": "scripted",
     "rule": [
         {"match": "stream", "text": "word " * 4000, "chunk": 5, "delay": 0.02},
+        {"match": "reply with the summary only", "text": "Code."},
         {"match": "code", "text": "Some **bold** text.\n\n```python\nprint('one')\n```\n"},
         {"text": "It is noon.", "usage": {"input": 57, "cached": 16, "output": 48}},
     ],
@@ -39,13 +40,12 @@ CODE_REPLY = ("Some bold text.", "print('one')", "first token")
 class Stop:
     """An entry, and the texts that are shown below it, in order.
 
-    With `pages`, they are in a pager if the window has at most so many rows. `draft` is in the next
-    entry.
+    With `may_page`, they are in a pager if they are long. `draft` is in the next entry.
     """
 
     entry: str
     shows: tuple[str, ...]
-    pages: int = 0
+    may_page: bool = False
     draft: str = ""
 
     @property
@@ -64,7 +64,7 @@ class Stop:
 
 
 COMMANDS = (
-    Stop("/help", ("Conversation", "/new"), pages=40),
+    Stop("/help", ("Conversation", "/new"), may_page=True),
     Stop("/help copy", ("/copy [N]", "block")),
     Stop("/status", ("gpt-realtime-2.1", "sess_", "0 turns")),
     Stop("code?", CODE_REPLY),
@@ -88,7 +88,7 @@ COMMANDS = (
     Stop("/attach", ("1  notes.txt",)),
     Stop("/detach 1", ("notes.txt",)),
     Stop("What is it?", REPLY),
-    Stop("/undo", ("undone",)),
+    Stop("/undo", ("undone",), draft="What is it?"),
     Stop("/mute", ("microphone", "hint: ")),
     Stop("/voice", ("microphone",)),
     Stop("/theme light", ("light",)),
@@ -97,11 +97,11 @@ COMMANDS = (
     Stop("/events on", ("/events off",)),
     Stop('/raw {"type": "response.cancel"}', ('{"type":"error"', "response.cancel")),
     Stop("/events off", ("/events on",)),
-    Stop("/history", (f"{PROMPT} code?", CODE_REPLY[0]), pages=24),
-    Stop("/compact", ("first token", "summary", "replayed")),
+    Stop("/history", (f"{PROMPT} code?", CODE_REPLY[0]), may_page=True),
+    Stop("/compact", ("Code.", "first token", "summary", "replayed")),
     Stop("/model other", ("other", "replayed")),
     Stop("/edit", ("Enter",), draft="Make tea: green"),
-    Stop("/fork", ("new conversation",)),
+    Stop("/fork", ("turn",)),
     Stop("/new", ("new conversation",)),
     Stop("And now?", REPLY),
     Stop("/clear", ("new conversation",)),
@@ -238,8 +238,8 @@ def visit(terminal: Terminal, stop: Stop) -> None:
     """Send the entry, and wait until the program is idle again."""
     terminal.types(f"{stop.entry}\r")
     shown = (f"{PROMPT} {stop.entry}", *stop.shows)
-    if stop.pages >= terminal.screen.lines:
-        terminal.shows(*shown, ":")
+    terminal.shows(*shown)
+    if stop.may_page and terminal.shows_at_cursor(":", PROMPT) == ":":
         terminal.types("q")
     terminal.shows(*shown, PROMPT)
     if stop.draft:
