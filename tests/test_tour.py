@@ -234,6 +234,16 @@ def check(terminal: Terminal) -> None:
     assert len([row for row in shown if row]) <= 2  # the entry and the status line
 
 
+def watch(terminal: Terminal, *texts: str) -> None:
+    """Wait for these texts. Until then the cursor is always in the entry, which is at the bottom,
+    and no frame is wider than the window."""
+    screen = terminal.screen
+    for entry in terminal.updates(*texts):
+        assert entry.startswith((PROMPT, "  ")), terminal.lines()
+        shown = [screen.row(y) for y in range(screen.lines)]
+        assert all(row.endswith(("╮", "│", "╯")) for row in shown if row[:1] in {*"╭│╰"}), shown
+
+
 def visit(terminal: Terminal, stop: Stop) -> None:
     """Send the entry, and wait until the program is idle again."""
     terminal.types(f"{stop.entry}\r")
@@ -286,7 +296,7 @@ def test_the_keys(program: Program, rows: int, columns: int) -> None:
             if press.row:
                 terminal.shows_at_cursor(press.row)
             if press.shows:
-                terminal.shows(*press.shows)
+                watch(terminal, *press.shows)
         terminal.shows(PROMPT)
         check(terminal)
     terminal.types("\x04")
