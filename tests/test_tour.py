@@ -311,6 +311,7 @@ def test_the_ways_to_leave(program: Program, entry: str) -> None:
     assert not any("Traceback" in line for line in terminal.lines())
 
 
+@pytest.mark.full
 def test_the_key_of_a_voice_conversation(program: Program) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
