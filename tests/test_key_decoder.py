@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from select import select
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,8 @@ from prompt_toolkit.output import DummyOutput
 from rtchat.ui.key_decoder import PASTE_BEGIN, PASTE_END, KeyDecoder
 from rtchat.ui.terminal_input import TerminalInput
 from rtchat.ui.terminal_kind import TerminalKind, TerminalModes
+from tests.program import PATIENCE
+from tests.scripted import run_fast
 
 _NEW_LINE = Keys.ControlJ
 _MAX_PAUSES = 5
@@ -460,16 +463,29 @@ def test_the_keys_of_a_terminal() -> None:
 
 
 def test_lines_pasted_into_a_terminal_that_does_not_mark_pastes() -> None:
+    """What is typed while nobody reads is no paste, even if it arrives at once."""
+    typed = "a first question\ranother question\r"
+    keys, pasted = list(typed), ["a first question\nanother question\n"]
+
+    def read(master: int, source: TerminalInput) -> list[str]:
+        os.write(master, typed.encode())
+        assert select((source.fileno(),), (), (), PATIENCE)[0]
+        return _text(source.read_keys() + source.flush_keys())
+
+    async def use(master: int, source: TerminalInput) -> None:
+        with source.attach(lambda: None):
+            assert read(master, source) == keys
+            assert read(master, source) == pasted
+            with source.detach():
+                pass
+            assert read(master, source) == keys
+            assert read(master, source) == pasted
+        with source.attach(lambda: None):
+            await asyncio.sleep(1.1)
+            assert read(master, source) == pasted
+
     with _terminal() as (master, source):
-        typed = b"a first question\ranother question\r"
-        os.write(master, typed)
-        assert _text(source.read_keys()) == list(typed.decode())  # typed before the program read
-        os.write(master, typed)
-        assert source.read_keys() == []
-        assert _text(source.flush_keys()) == ["a first question\nanother question\n"]
-        source.detach()
-        os.write(master, typed)
-        assert _text(source.read_keys()) == list(typed.decode())
+        run_fast(lambda: use(master, source))
 
 
 _ON, _OFF = "\x1b[?1004h\x1b[>1u", "\x1b[?1004l\x1b[<u"

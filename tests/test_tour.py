@@ -180,6 +180,10 @@ KEYSTROKES: dict[str, tuple[Press, ...]] = {
     ),
     "Ctrl-L": (Press("text\x0c", f"{PROMPT} text"), Press("\x15", PROMPT)),
     "Right": (Press("edi\x1b[C", f"{PROMPT} edi"), Press("\x15", PROMPT)),
+    "a paste that the terminal does not mark": (
+        Press("a line of text\rand another line", "  and another line"),
+        Press("\x03", PROMPT),
+    ),
     "a paste": (
         Press("\x1b[200~/exit\r\tplease\x1b[201~", "      please"),
         Press("\r", shows=(f"{PROMPT} /exit", "  please", *REPLY, PROMPT)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TextIO
 
 from prompt_toolkit.input.vt100 import Vt100Input
@@ -16,6 +17,8 @@ from rtchat.ui.terminal_kind import TerminalModes
 
 _WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
 """Keys whose bindings read their data."""
+_START_SECONDS = 1.0
+"""How long after the beginning of a context keys may be read that were typed before it."""
 _READ = 4096
 """The most bytes that are read at once; a terminal's buffer holds no more."""
 
@@ -43,6 +46,8 @@ class TerminalInput(Vt100Input):
         self.vt100_parser = Vt100Parser(self._press)
         self._is_typeahead = True
         """Whether what is read next may have been typed while nobody read."""
+        self._end: asyncio.TimerHandle | None = None
+        """Ends that."""
 
     @contextmanager
     def raw_mode(self) -> Iterator[None]:
@@ -56,15 +61,28 @@ class TerminalInput(Vt100Input):
         with self._modes.turned(on=False), super().cooked_mode():
             yield
 
-    def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
+    @contextmanager
+    def attach(self, input_ready_callback: Callable[[], None]) -> Iterator[None]:
         """A context in which the callback is called when there is something to read."""
-        self._is_typeahead = True
-        return super().attach(input_ready_callback)
+        with super().attach(input_ready_callback):
+            self._begin()
+            yield
 
-    def detach(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def detach(self) -> Iterator[None]:
         """A context in which nothing is read."""
+        with super().detach():
+            yield
+        self._begin()
+
+    def _begin(self) -> None:
+        def end() -> None:
+            self._is_typeahead = False
+
         self._is_typeahead = True
-        return super().detach()
+        if self._end is not None:
+            self._end.cancel()
+        self._end = asyncio.get_running_loop().call_later(_START_SECONDS, end)
 
     def read_keys(self) -> list[KeyPress]:
         """The keys that can be read now."""
