@@ -26,6 +26,7 @@ from prompt_toolkit.input.vt100 import raw_mode
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
+from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 
@@ -374,6 +375,17 @@ class Prompt:
         )
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
+
+        @keys.add("escape", filter=typing & has_completions & ~vi_insert_mode, eager=is_single_key)
+        def close_menu(event: KeyPressEvent) -> None:
+            event.current_buffer.cancel_completion()
+
+        @keys.add("escape", filter=typing & vi_insert_mode, eager=is_single_key)
+        def leave_insert_mode(event: KeyPressEvent) -> None:
+            """At once: otherwise it would take a second, in which Enter could make it Alt-Enter."""
+            buffer = event.current_buffer
+            buffer.cursor_position += buffer.document.get_cursor_left_position()
+            event.app.vi_state.input_mode = InputMode.NAVIGATION
 
         @keys.add("escape", Keys.Any, filter=emacs_mode)
         def ignore(event: KeyPressEvent) -> None:

@@ -256,8 +256,7 @@ def parse(line: str, is_literal: bool = False, pasted: Sequence[str] = ()) -> ar
     that were pasted into the line: only typed words can mention a file. Without them, all of a
     literal line counts as pasted.
 
-    An error (`LocalNotice.is_error`) means that the line had no effect: the prompt keeps it for
-    editing.
+    An error (`LocalNotice.is_error`) means that the line had no effect.
     """
     if not is_literal:
         typed = next((row for row in TABLE if line.strip() in row.aliases), None)

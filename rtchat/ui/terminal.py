@@ -215,7 +215,7 @@ class Terminal:
         """Show a text that may contain styles, in a pager if it is long."""
         pager = self._conversations.pager
         if not pager.is_long(text):
-            self._panel.print(Text.from_ansi(text))
+            self._panel.print(Text.from_ansi(text.removesuffix("\n")))
             return
         self._is_away = True
         try:
