@@ -5,6 +5,9 @@ A key is pressed every 50 ms; its latency ends when the output that shows it is 
 emulated afterwards, so that the emulator does not slow the program down. A second run without keys
 counts the bytes written to the terminal for each byte of text. In both, the screen after each
 synchronised update must show the prompt.
+
+`codex` and `gemini` (npm's @openai/codex and @google/gemini-cli) are measured beside rtchat, all
+three with the server `llmock` (@copilotkit/aimock), if these programs are on the PATH.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import statistics
 import subprocess
@@ -29,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in 
 
 import pyte
 
+from tests import aimock
+from tests.bench import peers
 from tests.documents import ANSWER
 from tests.forking import take_terminal
 from tests.program import listening
@@ -47,6 +53,24 @@ KEYS = "abcdefghijklmnopqrstuvwxyz"
 END = b"\x1b[?2026l"
 
 
+@dataclass(frozen=True)
+class Program:
+    """A program, and what is on the screen when it is ready."""
+
+    name: str
+    command: list[str]
+    ready: str
+    prompt: str = PROMPT
+    """How the row of the cursor starts."""
+
+
+RTCHAT = Program("rtchat", [sys.executable, "-m", "rtchat", "talk", "--no-env"], "connected in")
+PEERS = [
+    Program("codex", ["codex"], "mock default"),
+    Program("gemini", ["gemini", "--model", "gemini-2.5-pro"], "Type your message", ""),
+]
+
+
 @dataclass
 class Run:
     """What one run showed. Times are in seconds."""
@@ -61,9 +85,13 @@ class Run:
 
 
 class Emulator(pyte.Screen):
-    """Collects replies to queries."""
+    """Collects replies to queries, and ignores one that pyte takes for a colour."""
 
     replies = ""
+
+    def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
+        if not private:
+            super().select_graphic_rendition(*attributes)
 
     def write_process_input(self, data: str) -> None:
         self.replies += data
@@ -72,11 +100,11 @@ class Emulator(pyte.Screen):
 class Terminal:
     """A pty with a program, and the screen that its output makes."""
 
-    def __init__(self, command: list[str], environ: dict[str, str]) -> None:
+    def __init__(self, program: Program, environ: dict[str, str]) -> None:
         self._master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (ROWS, COLUMNS))
         self._process = subprocess.Popen(
-            command,
+            program.command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -87,6 +115,7 @@ class Terminal:
         os.close(slave)
         self._screen = Emulator(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
+        self._prompt = program.prompt
         self._read: list[tuple[float, bytes]] = []
         self._unread = b""
         self._synchronises = False
@@ -131,7 +160,7 @@ class Terminal:
         for when in self._updates():
             rows = self._screen.display
             run.frames += 1
-            run.absent += not rows[self._screen.cursor.y].startswith(PROMPT)
+            run.absent += not rows[self._screen.cursor.y].startswith(self._prompt)
             for key in [*run.pressed]:
                 pressed, entry = key
                 if pressed <= when and any(entry in row for row in rows):
@@ -172,9 +201,10 @@ def press(terminal: Terminal) -> None:
             next_key = now + (PAUSE if len(entry) == LONGEST else KEY_EVERY)
 
 
-def measure(url: str, *, types: bool) -> Run:
+def measure(program: Program, url: str, *, types: bool) -> Run:
     """One reply, in which keys are pressed if `types`."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as home:
+        http = "http" + url.removeprefix("ws").removesuffix("/v1/realtime")
         environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
@@ -182,10 +212,11 @@ def measure(url: str, *, types: bool) -> Run:
             "TERM": "xterm-256color",
             "HOME": home,
             "RTCHAT_URL": url,
+            **peers.set_up(Path(home), http),
         }
-        terminal = Terminal([sys.executable, "-m", "rtchat", "talk", "--no-env"], environ)
+        terminal = Terminal(program, environ)
         try:
-            terminal.shows("connected in")
+            terminal.shows(program.ready)
             for key in "go":
                 terminal.waits(PAUSE)
                 terminal.types(key)
@@ -209,8 +240,14 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """Serve the text with `rtchat serve`. Gives the URL."""
+def server(folder: Path, aimock_program: str | None) -> Iterator[str]:
+    """Serve the text with aimock, if there is one, or with `rtchat serve`. Gives the URL."""
+    if aimock_program:
+        answer = {"response": {"content": TEXT}, "chunkSize": CHUNK, "latency": 1000 * DELAY}
+        fixtures: list[object] = [{"match": {}, **answer}]
+        with aimock.running(Path(aimock_program), fixtures, folder, peers.KEY) as url:
+            yield url
+        return
     script = folder / "script.json"
     rule = {"text": TEXT, "chunk": CHUNK, "delay": DELAY}
     script.write_text(json.dumps({"rule": [rule]}), encoding="utf-8")
@@ -220,21 +257,25 @@ def server(folder: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    with TemporaryDirectory() as folder, server(Path(folder)) as url:
-        typing, quiet = (measure(url, types=types) for types in (True, False))
-    sys.stdout.write(report(typing, quiet))
+    aimock_program = shutil.which("llmock")
+    found = [each for each in PEERS if aimock_program and shutil.which(each.command[0])]
+    with TemporaryDirectory() as folder, server(Path(folder), aimock_program) as url:
+        for program in [RTCHAT, *found]:
+            typing, quiet = (measure(program, url, types=types) for types in (True, False))
+            sys.stdout.write(report(program, typing, quiet))
 
 
-def report(typing: Run, quiet: Run) -> str:
+def report(program: Program, typing: Run, quiet: Run) -> str:
     ms = [1000 * each for each in typing.latencies]
     frames, absent = typing.frames + quiet.frames, typing.absent + quiet.absent
     lines = [
-        f"keys while a reply streams: {len(ms)}, not shown: {len(typing.pressed)}",
+        f"{program.name}, keys while a reply streams: {len(ms)}, not shown: {len(typing.pressed)}",
         f"  median {statistics.median(ms):.1f} ms, p95 {percentile(ms, 95):.1f} ms, "
         f"p99 {percentile(ms, 99):.1f} ms, max {max(ms):.1f} ms",
         f"  bytes to the terminal for each byte of text: {quiet.written / len(TEXT.encode()):.2f}",
-        f"frames without the prompt: {absent} of {frames}",
     ]
+    if program.prompt:
+        lines.append(f"  frames without the prompt: {absent} of {frames}")
     return "\n".join(lines) + "\n"
 
 
