@@ -114,6 +114,7 @@ def told(lines: Lines) -> dict[str, object]:
         if item["type"] == "message"
     ]
     return {
+        "version": 1,
         "text": "\n\n".join(text for text in map(spoken, responses) if text),
         "messages": messages if any(message["phase"] for message in messages) else None,
         "status": "completed",
@@ -128,6 +129,8 @@ def told(lines: Lines) -> dict[str, object]:
         ],
         "error": None,
         "mcp_calls": [],
+        "parsed": None,
+        "extracted": None,
         "response_model": created["model"],
         "session_id": created["id"],
     }

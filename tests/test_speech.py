@@ -1184,8 +1184,7 @@ def test_the_microphone_is_turned_off_when_a_line_is_refused_for_the_budget(mode
     play.skip(ReplyStarted("r1"), AudioCaptured(ms(20)))
     play.skip(ReplyEnded("r1", Status.COMPLETED, usage=Usage(1, 0, 10, 11)))
     effects = after(play, UserSaid("more"))
-    over = shown(effects)[0]
-    assert isinstance(over, ReplyOver)
+    over = next(update for update in shown(effects) if isinstance(update, ReplyOver))
     assert over.problem is not None
     if mode is Mode.CHAT:
         assert Show(MicrophoneStatus(is_on=False, push_to_talk=False)) in effects

@@ -189,6 +189,8 @@ KEYSTROKES: dict[str, tuple[Press, ...]] = {
         Press("\x15", PROMPT),
     ),
 }
+ELSEWHERE = ("Ctrl-D", "Ctrl-Z")
+"""Keys that `test_the_ways_to_leave` and `test_typing` visit."""
 SPOKEN = "Ctrl-T"
 """The key of a voice conversation."""
 
@@ -269,7 +271,7 @@ def test_every_command_and_alias_is_visited() -> None:
 
 
 def test_every_key_is_visited() -> None:
-    visited = {SPOKEN, *KEYSTROKES}
+    visited = {SPOKEN, *ELSEWHERE, *KEYSTROKES}
     for keys, _ in KEYS:
         assert {*keys.split(", ")} <= visited, f"the tour has no stop for {keys}"
 

@@ -344,8 +344,9 @@ class Conversation:
 
     def _held(self, events: Iterable[ev.Event]) -> Iterable[Output]:
         """Handle the held events of a session, until one of them closes it."""
+        was_open = self._connection.has_session
         for event in events:
-            if self._connection.has_session:
+            if self._connection.has_session or not was_open:
                 yield from self._route(event)
 
     def _reply_to_speech(self, response_id: str) -> Iterable[Output]:
