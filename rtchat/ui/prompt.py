@@ -452,6 +452,15 @@ class Prompt:
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
 
+        @keys.add(
+            "escape",
+            filter=typing & emacs_mode & (~is_stopping | has_completions),
+            eager=_is_single_key,
+        )
+        def close_menu(event: KeyPressEvent) -> None:
+            """Esc alone is not the beginning of an Alt-key: the next key must not be lost."""
+            event.current_buffer.cancel_completion()
+
         @keys.add("escape", Keys.Any, filter=emacs_mode)
         def ignore(event: KeyPressEvent) -> None:
             """An Alt-key without a meaning would insert its letter."""

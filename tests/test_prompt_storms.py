@@ -1,0 +1,263 @@
+"""`rtchat talk` in a terminal that sends anything at any time.
+
+A random user types questions while replies stream, connections are lost, the window changes its size
+and the terminal sends reports that nobody asked for. Whatever happens: every question is asked once
+and in order, the entry is always on the screen, no text of the model acts on the terminal, and the
+terminal is left as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pty
+import random
+import re
+import select
+import signal
+import struct
+import termios
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from time import monotonic
+
+import pyte
+import pytest
+
+from rtchat.core.values import JsonObject
+from rtchat.server.engine import CallPiece, CloseConnection, Finish, ModelInput
+from rtchat.server.sockets import run_server
+from tests.program import PATIENCE, Program, background
+from tests.test_hostile import HOSTILE
+
+PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+ESCAPE = "\x1b"
+REPORTS = [
+    *("\x1b[I", "\x1b[O", "\x1b[12;40R", "\x1b[1;1R", "\x1b[999999;1R", "\x1b[0n", "\x1b[?62;4;22c"),
+    *("\x1b[>41;354;0c", "\x1b[?2026;2$y", "\x1b[?0u", "\x1b[8;24;80t", "\x1b]11;rgb:00/00/00\x07"),
+    *("\x1b]4;1;rgb:ff/00/00\x1b\\", "\x1bP1$r0m\x1b\\", "\x1bP>|xterm(379)\x1b\\"),
+    *("\x1b_Gi=31;OK\x1b\\", "\x1b[<0;10;10M", "\x1b[<0;10;10m", "\x1b[M !!", "\x1b[99~"),
+    *("\x1b[1;9Z", "\x1b[57399u", "\x1bOw", "\x1b[[F", "\x1b[?997;1n", "\x1b]52;c;aGk=\x07"),
+]
+"""What terminals send that is no key, or no key with a meaning here."""
+QUIET = ["\x1b[C", "\x1bOF", "\x05", "\x1b[F", "\x0c", ESCAPE, "\x1b[200~\x1b[201~", "\0"]
+"""Keys that do not change an entry whose cursor is at its end."""
+SIZES = [(24, 80), (40, 120), (15, 40), (10, 20), (6, 12), (24, 9), (3, 30), (2, 20), (1, 1), (3, 5)]
+ACTING = re.compile(
+    rb"\x1b\[[\d;]*[mH]|\x1b\[\d*[ABCDGKLMJ]|\x1b[78]"  # styles, moves and erasing
+    rb"|\x1b\[\?(?:25|1004|2004|2026|7|12)[hl]|\x1b\[6n|\x1b\[22;2t|\x1b\[23;2t"
+    rb"|\x1b\[\d? q|\x1b\[>4;1m|\x1b\[>4m|\x1b\[>1u|\x1b\[<u"
+    rb"|\x1b\]2;[^\0-\x1f\x7f]*\x1b\\"  # the title
+    rb"|\x1b\]8;id=\d+-?\d*;https?://[!-~]+\x1b\\|\x1b\]8;;\x1b\\|[\r\n\t\x08\x07]"
+)
+"""Everything with a control character that the program may write."""
+UPDATE = re.compile(rb".*?\x1b\[\?2026l", re.DOTALL)
+
+
+class Engine:
+    """Streams replies with hostile text, and drops connections."""
+
+    model = "storm"
+    heard = ()
+    instructions = ""
+
+    def __init__(self, seed: int, *, drops: bool = True, delay: float = 0.004) -> None:
+        self._random = random.Random(seed)
+        self._drops = drops
+        self._delay = delay
+        self.asked: list[str] = []
+
+    def on_connect(self) -> CloseConnection | None:
+        return CloseConnection(1006, "", None) if self._drops and self._random.random() < 0.1 else None
+
+    async def answer(self, prompt: ModelInput) -> AsyncIterator[str | CallPiece | Finish | CloseConnection]:
+        self.asked.append(prompt.question)
+        chance = self._random
+        for _ in range(chance.randrange(1, 30)):
+            await asyncio.sleep(chance.random() * self._delay)
+            yield chance.choice([*HOSTILE.values(), "word ", "# Title\n\n", "\n\n", "```\ncode\n"])
+        if self._drops and chance.random() < 0.1:
+            yield CloseConnection(1006, "", None)
+        else:
+            yield Finish()
+
+
+class Window:
+    """A window of a terminal that runs the program."""
+
+    def __init__(self, program: Program, *arguments: str, seed: int = 0, **environ: str) -> None:
+        self._master, self._slave = pty.openpty()
+        self._random = random.Random(seed)
+        self.screen = pyte.HistoryScreen(80, 24, history=20_000)
+        self.screen.write_process_input = self.types  # type: ignore[method-assign]  # a hook
+        self._stream = pyte.ByteStream(self.screen)
+        self._unseen = b""
+        self.written = b""
+        self._is_shown = False
+        """Whether the entry has been shown since the size of the window changed."""
+        self.frames_without_entry: list[str] = []
+        self.resizes(24, 80)
+        self.modes = termios.tcgetattr(self._slave)
+        self.process = program.start(
+            "talk",
+            *arguments,
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            environ={"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm", **environ},
+            on_terminal=True,
+        )
+
+    def types(self, text: str | bytes) -> None:
+        """Send text to the program, and read what it writes meanwhile."""
+        data = text.encode() if isinstance(text, str) else text
+        while data:
+            _, ready, _ = select.select([], [self._master], [], 0.1)
+            if ready:
+                data = data[os.write(self._master, data[:256]) :]
+            self.reads(0)
+
+    def types_in_pieces(self, text: str) -> None:
+        """Send text, cut anywhere."""
+        data = text.encode()
+        while data:
+            size = self._random.randrange(1, 8)
+            self.types(data[:size])
+            self.reads(self._random.choice([0, 0, 0.001, 0.01]))
+            data = data[size:]
+
+    def resizes(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.screen.resize(rows, columns)
+        self._is_shown = False
+
+    def reads(self, seconds: float) -> bool:
+        """Show what the program writes for some time. Returns whether it still has the terminal."""
+        until = monotonic() + seconds
+        while select.select([self._master], [], [], max(until - monotonic(), 0))[0]:
+            try:
+                data = os.read(self._master, 65_536)
+            except OSError:
+                return False
+            self.written += data
+            self._unseen += data
+            while update := UPDATE.match(self._unseen):
+                self._stream.feed(update[0])
+                self._unseen = self._unseen[update.end() :]
+                self._check_frame()
+            if b"\x1b" not in self._unseen:
+                self._stream.feed(self._unseen)
+                self._unseen = b""
+        return True
+
+    def _check_frame(self) -> None:
+        has_entry = any(PROMPT in line for line in self.screen.display)
+        if self._is_shown and not has_entry:
+            self.frames_without_entry.append("\n".join(self.screen.display))
+        self._is_shown |= has_entry
+
+    def shows(self, text: str) -> None:
+        """Wait until this text is on the screen."""
+        until = monotonic() + PATIENCE
+        while text not in "\n".join(self.screen.display):
+            assert monotonic() < until, "\n".join(self.screen.display)
+            assert self.reads(0.02), "the program has exited"
+
+    def text(self) -> str:
+        """The scrollback and the screen."""
+        columns = range(self.screen.columns)
+        above = ["".join(row[x].data for x in columns) for row in self.screen.history.top]
+        return "\n".join(line.rstrip() for line in (*above, *self.screen.display))
+
+    def ends(self) -> int:
+        """Wait for the program to exit. Returns its exit code, after checks of what it left."""
+        until = monotonic() + PATIENCE
+        while self.process.poll() is None:
+            assert monotonic() < until, "it does not exit:\n" + "\n".join(self.screen.display)
+            self.reads(0.02)
+        self.reads(0)
+        assert b"Traceback" not in self.written
+        assert termios.tcgetattr(self._slave) == self.modes
+        assert modes_left_on(self.written) == set()
+        os.close(self._slave)
+        os.close(self._master)
+        return self.process.wait(PATIENCE)
+
+
+def modes_left_on(written: bytes) -> set[bytes]:
+    """The modes of the terminal that differ from those before."""
+    modes = dict(re.findall(rb"\x1b\[\?(\d+)([hl])", written))
+    changed = {mode for mode, state in modes.items() if (state == b"h") != (mode in (b"25", b"7"))}
+    if written.count(b"\x1b[>1u") != written.count(b"\x1b[<u"):
+        changed.add(b"kitty keys")
+    if written.count(b"\x1b[22;2t") != written.count(b"\x1b[23;2t"):
+        changed.add(b"title")
+    return changed
+
+
+def acting(written: bytes) -> set[bytes]:
+    """Control characters outside of what the program may write."""
+    rest = ACTING.sub(b"", written)
+    return set(re.findall(rb"[^\0-\x08\x0b-\x1f\x7f]{0,20}[\0-\x08\x0b-\x1f\x7f].{0,20}", rest))
+
+
+def storm(program: Program, engine: Engine, seed: int, questions: int, *, resizes: bool) -> None:
+    chance = random.Random(seed)
+    window = Window(program, seed=seed)
+    expected = [f"q{number}z é世 {number}" for number in range(questions)]
+    for question in expected:
+        for part in re.findall(".{1,3}", question):
+            window.types_in_pieces(part)
+            for _ in range(chance.randrange(3)):
+                noise = chance.choice(REPORTS + QUIET)
+                window.types_in_pieces(noise)
+                if noise == ESCAPE:  # otherwise it is Alt and the next key
+                    window.reads(0.25)
+            if resizes and chance.random() < 0.1:
+                window.resizes(*chance.choice(SIZES))
+            if chance.random() < 0.05:
+                window.process.send_signal(signal.SIGWINCH)
+        window.types("\r")
+        window.reads(chance.choice([0, 0, 0.05, 0.1]))
+    window.resizes(24, 80)
+    until = monotonic() + PATIENCE
+    while len(distinct(engine.asked)) < questions and monotonic() < until:
+        window.reads(0.05)
+    assert distinct(engine.asked) == expected, window.text()
+    window.reads(0.5)
+    window.types("\x04")
+    assert window.ends() == 0
+    assert acting(window.written) == set()
+    if not resizes:
+        text = window.text()
+        assert [line for line in re.findall(rf"^{PROMPT} (q\d+z.*)$", text, re.M)] == expected
+        assert window.frames_without_entry == []
+
+
+def distinct(asked: list[str]) -> list[str]:
+    """The questions, without those that were asked again after a lost connection."""
+    return [each for at, each in enumerate(asked) if at == 0 or each != asked[at - 1]]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path)
+
+
+def run(program: Program, seed: int, questions: int, *, resizes: bool, drops: bool) -> None:
+    engine = Engine(seed, drops=drops)
+    with background(lambda: run_server(engine)) as url:
+        program.environ["RTCHAT_URL"] = url
+        storm(program, engine, seed, questions, resizes=resizes)
+
+
+@pytest.mark.parametrize("resizes", [False, True])
+def test_every_question_is_asked_once_and_in_order(program: Program, resizes: bool) -> None:
+    run(program, 1, 6, resizes=resizes, drops=True)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(20))
+def test_long_storms(program: Program, seed: int) -> None:
+    run(program, seed, 20, resizes=seed % 2 == 1, drops=seed % 4 > 1)
