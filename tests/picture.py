@@ -1,7 +1,7 @@
 """Draw the README's screenshot, `tests/picture.svg`: run `python -m tests.picture`.
 
 The program runs in a terminal against a scripted server. The screenshot is taken while a reply
-streams.
+streams and the next question is typed.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ SCRIPT: dict[str, object] = {
 COLORS = {
     "default": "#d0d4da", "cyan": "#56b6c2", "blue": "#61afef", "green": "#98c379",
     "magenta": "#c678dd", "brown": "#d19a66", "red": "#e06c75",
+    "brightblack": "#7f848e",
 }  # fmt: skip
 WIDTH, HEIGHT = 8.4, 19
 
@@ -82,12 +83,15 @@ def main() -> None:
         terminal.types("What is a WebSocket, in two sentences?\r")
         terminal.shows("48 out", PROMPT)
         terminal.types("And in Python?\r")
-        shown = len(terminal.shows("\u256d", "print(message)", "\u2502 The loop ends", "\u2570"))
+        terminal.shows(f"{PROMPT} And in Python?", "\u256d")
+        terminal.types("And how do I")
+        rows_shown = ("\u256d", "print(message)", "\u2502 The loop ends", "\u2570", "And how do I")
+        shown = len(terminal.shows(*rows_shown))
         rows = [[terminal.screen.buffer[y][x] for x in range(80)] for y in range(shown)]
         Path(__file__).with_name("picture.svg").write_text(svg(rows), encoding="utf-8")
         terminal.types("\x03")
         terminal.shows("interrupted", PROMPT)
-        terminal.types("\x04")
+        terminal.types("\x03\x04")
         terminal.ends()
 
 

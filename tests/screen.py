@@ -34,6 +34,10 @@ class _Terminal(pyte.HistoryScreen):
         self.ups += 1
         super().cursor_up(count)
 
+    def delete_lines(self, count: int | None = None) -> None:
+        fill(self)
+        super().delete_lines(count)
+
     def draw(self, data: str) -> None:
         if data.isascii():
             super().draw(data)
@@ -55,6 +59,30 @@ class _Terminal(pyte.HistoryScreen):
         cells[self.cursor.x - width] = cells[self.cursor.x - width]._replace(data=glyph)
 
 
+def fill(screen: pyte.Screen) -> None:
+    """Make rows that were never written exist: pyte does not delete a row if there is none below
+    it."""
+    for y in range(screen.lines):
+        screen.buffer[y]  # creates it
+
+
+def resize(screen: pyte.HistoryScreen, columns: int, rows: int) -> None:
+    """Change the size of a screen as terminals do that do not wrap rows again: if there is no room,
+    empty rows at the bottom are dropped, and the first rows move to the scrollback."""
+    last = max([y for y, row in screen.buffer.items() if row] + [screen.cursor.y])
+    for _ in range(max(last + 1 - rows, 0)):
+        screen.history.top.append(screen.buffer[0])
+        for y in range(screen.lines - 1):
+            screen.buffer[y] = screen.buffer[y + 1]
+        screen.buffer.pop(screen.lines - 1, None)
+        screen.cursor.y -= 1
+    for y in range(rows, screen.lines):
+        screen.buffer.pop(y, None)
+    screen.lines = min(screen.lines, rows)
+    screen.resize(rows, columns)
+    screen.cursor.x = min(screen.cursor.x, columns - 1)
+
+
 class Screen:
     """A Rich console whose output goes to a terminal emulator."""
 
@@ -65,6 +93,8 @@ class Screen:
         self._file = io.StringIO()
         self.written = 0
         """The number of bytes written to the terminal."""
+        self.output = ""
+        """What was read last."""
         self.console = Console(
             file=self._file,
             force_terminal=True,
@@ -77,7 +107,8 @@ class Screen:
 
     def resize(self, width: int, height: int) -> None:
         """Change the size of the window."""
-        self._pyte.resize(height, width)
+        self._read()
+        resize(self._pyte, width, height)
         self.console.size = (width, height)
 
     def rows(self) -> list[str]:
@@ -89,6 +120,18 @@ class Screen:
         """The rows of the screen, without the empty rows at the end."""
         self._read()
         return self._text(self._lines())
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """The row and the column of the cursor on the screen."""
+        self._read()
+        return self._pyte.cursor.y, self._pyte.cursor.x
+
+    @property
+    def scrolled(self) -> int:
+        """How many rows are in the scrollback."""
+        self._read()
+        return len(self._pyte.history.top)
 
     def _lines(self) -> list[Mapping[int, Any]]:
         return [self._pyte.buffer[line] for line in range(self._pyte.lines)]
@@ -105,4 +148,5 @@ class Screen:
         self._file.seek(0)
         self._file.truncate()
         self.written += len(output.encode())
+        self.output = output or self.output
         self._stream.feed(output)

@@ -8,9 +8,10 @@ an error.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -18,7 +19,8 @@ from typing import TypeAlias, TypeVar
 from rtchat.client.transport import explain_close
 from rtchat.core.effects import Update
 from rtchat.core.events import ConnectionLost
-from rtchat.core.values import JsonObject
+from rtchat.core.values import JsonObject, StoredConversation
+from rtchat.ui.pager import Pager
 
 T = TypeVar("T")
 
@@ -196,6 +198,21 @@ class ScriptedServer:
         assert [link.left() for link in self.links] == [[] for _ in self.links]
 
 
+class NothingSaved:
+    """No saved conversations."""
+
+    can_repaint = True
+
+    def __init__(self) -> None:
+        self.pager = Pager(io.StringIO(), {})
+
+    def listed(self) -> Sequence[StoredConversation]:
+        return ()
+
+    def text(self, conversation: StoredConversation) -> str:
+        raise AssertionError(conversation)
+
+
 class Screen:
     """A view that remembers."""
 
@@ -209,6 +226,12 @@ class Screen:
 
     def tick(self) -> None:
         self.ticks += 1
+
+    def echo(self, entry: str) -> None:
+        pass
+
+    def advise(self) -> None:
+        pass
 
     def show_waiting(self) -> None:
         pass

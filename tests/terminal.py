@@ -11,7 +11,7 @@ import shlex
 import struct
 import subprocess
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -22,17 +22,39 @@ from tests.forking import take_terminal
 from tests.program import PATIENCE, Program
 
 PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
-"""When this is shown, the program reads entries. Earlier keys are typeahead, which Enter does not
-send."""
+"""The mark before the entry, and before each question above it.
+
+If it is the last text that `Terminal.shows` waits for, the program must be idle: the cursor is in
+the entry, and above that there is neither a reply that streams nor a question that waits.
+"""
 _INCOMPLETE = rb"\x1b(\[[?\d]*)?\Z"
 _UPDATE = re.compile(rb"(?!%b).+?(\x1b\[\?2026l|(?=%b)|\Z)" % (_INCOMPLETE, _INCOMPLETE), re.DOTALL)
 """Matches output up to the end of a synchronised update, or up to an incomplete sequence."""
+
+
+_SYNCHRONISED = 2026 << 5
+"""The private mode, as pyte represents it, that is on during a synchronised update."""
 
 
 class Emulator(pyte.HistoryScreen):
     """A screen that answers requests for the cursor position."""
 
     answers: Callable[[str], None]
+
+    def __init__(self, columns: int, rows: int, history: int = 1000) -> None:
+        super().__init__(columns, rows, history)
+        self.above: list[str] = []
+        """The text of the rows in the scrollback."""
+
+    def index(self) -> None:
+        if self.cursor.y == self.lines - 1:
+            self.above.append(self.row(0))
+        super().index()
+
+    def row(self, y: int) -> str:
+        """The text of a row of the screen, as in `display`, which takes long."""
+        cells = self.buffer[y]
+        return "".join([cells[x].data for x in range(self.columns)]).rstrip()
 
     def write_process_input(self, data: str) -> None:
         self.answers(data)
@@ -53,10 +75,12 @@ class Terminal:
     ) -> None:
         """With `shell`, start a shell and type the command into it. With `ignores`, SIGINT and
         SIGHUP are ignored at the start, as after `nohup` and in the background of a script."""
-        self.screen = Emulator(80, 24, history=1000)
+        self.screen = Emulator(80, 24)
         self.screen.answers = self.types
         self._stream = pyte.ByteStream(self.screen)
         self._unseen = b""
+        self.output = b""
+        """Everything that was written."""
         self._terminal, slave = pty.openpty()
         opened: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
         full = {**program.environ, "TERM": "xterm-256color", **environ}
@@ -88,42 +112,65 @@ class Terminal:
 
     def lines(self) -> list[str]:
         """All rows of the scrollback and the screen, without the empty rows at the end."""
-        above = [
-            "".join(row[x].data for x in range(80)).rstrip() for row in self.screen.history.top
-        ]
-        return (
-            "\n".join([*above, *(line.rstrip() for line in self.screen.display)])
-            .rstrip()
-            .split("\n")
-        )
+        rows = [*self.screen.above, *map(self.screen.row, range(self.screen.lines))]
+        while len(rows) > 1 and not rows[-1]:
+            rows.pop()
+        return rows
 
     def shows(self, *texts: str) -> list[str]:
-        """Wait until each of these texts is in a line of its own, in this order."""
+        """Wait until each of these texts is in a line of its own, in this order. If the last one is
+        `PROMPT`, the program must be idle."""
+        for _ in self.updates(*texts):
+            pass
+        return self.lines()
+
+    def updates(self, *texts: str) -> Iterator[str]:
+        """The row with the cursor after each synchronised update, until `shows` would return."""
         until = monotonic() + PATIENCE
         while not self._has(texts):
             has_more = self._reads() and monotonic() < until  # a meter may be painted forever
             assert has_more, f"{texts} is not on the screen:\n" + "\n".join(self.lines())
-        return self.lines()
+            if _SYNCHRONISED not in self.screen.mode:
+                yield self.screen.row(self.screen.cursor.y)
 
     def _has(self, texts: tuple[str, ...]) -> bool:
         lines = iter(self.lines())
-        return all(any(text in line for line in lines) for text in texts)
+        has_all = all(any(text in line for line in lines) for text in texts)
+        return has_all and (texts[-1] != PROMPT or self._is_idle())
+
+    def _is_idle(self) -> bool:
+        y = self.screen.cursor.y
+        is_busy = y > 0 and self.screen.row(y - 1).startswith(("╰", "queued: "))
+        return self.screen.row(y).startswith(PROMPT) and not is_busy
+
+    def reads_for(self, seconds: float) -> None:
+        """Read what is written in this time."""
+        until = monotonic() + seconds
+        while (left := until - monotonic()) > 0:
+            if select.select((self._terminal,), (), (), left)[0]:
+                self._reads()
 
     def _reads(self) -> bool:
         """Read at most one synchronised update, so that the caller sees every intermediate screen.
         Returns whether there was more output."""
+        self._receives(0)  # the program need not wait for the emulator
         while not (update := _UPDATE.match(self._unseen)):
-            ready, _, _ = select.select((self._terminal,), (), (), PATIENCE)
-            try:
-                data = os.read(self._terminal, 65536) if ready else b""
-            except OSError:
+            if not self._receives(PATIENCE):
                 return False
-            if not data:
-                return False
-            self._unseen += data
         self._stream.feed(update[0])
         self._unseen = self._unseen[update.end() :]
         return True
+
+    def _receives(self, seconds: float) -> bool:
+        """Wait for output for so many seconds. Returns whether there was any."""
+        ready, _, _ = select.select((self._terminal,), (), (), seconds)
+        try:
+            data = os.read(self._terminal, 65536) if ready else b""
+        except OSError:
+            return False
+        self._unseen += data
+        self.output += data
+        return bool(data)
 
     def goes_away(self) -> int:
         """Close the window. Returns the exit code of the program."""

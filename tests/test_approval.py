@@ -76,6 +76,7 @@ SCRIPT: dict[str, object] = {
             {"match": f"case {number};", "tool_calls": [{"name": "shell", "arguments": given}]}
             for number, given in enumerate(ALL)
         ),
+        {"match": "y", "text": "Just a letter."},
         {"match": "fake", "text": f"```\n{FAKE}\n```\n\n{FAKE}"},
         {"match": "local", "tool_calls": [{"name": "shell", "arguments": ONE}]},
         {"match": "remote", "tool_calls": [{"name": "helper__shell", "arguments": ONE}]},
@@ -183,7 +184,7 @@ def test_no_other_text_looks_like_the_question(program: Program) -> None:
     terminal.types("y\r")
     lines = terminal.shows("[n]o › y", f"{MARK} Run shell?", '"pwd"', f"[n]o {PROMPT}")  # noqa: RUF001 # as the question
     last = max(index for index, line in enumerate(lines) if line.startswith(f"{MARK} Run shell?"))
-    assert [line[:1] for line in lines[last:]] == [MARK] * 4
+    assert [line[:1] for line in lines[last:-1]] == [MARK] * 4  # then the status line
     terminal.types("n\r")
     lines = terminal.shows('"pwd"', "[n]o › n", "U+258D", "Done.", "first token", PROMPT)  # noqa: RUF001 # as the question
     assert sum(line.startswith(f"{MARK} Run shell?") for line in lines) == 2
@@ -206,9 +207,9 @@ def test_typeahead_does_not_answer_the_question(program: Program) -> None:
     terminal.types("case 0;\ry\ry\r")
     terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
     terminal.types("n\r")
-    terminal.shows("[n]o › n", "Done.", "first token", f"{PROMPT} y", "  y")  # noqa: RUF001 # as the question
+    asked = f"{PROMPT} y", "Just a letter."
+    terminal.shows("[n]o › n", "Done.", "first token", *asked, *asked, PROMPT)  # noqa: RUF001 # as the question
     assert ran(program) == []
-    terminal.types("\x03")
     leave(terminal)
 
 
@@ -235,13 +236,15 @@ def test_nor_do_keys_typed_before_a_slow_terminal_has_shown_it(program: Program)
     answers: list[str] = []
     terminal.screen.answers = answers.append
     terminal.types("case 0;\r")
-    terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
-    terminal.types("y\r" + "".join(answers))
+    terminal.shows(f"{MARK} Run shell?", f"{MARK} [a]lways", PROMPT)
+    terminal.types("y\r")
+    terminal.shows(f"{MARK} Run shell?", "queued: y")
+    terminal.types("".join(answers))
     terminal.screen.answers = terminal.types
+    terminal.shows(f"{MARK} Run shell?", f"[n]o {PROMPT}")
     terminal.types("n\r")
-    terminal.shows("[n]o › n", "Done.", "first token", f"{PROMPT} y")  # noqa: RUF001 # as the question
+    terminal.shows("[n]o › n", "Done.", "first token", f"{PROMPT} y", "Just a letter.", PROMPT)  # noqa: RUF001 # as the question
     assert ran(program) == []
-    terminal.types("\x03")
     leave(terminal)
 
 
@@ -271,7 +274,7 @@ def test_ctrl_z_suspends_it_at_the_question_and_fg_asks_again(program: Program) 
     terminal.shows("[n]o › n", "Done.", "first token", PROMPT)  # noqa: RUF001 # as the question
     assert ran(program) == []
     terminal.types("\x04")
-    terminal.shows("fg", PROMPT, "bash-")
+    terminal.shows("fg", "first token", "bash-")
     terminal.types("exit\r")
     assert terminal.ends() == 0
 

@@ -16,16 +16,24 @@ import pytest
 import typer
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
-from prompt_toolkit.application import create_app_session
+from prompt_toolkit.application import Application, create_app_session
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.data_structures import Point
 from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.input.typeahead import get_typeahead
-from prompt_toolkit.output import DummyOutput
-from prompt_toolkit.renderer import CPR_Support
-from prompt_toolkit.shortcuts import PromptSession
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.layout import FormattedTextControl, Layout, Window
+from prompt_toolkit.layout.mouse_handlers import MouseHandlers
+from prompt_toolkit.layout.screen import Screen, WritePosition
+from prompt_toolkit.output import DummyOutput, Output
+from prompt_toolkit.renderer import Renderer
+from prompt_toolkit.styles import Style
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol
+
+from rtchat.ui.entry_renderer import EntryRenderer
 
 
 def _parameters(function: Any) -> list[str]:
@@ -53,23 +61,57 @@ def test_the_base_of_typers_usage_errors(arguments: list[str]) -> None:
 # ----------------------------------------------------------------------------------- prompt_toolkit
 
 
-def test_what_is_read_and_called_of_a_prompt() -> None:
-    """`rtchat.ui.prompt` prints above a prompt, and tells Esc from Alt and old keys from new."""
+def test_what_is_replaced_and_called_of_a_renderer() -> None:
+    """`rtchat.ui.entry_renderer` draws in place of it, and asks for the position of the cursor only
+    at a tool question."""
+    names = ("render", "erase", "clear", "reset", "report_absolute_cursor_row")
+    for name in (*names, "request_absolute_cursor_position", "height_is_known"):
+        assert name in vars(Renderer), name
+        assert name in vars(EntryRenderer) or name == "reset", name
+    for name in ("render", "erase", "report_absolute_cursor_row"):
+        ours = _parameters(getattr(EntryRenderer, name))
+        assert _parameters(getattr(Renderer, name)) == ours, name
+    renderer = Renderer(Style([]), DummyOutput())
+    modes = ("_bracketed_paste_enabled", "_last_cursor_shape")
+    for name in (*modes, "_last_screen", "_last_size", "mouse_handlers"):
+        assert hasattr(renderer, name), name
+    assert DummyOutput().responds_to_cpr is False
+    assert callable(Output.ask_for_cpr)
+
+
+def test_what_is_read_and_called_of_an_application() -> None:
+    """`rtchat.ui.prompt` replaces the renderer, and tells Esc from Alt and old keys from new."""
 
     async def main() -> None:
         with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-            app = PromptSession[str]().app
-            assert app.renderer.cpr_support in CPR_Support
-            assert app.renderer.waiting_for_cpr is False
-            assert _parameters(app.renderer.report_absolute_cursor_row) == ["row"]
-            assert _parameters(app.renderer.request_absolute_cursor_position) == []
-            assert _parameters(app.renderer.erase)[:1] in ([], ["leave_alternate_screen"])
+            app = Application[None]()
+            assert isinstance(app.renderer, Renderer)
             assert len(app.key_processor.input_queue) == 0
-            assert app.erase_when_done is False
-            assert get_typeahead(keys) == []
-            app.before_render += lambda _: None
+            app.key_processor.before_key_press += lambda _: None
+            assert app.ttimeoutlen > 0
+            store_typeahead(keys, [KeyPress("x", "x")])
+            assert get_typeahead(keys) == [KeyPress("x", "x")]
 
     asyncio.run(main())
+
+
+def test_the_screen_that_a_layout_is_drawn_on() -> None:
+    """`rtchat.ui.entry_renderer` reads its cells and its cursor."""
+    layout, screen = Layout(Window(FormattedTextControl("漢 x"))), Screen()
+    position = WritePosition(xpos=0, ypos=0, width=8, height=1)
+    layout.container.write_to_screen(
+        screen, MouseHandlers(), position, "", erase_bg=False, z_index=None
+    )
+    screen.draw_all_floats()
+    row = screen.data_buffer[0]
+    assert [row[x].char for x in range(4)] == ["漢", "", " ", "x"]
+    assert screen.visible_windows == [layout.current_window]
+    assert screen.get_cursor_position(layout.current_window) == Point(0, 0)
+
+
+def test_the_editor_of_a_buffer() -> None:
+    """`rtchat.ui.prompt` holds output until the task ends that it returns."""
+    assert inspect.signature(Buffer.open_in_editor).return_annotation == "asyncio.Task[None]"
 
 
 # --------------------------------------------------------------------------------------- websockets

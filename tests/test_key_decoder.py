@@ -30,7 +30,7 @@ _MAX_PAUSES = 5
 class _Keyboard:
     """A decoder in front of prompt_toolkit's parser, and what it reported."""
 
-    def __init__(self, *, takes_cursor: bool = False, finds_bursts: bool = False) -> None:
+    def __init__(self, *, takes_cursor: bool = False) -> None:
         self.pressed: list[KeyPress] = []
         self.focus: list[bool] = []
         self.cursor: list[tuple[int, int]] = []
@@ -38,7 +38,6 @@ class _Keyboard:
         self._decoder = KeyDecoder(
             on_focus=self.focus.append,
             on_cursor=(lambda *at: self.cursor.append(at)) if takes_cursor else None,
-            finds_bursts=finds_bursts,
         )
 
     def send(self, *chunks: str) -> None:
@@ -318,40 +317,10 @@ def test_many_pastes_at_once() -> None:
         assert _text(source.read_keys()) == ["a"] * 300
 
 
-# ------------------------------------------------------------------------------------------- bursts
-
-
-def _burst(*chunks: str) -> list[str]:
-    keyboard = _Keyboard(finds_bursts=True)
-    keyboard.send(*chunks)
-    keyboard.pause()
-    return [press.data if press.key is Keys.BracketedPaste else key
-            for press, key in zip(keyboard.pressed, keyboard.keys, strict=True)]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("chunks", "pressed"),
-    [
-        (["def f():\r\treturn 1\r"], ["def f():\n\treturn 1\n"]),
-        (["first line\r\nsecond", " line\r", "third\r"], ["first line\nsecond line\nthird\n"]),
-        (["a first question\rand another"], ["a first question\nand another"]),
-        (["hello, how are you?\r"], [*"hello, how are you?", "c-m"]),
-        (["one\rtwo\r"], [*"one", "c-m", *"two", "c-m"]),
-        (["\r" * 20], ["c-m"] * 20),
-        (["first line\rsecond line", "\x03"], ["first line\nsecond line", "c-c"]),
-        (["first line\rsecond line\x7f"], [*"first line", "c-m", *"second line", "c-h"]),
-        ([f"{PASTE_BEGIN}x{PASTE_END}", "first\rsecond, third"],
-         ["x", *"first", "c-m", *"second, third"]),
-    ],
-)  # fmt: skip
-def test_lines_that_arrive_at_once_are_one_paste(chunks: list[str], pressed: list[str]) -> None:
-    assert _burst(*chunks) == pressed
-
-
-def test_what_was_typed_ahead_is_no_paste() -> None:
-    decoder = KeyDecoder(finds_bursts=True)
+def test_lines_that_arrive_at_once_are_keys() -> None:
+    """A slow network may have collected them."""
     typed = "a first question\ranother question\r"
-    assert decoder.feed(typed, is_typeahead=True) == typed
+    assert KeyDecoder().feed(typed) == typed
 
 
 # -------------------------------------------------------------------------------------- any of them
@@ -417,9 +386,9 @@ def test_cuts_do_not_matter(data: st.DataObject, sent: list[str]) -> None:
     assert whole.flush() == parts.flush()
 
 
-@given(st.lists(_NOISE | _SILENT | st.sampled_from([PASTE_BEGIN, PASTE_END, None])), st.booleans())
-def test_the_keyboard_always_comes_back(sent: list[str | None], finds_bursts: bool) -> None:
-    decoder = KeyDecoder(finds_bursts=finds_bursts)
+@given(st.lists(_NOISE | _SILENT | st.sampled_from([PASTE_BEGIN, PASTE_END, None])))
+def test_the_keyboard_always_comes_back(sent: list[str | None]) -> None:
+    decoder = KeyDecoder()
     for each in sent:
         decoder.flush() if each is None else decoder.feed(each)
     decoder.flush()
@@ -457,19 +426,6 @@ def test_the_keys_of_a_terminal() -> None:
         assert [press.key for press in source.read_keys()] == ["ä", Keys.ControlJ]
         assert [press.key for press in source.flush_keys()] == [Keys.Escape]
         assert source.flush_keys() == []
-
-
-def test_lines_pasted_into_a_terminal_that_does_not_mark_pastes() -> None:
-    with _terminal() as (master, source):
-        typed = b"a first question\ranother question\r"
-        os.write(master, typed)
-        assert _text(source.read_keys()) == list(typed.decode())  # typed before the program read
-        os.write(master, typed)
-        assert source.read_keys() == []
-        assert _text(source.flush_keys()) == ["a first question\nanother question\n"]
-        source.detach()
-        os.write(master, typed)
-        assert _text(source.read_keys()) == list(typed.decode())
 
 
 _ON, _OFF = "\x1b[?1004h\x1b[>1u", "\x1b[?1004l\x1b[<u"

@@ -370,3 +370,17 @@ def test_another_session_may_hold_as_much_as_the_first() -> None:
         ownership.hold(ev.ReplyStarted("r"))
         assert ownership.receive(delta("x" * MAX_HELD_TEXT, "r")) == []
         ownership.reset()
+
+
+def test_held_events_end_with_their_session() -> None:
+    session = Session()
+    call = ToolCall("f", "c1", "{}")
+    session.handle(
+        ev.ReplyStarted("r1"),
+        ev.ReplyEnded("r1", Status.COMPLETED),
+        ev.ReplyEnded("r2", Status.COMPLETED, items=(call,)),
+        ev.TimerFired(ev.Timer.RENEW),
+    )
+    done = session.handle(OWNER)
+    assert fx.Connect("m") in done
+    assert sent(done) == []

@@ -7,73 +7,83 @@ import io
 import os
 import termios
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TextIO
 
 import pytest
-from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
+from rich.console import Console
+from rich.text import Text
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached, LeaveAsked, LocalEvent, LocalNotice
 from rtchat.core.values import ImageDetail
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.entries import Entry
+from rtchat.ui.pager import Pager
+from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
-from tests.scripted import Screen
-
-T = TypeVar("T")
-
-
-def with_prompt(history: Path | None, use: Callable[[Prompt, PipeInput], Awaitable[T]]) -> T:
-    """Run `use` with a prompt whose keys come from a pipe."""
-
-    async def run() -> T:
-        with create_pipe_input() as keys:
-            prompt = Prompt(history, input=keys, output=DummyOutput())
-            try:
-                return await use(prompt, keys)
-            finally:
-                prompt.close()  # the history is written in a thread
-
-    return asyncio.run(run())
+from tests import screen
+from tests.entry import EnteredText, with_entry
+from tests.scripted import NothingSaved, Screen
+from tests.terminal import PROMPT
 
 
-def entries(history: Path | None, *typed: str) -> list[str | None]:
-    async def use(prompt: Prompt, keys: PipeInput) -> list[str | None]:
-        read: list[str | None] = []
-        for text in typed:
-            keys.send_text(text)
-            read.append(await prompt.read())
-        return read
+def entries(history: Path | None, *typed: str) -> list[str]:
+    """What is sent by these keys. Each is typed when the one before is handled."""
 
-    return with_prompt(history, use)
+    async def use(entry: EnteredText) -> list[str]:
+        for keys in typed:
+            await entry.types(keys)
+        return entry.texts
+
+    return with_entry(use, history)
 
 
-def test_an_entry_can_begin_with_a_default() -> None:
-    async def use(prompt: Prompt, keys: PipeInput) -> str | None:
-        keys.send_text("!\r")
-        return await prompt.read("well begun")
+def test_an_entry_can_begin_with_a_draft() -> None:
+    async def use(entry: EnteredText) -> list[str]:
+        entry.prompt.set_draft("well begun")
+        await entry.types("!\r")
+        return entry.texts
 
-    assert with_prompt(None, use) == "well begun!"
+    assert with_entry(use) == ["well begun!"]
+
+
+def test_a_draft_goes_before_what_is_typed() -> None:
+    async def use(entry: EnteredText) -> list[str]:
+        await entry.types("typed")
+        entry.prompt.set_draft("taken back")
+        await entry.types("!\r")
+        return entry.texts
+
+    assert with_entry(use) == ["taken back!\ntyped"]
 
 
 @pytest.mark.parametrize(
     ("typed", "read"),
     [
-        ("one\r", "one"),
-        ("\x04", None),
-        ("oops\x03one\r", "one"),
+        ("one\r", ["one"]),
+        ("\x04", []),
+        ("oops\x03one\r", ["one"]),
+        ("one\rtwo\r", ["one", "two"]),
+        ("\r  \rone\r", ["one"]),
     ],
 )
-def test_reading(typed: str, read: str | None) -> None:
-    assert entries(None, typed) == [read]
+def test_reading(typed: str, read: list[str]) -> None:
+    async def use(entry: EnteredText) -> tuple[list[str], list[LocalEvent]]:
+        await entry.types(typed)
+        return entry.texts, entry.pressed
+
+    assert with_entry(use) == (read, [] if read else [LeaveAsked()])
 
 
 def test_searching_earlier_input() -> None:
-    assert entries(None, "apples\r", "pears\r", "\x12app\r\r") == ["apples", "pears", "apples"]
+    typed = ("apples\r", "pears\r", "\x12app\r\r")
+    assert entries(None, *typed) == ["apples", "pears", "apples"]
 
 
 def test_only_the_owner_can_read_the_history(tmp_path: Path) -> None:
@@ -100,51 +110,59 @@ def test_a_history_that_cannot_be_written_is_kept_in_memory(tmp_path: Path) -> N
     assert entries(path, "one\r", "\x1b[A\r") == ["one", "one"]
 
 
-def test_without_a_prompt_print_above_prints_at_once() -> None:
-    async def use(prompt: Prompt, keys: PipeInput) -> list[str]:
-        printed: list[str] = []
-        prompt.print_above(lambda: printed.append("now"))
-        return printed
+def test_a_pager_has_the_screen_and_leaves_the_draft() -> None:
+    async def use(entry: EnteredText) -> tuple[list[str], list[str], list[str]]:
+        meanwhile: list[str] = []
 
-    assert with_prompt(None, use) == ["now"]
+        class Watching(Pager):
+            def show(self, text: str) -> None:
+                meanwhile.extend([text, *entry.screen.rows()])
 
+        await entry.types("draft")
+        await entry.prompt.page("long", Watching(io.StringIO(), {}))
+        await entry.types("!")
+        return meanwhile, entry.screen.rows(), entry.texts
 
-def test_an_entry_that_is_cancelled_leaves_the_prompt_usable() -> None:
-    async def use(prompt: Prompt, keys: PipeInput) -> tuple[bool, bool, str | None]:
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(prompt.read())
-            await asyncio.sleep(0)
-            was_active = prompt.active
-            reading.cancel()
-        is_active = prompt.active
-        keys.send_text("again\r")
-        return was_active, is_active, await prompt.read()
-
-    assert with_prompt(None, use) == (True, False, "again")
+    assert with_entry(use) == (["long"], [f"{PROMPT} draft!"], [])
 
 
 def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
     """Otherwise an Enter typed at that moment would be read as a new line."""
 
-    async def use() -> tuple[bool, str | None]:
-        outer, inner = os.openpty()
-        with open(inner, encoding="utf-8") as file:  # noqa: ASYNC230 - a terminal
-            prompt = Prompt(None, input=Vt100Input(file), output=DummyOutput())
-            raw: list[bool] = []
+    outer, inner = os.openpty()
+    was_raw: list[bool] = []
+    read: list[str] = []
 
-            def show() -> None:
-                raw.append(not termios.tcgetattr(inner)[3] & termios.ICANON)
+    class Watching(io.StringIO):
+        """Looks at the terminal while something is printed."""
+
+        def write(self, text: str) -> int:
+            if "above" in text:
+                was_raw.append(not termios.tcgetattr(inner)[3] & termios.ICANON)
                 os.write(outer, b"hello\r")
+            return super().write(text)
 
-            reading = asyncio.create_task(prompt.read())
-            while termios.tcgetattr(inner)[3] & termios.ICANON:  # noqa: ASYNC110 - nothing signals it
-                await asyncio.sleep(0)
-            prompt.print_above(show)
-            entry = await reading
-        os.close(outer)
-        return raw == [True], entry
+    async def use(file: TextIO) -> None:
+        panel = LivePanel(Console(file=Watching(), force_terminal=True, width=80, height=40))
+        prompt = Prompt(panel, None, input=Vt100Input(file), output=DummyOutput())
 
-    assert asyncio.run(use()) == (True, "hello")
+        def sent(entry: Entry) -> None:
+            read.append(entry.text)
+            prompt.exit()
+
+        prompt.on_entry = sent
+        panel.start(show_cursor=True)
+        running = asyncio.create_task(prompt.run())
+        while termios.tcgetattr(inner)[3] & termios.ICANON:  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0)
+        panel.print(Text("above"))
+        await running
+        panel.stop()
+
+    with open(inner, encoding="utf-8") as file:
+        asyncio.run(use(file))
+    os.close(outer)
+    assert (was_raw, read) == ([True], ["hello"])
 
 
 class Hanging:
@@ -192,8 +210,12 @@ def test_reading_a_file_can_be_stopped(entry: str, named: str, stop: str) -> Non
 
     async def run() -> None:
         with create_pipe_input() as keys:
-            prompt = Prompt(None, input=keys, output=DummyOutput())
-            terminal = Terminal(Screen(), prompt, Clipboard(io.StringIO(), {}), files)
+            panel = LivePanel(screen.Screen().console)
+            prompt = Prompt(panel, None, input=keys, output=DummyOutput())
+            clipboard = Clipboard(io.StringIO(), {})
+            terminal = Terminal(
+                Screen(), prompt, clipboard, files, NothingSaved(), templates=lambda *_: []
+            )
 
             def post(event: LocalEvent) -> None:
                 posted.append(event)

@@ -366,7 +366,8 @@ def test_a_conversation_without_a_question_is_saved(terminal: Terminal, program:
     terminal.shows("Asked.", "first token", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
-    assert program.run("history", "list").text.split("\t")[2:] == ["1", "m", "(no question)\n"]
+    listed = program.run("history", "list").text.split("\t")
+    assert listed[2:] == ["1", "m", "(no question)", "\n"]
     assert program.run("history", "show").text == "Asked.\n"
     assert program.run("once", "--continue", "more").text == "Asked.\n"
 

@@ -99,7 +99,7 @@ def test_a_conversation(program: Program) -> None:
     ]
     assert lines[start + 6].startswith("gpt-realtime-2.1 · first token ")
     assert lines[start + 6].endswith("57 in (16 cached) · 48 out")
-    assert lines[start + 7 :] == [PROMPT]
+    assert lines[start + 7 :] == [PROMPT, "gpt-realtime-2.1 · connected"]
     assert leave(terminal) == 0
 
 
@@ -170,7 +170,7 @@ def test_a_question_lost_with_the_connection_is_asked_again(program: Program) ->
 
 
 def test_commands(program: Program) -> None:
-    terminal = talk(program)
+    terminal = talk(program, PAGER="cat")
     terminal.shows("connected in", PROMPT)
     terminal.types("/help\r")
     terminal.shows("/usage", "Alt-Enter, Ctrl-J", PROMPT)
@@ -260,7 +260,7 @@ def test_ctrl_z_suspends_it_during_a_reply(program: Program, engine: Engine) -> 
     lines = terminal.shows("fg", "one two three four five", "first token", PROMPT)
     assert sum("one two" in line for line in lines) == 1
     terminal.types("\x04")
-    terminal.shows("fg", PROMPT, "bash-")
+    terminal.shows("fg", "first token", "bash-")
     terminal.types("exit\r")
     assert terminal.ends() == 0
 
@@ -289,7 +289,7 @@ def test_an_internal_error_ends_it_with_one_line(tmp_path: Path, url: str) -> No
     terminal.types("x")
     lines = terminal.shows("RTCHAT_DEBUG=1")
     assert terminal.ends() == 70
-    assert "rtchat: internal error (ZeroDivisionError: " in lines[2]
+    assert "rtchat: internal error (ZeroDivisionError: " in lines[1]
     assert not any("lost" in line or "Traceback" in line for line in lines)
 
 
@@ -322,7 +322,8 @@ def test_a_saved_conversation_can_be_continued(program: Program, engine: Engine)
     later.types("slow\r")
     later.shows("five", "first token", PROMPT)
     later.types("/resume 1\r")
-    later.shows("conversation 1: hello", "1 turn replayed", PROMPT)
+    resumed = ("/resume 1", "conversation 1 · hello · 1 turn", f"{PROMPT} hello", "Some bold")
+    later.shows(*resumed, "1 turn replayed", PROMPT)
     later.types("/resume 9\r")
     later.shows("there is no conversation 9", PROMPT)
     later.types("broken\r")

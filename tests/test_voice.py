@@ -71,7 +71,7 @@ def talking(program: Program, sound: SoundServer, *options: str) -> Iterator[Ter
     try:
         terminal.shows("connected in", "listening")
         yield terminal
-        terminal.shows("connected in", "Ctrl-T")  # the prompt is shown again
+        terminal.shows("connected in", PROMPT)  # no reply is pending
     finally:
         terminal.types("\x15\x04")
         code = terminal.ends()
@@ -101,7 +101,7 @@ def test_a_spoken_question_is_answered_in_audio_and_text(
     with sound.record() as speaker, talking(program, sound) as terminal:
         terminal.types("half a thought")
         sound.says(tone(440, 1.0), program.home)
-        lines = terminal.shows("What is the time?", SHORT, "half a thought")
+        lines = terminal.shows("What is the time?", SHORT, "first token", "half a thought")
         recorded = speaker.waits(is_short)
     assert [line for line in lines if SHORT in line] == [SHORT]
     assert sounds_for(recorded) == pytest.approx(SHORT_MS, abs=150)
@@ -140,7 +140,7 @@ def test_a_microphone_that_picks_up_the_speaker_is_muted(
     terminal = Terminal(program, ["--voice", "-v", "--trace", "trace.jsonl"], echoing.environ)
     terminal.shows("connected in", "listening")
     terminal.types("Tell me a story.\r")
-    terminal.shows("the microphone was muted because it seems to pick up the speaker", "Ctrl-T")
+    terminal.shows("the microphone was muted because it seems to pick up the speaker", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
     lines = (program.home / "trace.jsonl").read_text(encoding="utf-8").splitlines()[1:]
@@ -155,7 +155,7 @@ def test_push_to_talk_asks_a_question(program: Program, sound: SoundServer) -> N
     terminal.shows("recording")
     sound.says(tone(440, 1.0), program.home)
     terminal.types("\x14")
-    terminal.shows("What is the time?", SHORT, "Ctrl-T to talk")
+    terminal.shows("What is the time?", SHORT, "first token", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
 
@@ -241,6 +241,6 @@ def test_local_speech_works_without_a_network(
     program.environ["XDG_DATA_HOME"] = str(data_home)
     with sound.record() as speaker, talking(program, sound, "--local") as terminal:
         sound.says(question, tmp_path)
-        terminal.shows("What is the capital of France?", "Paris", "Ctrl-T")
+        terminal.shows("What is the capital of France?", "Paris", "first token", PROMPT)
         recorded = speaker.waits(is_over)
     assert "Paris" in asyncio.run(transcript_of(voice, trim_silence(recorded, above=QUIET)))

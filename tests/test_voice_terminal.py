@@ -15,6 +15,7 @@ from rtchat.core.effects import (
     MicrophoneStatus,
     Notice,
     QuestionAsked,
+    Queued,
     Ready,
     ReplyOver,
     TextArrived,
@@ -86,30 +87,35 @@ def test_an_unfinished_entry_survives_a_spoken_turn() -> None:
         voiced.types("my draft of\ntwo lines\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D")
         voiced.shows("two lines")
         voiced.happens(*BEGUN)
-        streaming = voiced.shows("It is")
-        voiced.types("ok?\x7f\x7f\x7f\x7fX\x14")
-        assert voiced.means() == TOGGLED, "it has read the keys"
+        voiced.shows("│ It is", f"{PROMPT} my draft of", "  two lines")
+        voiced.types("ok?\x7f\x7f\x7f\x7fX")
+        voiced.shows("│ It is", f"{PROMPT} my draft of", "  twoXlines")
+        assert voiced.cursor() == ("  twoXlines", 6)
         voiced.happens(*REST)
         after = rows(voiced.shows("It is late.", "my draft", "twoXlines"))
         voiced.types("Y\r")
         meant = voiced.means()
-    assert not any("draft" in line for line in streaming)
     assert after == [*TOLD, f"{PROMPT} my draft of", "  twoXlines"]
     assert meant == r"UserSaid(text='my draft of\ntwoXYlines')"
 
 
-def test_enter_during_a_reply_sends_nothing() -> None:
+def test_a_question_entered_during_a_spoken_turn_waits() -> None:
     with conversation() as voiced:
         voiced.types("draft")
         voiced.shows("draft")
         voiced.happens(*BEGUN)
         voiced.shows("It is")
-        voiced.types("!\r\x14")
-        assert voiced.means() == TOGGLED, "it has read the keys"
+        voiced.types("!\r")
+        assert voiced.means() == "UserSaid(text='draft!')"
+        voiced.happens(Queued(("draft!",)))
+        voiced.shows("│ It is", "queued: draft!", PROMPT)
         voiced.happens(*REST)
-        voiced.shows("It is late.", "draft!")
-        voiced.types("\x04\x15\x04")
-        assert voiced.means() == "LeaveAsked(exit=<ExitCode.OK: 0>)"
+        shown = rows(voiced.shows("It is late.", "queued: draft!", PROMPT))
+        assert f"{PROMPT} draft!" not in shown, "it is printed when it is asked"
+        voiced.happens(Queued(()), QuestionAsked("draft!", "model"))
+        voiced.happens(ReplyOver(Status.COMPLETED, "Yes.", "model"))
+        after = rows(voiced.shows("It is late.", "draft!", "Yes.", PROMPT))
+    assert after == [*TOLD, f"{PROMPT} draft!", "", "Yes.", "", PROMPT]
 
 
 def test_a_late_transcript_is_shown_after_the_reply() -> None:
@@ -174,14 +180,15 @@ def test_speech_while_a_typed_question_is_queued() -> None:
     with conversation() as voiced:
         voiced.types("hello\r")
         voiced.means()
-        voiced.shows("│")
+        voiced.happens(Queued(("hello",)))
+        voiced.shows("│", "queued: hello")
         voiced.happens(*BEGUN, *REST)
-        voiced.shows("It is late.", "│ waiting")
-        voiced.happens(QuestionAsked("hello", "model"), TextArrived("Hi."))
+        voiced.shows("It is late.", "queued: hello")
+        voiced.happens(Queued(()), QuestionAsked("hello", "model"), TextArrived("Hi."))
         voiced.shows("│ Hi.")
         voiced.happens(ReplyOver(Status.COMPLETED, "Hi.", "model"))
         after = rows(voiced.shows("Hi.", PROMPT))
-    assert after == [f"{PROMPT} hello", *TOLD, "", "Hi.", "", PROMPT]
+    assert after == [*TOLD, f"{PROMPT} hello", "", "Hi.", "", PROMPT]
 
 
 def test_speaking_stops_the_reply_to_a_typed_question() -> None:
@@ -224,29 +231,33 @@ def test_a_spoken_question_can_call_tools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "seen", "left"),
+    ("keys", "seen", "more", "meant"),
     [
-        ("/\t", "/system", "/"),
-        ("apple\x12one", "(reverse-i-search)", "apple"),
-        ("\x18", PROMPT, ""),
+        ("/\t", "/resume", "mute\r", TOGGLED),
+        ("apple\x12pea", "I-search backward: pea", "\r!\r", "UserSaid(text='!pears')"),
+        ("\x18", PROMPT, "\x15!\r", "UserSaid(text='!')"),
     ],
 )
-def test_speech_during_a_menu_or_search(keys: str, seen: str, left: str) -> None:
+def test_speech_during_a_menu_or_search(keys: str, seen: str, more: str, meant: str) -> None:
+    """Both stay open while the reply streams above them."""
     with conversation() as voiced:
+        voiced.types("pears\r")
+        voiced.means()
         voiced.types(keys)
-        voiced.shows(seen.replace("(reverse-i-search)", "I-search"))
+        voiced.shows(PROMPT, seen) if seen != PROMPT else voiced.shows(PROMPT)
         voiced.happens(*BEGUN)
-        assert len(rows(voiced.shows("│ It is"))) == 4
+        voiced.shows("│ It is", "╰", seen)
         voiced.happens(*REST)
-        voiced.shows("It is late.", f"{PROMPT} {left}".rstrip())
-        voiced.types("!\r")
-        assert left + "!" in voiced.means()
+        voiced.shows("It is late.", seen)
+        voiced.types(more)
+        assert voiced.means() == meant
 
 
 def test_output_below_an_earlier_entry_is_kept() -> None:
     with conversation() as voiced:
         voiced.types("/mute\r")
         voiced.means()
+        voiced.shows(f"{PROMPT} /mute", PROMPT)
         voiced.types("draft\x1b[A")
         voiced.shows(f"{PROMPT} /mute", f"{PROMPT} /mute")
         voiced.happens(*BEGUN, *REST)
@@ -286,7 +297,7 @@ def test_resizing_the_window_during_a_reply() -> None:
             voiced.shows("│ It is" + " very" * times)
         voiced.happens(TextArrived("late."), ReplyOver(Status.COMPLETED, "", "model"))
         after = voiced.shows("It is very very very very late.", f"{PROMPT} draft")
-    assert not any("│" in line or "╭" in line for line in after)
+    assert not any("│" in line or "╭" in line for line in after), "\n".join(after)
 
 
 # --------------------------------------------------------------------------- keys and level meter
@@ -334,13 +345,17 @@ def test_a_push_to_talk_recording_can_be_discarded(keys: str, then: str) -> None
         assert rows(voiced.shows("Ctrl-T to talk")) == [f"{PROMPT} {then}".rstrip()]
 
 
-def test_ctrl_c_clears_the_text_before_it_shows_how_to_leave() -> None:
+def test_ctrl_c_stops_playback_then_clears_the_text_then_says_how_to_leave() -> None:
     with conversation() as voiced:
         voiced.measures(is_playing=True)
         voiced.shows("Esc stops playback")
-        voiced.types("draft\x03one\x1b\rtwo\r")
-        assert voiced.means() == r"UserSaid(text='one\ntwo')"
+        voiced.types("draft\x03")
+        assert voiced.means() == CANCELLED
         voiced.measures()
+        voiced.stops_showing("Esc stops playback")
+        voiced.shows(f"{PROMPT} draft")
+        voiced.types("\x03one\x1b\rtwo\r")
+        assert voiced.means() == r"UserSaid(text='one\ntwo')"
         voiced.happens(QuestionAsked("one", "model"), ReplyOver(Status.CANCELLED, "", "model"))
         voiced.shows("interrupted", PROMPT)
         voiced.types("\x03")
@@ -358,7 +373,7 @@ def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None
     with conversation(option, columns=columns) as voiced:
         voiced.measures(0.4)
         assert voiced.shows(line)[-1] == line
-        below = voiced.screen.buffer[19].values()
+        below = voiced.screen.buffer[len(voiced.visible()) - 1].values()
         colours = {cell.fg for cell in below if cell.data.strip()}
         blocks = {(cell.bg, cell.reverse) for cell in below}
     assert (colours == {"default"}, blocks) == (option == "uncoloured", {("default", False)})
@@ -378,17 +393,18 @@ def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None
 def test_what_stops_a_reply(microphone: MicrophoneStatus | None, columns: int, footer: str) -> None:
     with conversation(microphone=microphone, columns=columns) as voiced:
         voiced.happens(*BEGUN)
-        assert voiced.shows("│ It is")[-1].startswith(footer)
+        shown = voiced.shows("│ It is", "╰", PROMPT)
+    assert [line.startswith(footer) for line in shown if line[:1] == "╰"] == [True]
 
 
 def test_a_screen_reader_gets_lines() -> None:
     with conversation("plain") as voiced:
         voiced.types("draft")
         voiced.happens(MUTED, *BEGUN, *REST)
-        after = voiced.shows("you said: Is it late?", "It is late.", f"{PROMPT} draft")
+        after = voiced.shows("microphone off", "It is late.", f"{PROMPT} draft")
     assert after[1:] == [
-        *("microphone on", "microphone off", "you said: Is it late?"),
-        *("It is late.", f"{PROMPT} draft"),
+        *("microphone on", "microphone off"),
+        *(*TOLD, f"{PROMPT} draft"),
     ]
 
 

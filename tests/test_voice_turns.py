@@ -1,5 +1,5 @@
-"""Typing and speaking in random order: no typed text is lost, a reply and an entry are never on the
-screen at the same time, and the prompt always returns."""
+"""Typing and speaking in random order: no typed text is lost, and the entry or the question about a
+call is always on the screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
-from prompt_toolkit.output import DummyOutput
+from rich.text import Text
 
 from rtchat.core.effects import (
     Notice,
@@ -26,8 +26,13 @@ from rtchat.core.events import CancelPressed, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.values import Status, ToolCall
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
+from tests import screen as screens
+from tests.entry import SizedOutput
+from tests.scripted import NothingSaved, Screen
+from tests.terminal import PROMPT
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -37,28 +42,22 @@ class _Meters:
     is_playing = False
 
 
-class _Screen:
-    """A screen that checks that no entry is visible during a reply."""
+class _View(Screen):
+    """A view that prints the ends of replies."""
 
-    def __init__(self) -> None:
-        self.is_free: Callable[[], bool] = lambda: True
+    def __init__(self, panel: LivePanel) -> None:
+        super().__init__()
+        self._panel = panel
         self.replies: list[str] = []
 
     def show(self, update: Update) -> None:
-        if isinstance(update, QuestionAsked | TextArrived):
-            assert self.is_free(), update
+        super().show(update)
+        if isinstance(update, TextArrived):
+            self._panel.paint(Text("a reply"))
         if isinstance(update, ReplyOver):
+            self._panel.clear()
+            self._panel.print(Text(f"reply {update.text}"))
             self.replies.append(update.text)
-
-    def show_waiting(self) -> None:
-        assert self.is_free()
-
-    def tick(self) -> None:
-        assert self.is_free()
-
-    def hide(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class _Conversation:
@@ -143,10 +142,14 @@ async def _until(happened: Callable[[], bool]) -> None:
 
 async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     rng = random.Random(seed)
-    prompt = Prompt(None, input=keys, output=DummyOutput(), meters=_Meters())
-    screen = _Screen()
-    terminal = Terminal(screen, prompt, Clipboard(io.StringIO(), {}), attachments)
-    screen.is_free = lambda: not prompt.active
+    screen = screens.Screen()
+    panel = LivePanel(screen.console)
+    prompt = Prompt(panel, None, input=keys, output=SizedOutput(screen), meters=_Meters())
+    view = _View(panel)
+    clipboard = Clipboard(io.StringIO(), {})
+    terminal = Terminal(
+        view, prompt, clipboard, attachments, NothingSaved(), templates=lambda *_: []
+    )
     conversation = _Conversation(terminal)
     typed = ""
 
@@ -169,26 +172,29 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(terminal.run(conversation.post))
+        await _until(lambda: PROMPT in "".join(screen.visible()))
         for _ in range(60):
             act = rng.choice(acts)
             if act == conversation.call:
                 await _turns(20)  # pending keys would be taken as the answer
             act()
             await _turns(rng.choice((0, 0, 1, 2, 5, 20)))
+            assert any(PROMPT in line for line in screen.visible()), act
         async with asyncio.timeout(10):
-            await _until(lambda: not conversation.end() and prompt.active)
+            await _until(lambda: not conversation.end())
             keys.send_text("!")
             while "!" not in "".join(
                 conversation.said
             ):  # else a reply to an Enter comes in between
-                await _until(lambda: not conversation.end() and prompt.active)
+                await _until(lambda: not conversation.end())
                 keys.send_text("\r")
                 await _turns(20)
-            await _until(lambda: not conversation.end() and prompt.active)
+            await _until(lambda: not conversation.end())
+        assert screen.visible()[-1].startswith(PROMPT)
         running.cancel()
     assert not wrong
     said = "".join(conversation.said)
-    return typed, "".join(c for c in said if c in LETTERS), screen.replies, conversation.asked
+    return typed, "".join(c for c in said if c in LETTERS), view.replies, conversation.asked
 
 
 @pytest.mark.parametrize("seed", range(40))

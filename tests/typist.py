@@ -1,28 +1,34 @@
-"""A user at a real terminal: types into a pty, reads the screen and the events that result.
+"""A user at a real terminal: types, reads the screen and the events that result.
 
-Run as a program, this module is the other end: a `Terminal` with made-up replies.
+Run as a program, this module is the other end: a `Terminal` with made-up replies. A reply to a
+question that begins with "wait" goes on until it is stopped; questions that come meanwhile wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import pty
-import select
-import subprocess
 import sys
-import termios
 from pathlib import Path
 
+from prompt_toolkit.enums import EditingMode
 from rich.console import Console
 
-from rtchat.core.effects import Connecting, Notice, QuestionAsked, Ready, ReplyOver, TextArrived
+from rtchat.core.effects import (
+    Connecting,
+    Draft,
+    Notice,
+    QuestionAsked,
+    Queued,
+    Ready,
+    ReplyOver,
+    TextArrived,
+)
 from rtchat.core.events import (
     CancelPressed,
-    EntryAbandoned,
-    LeaveAsked,
     LocalEvent,
     LocalNotice,
+    QueuedTakenBack,
     UserSaid,
 )
 from rtchat.core.values import Status
@@ -32,102 +38,95 @@ from rtchat.ui.live_view import LiveView
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
-from tests.program import PATIENCE
+from tests.scripted import NothingSaved
+from tests.window import Window
 
 
-class Typist:
-    """Starts the program below on a pty of its own."""
+class Typist(Window):
+    """Starts the program below. `options`: "vi" for the keys of vi."""
 
-    def __init__(self, history: Path) -> None:
-        self._master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (24, 80))
-        self.modes = termios.tcgetattr(slave)
-        self._slave = slave
-        self._screen = [self._master]
-        self._events, events = os.pipe()
-        self._seen = ""
-        self._lines = b""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.typist", str(history), str(events)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            pass_fds=[events],
-            start_new_session=True,
-            cwd=Path(__file__).parents[1],
-            env={"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", "PATH": os.defpath},
+    def __init__(
+        self, history: Path, *options: str, columns: int = 80, rows: int = 24, editor: str = ""
+    ) -> None:
+        super().__init__(
+            "tests.typist", [str(history), *options], columns=columns, rows=rows, editor=editor
         )
-        os.close(events)
-
-    def types(self, keys: str) -> None:
-        """Press these keys, without waiting for anything."""
-        os.write(self._master, keys.encode())
-
-    def sees(self, text: str) -> str:
-        """Wait until this text is written. Returns everything written before it since the last
-        call."""
-        while text not in self._seen:
-            self._wait(self._master)
-            self._seen += os.read(self._master, 65536).decode(errors="replace")
-        before, _, self._seen = self._seen.partition(text)
-        return before
-
-    def means(self) -> str:
-        """Wait for the next event that the terminal posts."""
-        while b"\n" not in self._lines:
-            self._wait(self._events)
-            self._lines += os.read(self._events, 65536) or b"gone\n"
-        line, _, self._lines = self._lines.partition(b"\n")
-        return line.decode()
-
-    def modes_now(self) -> list[object]:
-        """The current modes of the terminal."""
-        return termios.tcgetattr(self._slave)
-
-    def hangs_up(self) -> None:
-        """Close the window."""
-        os.close(self._slave)
-        os.close(self._master)
-        self._screen = []
-
-    def _wait(self, source: int) -> None:
-        while True:
-            ready, _, _ = select.select([source, *self._screen], [], [], PATIENCE)
-            if source in ready:
-                return
-            assert ready, f"timed out; the last output was {self._seen!r}"
-            self._seen += os.read(self._master, 65536).decode(errors="replace")
 
 
-async def _talk(history: Path, events: int) -> None:
+class _Replies:
+    """Answers questions in order."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._waiting: list[str] = []
+        self._is_replying = False
+
+    def ask(self, text: str) -> None:
+        self._waiting.append(text)
+        if self._is_replying:
+            self._show_waiting()
+        else:
+            self._next()
+
+    def take_back(self) -> None:
+        if self._waiting:
+            text = self._waiting.pop()
+            self._show_waiting()
+            self._terminal.show(Draft(text))
+
+    def stop(self) -> None:
+        if self._is_replying:
+            self._is_replying = False
+            self._terminal.show(ReplyOver(Status.CANCELLED, "", "model"))
+            self._next()
+
+    def _show_waiting(self) -> None:
+        self._terminal.show(Queued(tuple(self._waiting)))
+
+    def _next(self) -> None:
+        while self._waiting and not self._is_replying:
+            text = self._waiting.pop(0)
+            self._show_waiting()
+            self._terminal.show(QuestionAsked(text, "model"))
+            reply = f"You said {text!r}."
+            self._terminal.show(TextArrived(reply))
+            self._is_replying = text.startswith("wait")
+            if not self._is_replying:
+                self._terminal.show(ReplyOver(Status.COMPLETED, reply, "model"))
+
+
+async def _talk(events: int, history: Path, options: list[str]) -> None:
     console = Console(no_color=True)
     panel = LivePanel(console)
     view = LiveView(console, Console(stderr=True), panel=panel, banner=True)
-    terminal = Terminal(view, Prompt(panel, history), Clipboard(sys.stdout, {}), attachments)
+    mode = EditingMode.VI if "vi" in options else EditingMode.EMACS
+    prompt = Prompt(panel, history, editing_mode=mode)
+    clipboard = Clipboard(sys.stdout, {})
+    terminal = Terminal(
+        view, prompt, clipboard, attachments, NothingSaved(), templates=lambda *_: []
+    )
     loop = asyncio.get_running_loop()
     loop.call_later(0.05, terminal.show, Ready("model", 0.1))
-
-    def reply(text: str) -> None:
-        terminal.show(QuestionAsked(text, "model"))
-        terminal.show(TextArrived(f"You said {text!r}."))
-        if not text.startswith("wait"):
-            terminal.show(ReplyOver(Status.COMPLETED, f"You said {text!r}.", "model"))
+    replies = _Replies(terminal)
 
     def post(event: LocalEvent) -> None:
         os.write(events, f"{event!r}\n".encode())
         match event:
             case UserSaid(text):
-                loop.call_soon(reply, text)
+                loop.call_soon(replies.ask, text)
             case CancelPressed():
-                loop.call_soon(terminal.show, ReplyOver(Status.CANCELLED, "", "model"))
+                loop.call_soon(replies.stop)
+            case QueuedTakenBack():
+                loop.call_soon(replies.take_back)
             case LocalNotice(text):
                 loop.call_soon(terminal.show, Notice("info", text))
             case _:
-                assert isinstance(event, LeaveAsked | EntryAbandoned)
+                pass
 
     terminal.show(Connecting("model"))
     await terminal.run(post)
+    terminal.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(_talk(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_talk(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

@@ -295,7 +295,7 @@ class Conversation:
             case sg.SessionUnusable(problem):
                 return [*clear_timers(), *self._give_up(problem)]
             case sg.HeldEvents(events):
-                return (output for event in events for output in self._route(event))
+                return self._held(events)
             case sg.RenewalDue() | sg.ReplyStopped():
                 return self._queue.next()
             case sg.UnrequestedReply(response_id) if self._shared.speech.has_stopped:
@@ -326,6 +326,12 @@ class Conversation:
         yield from self._turns.session_ready(replay.items)
         yield from self._spoken.session_ready()
         yield from self._queue.session_ready()
+
+    def _held(self, events: Iterable[ev.Event]) -> Iterable[Output]:
+        """Handle the held events of a session, until one of them closes it."""
+        for event in events:
+            if self._connection.has_session:
+                yield from self._route(event)
 
     def _reply_to_speech(self, response_id: str) -> Iterable[Output]:
         """The server replies to speech, although it did not say that the turn is over."""

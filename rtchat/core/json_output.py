@@ -64,6 +64,7 @@ _ERROR: Fields = {
 _CONVERSATION: Fields = {
     **_VERSION,
     "id": Field("integer", "the ID of the conversation"),
+    "name": Field("string", "its name", is_nullable=True),
     "title": Field("string", "its title"),
     "began": Field("number", "when it began, in Unix seconds"),
     "updated": Field("number", "when it was last changed, in Unix seconds"),

@@ -90,7 +90,7 @@ class EntryLayout:
         self.layout = Layout(
             HSplit(
                 [
-                    self._line_window(self._queue),
+                    ConditionalContainer(self._line_window(self._queue), ~is_replaced),
                     ConditionalContainer(
                         DynamicContainer(lambda: self._instead or Window()), is_replaced
                     ),

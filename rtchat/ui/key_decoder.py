@@ -13,8 +13,6 @@ from collections.abc import Callable
 from rtchat.ui.key_codes import classic
 
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
-MIN_BURST = 17
-"""The fewest characters, arriving at once with an Enter between them, that are a paste."""
 
 _CTRL_C = "\x03"
 _MAX_SEQUENCE = 65_536
@@ -42,8 +40,6 @@ _NO_KEY = re.compile(r"\x9b.|\x1b(?:[\[O].|\][0-9lLI]|P[0-9!>]|_G)")
 """The beginning of a sequence that cannot be a key with Alt and text typed after it."""
 _FOCUS = {"\x1b[I": True, "\x1b[O": False}
 _CURSOR = re.compile(r"\x1b\[([0-9]{1,6});([0-9]{1,6})R")
-_BURST = re.compile(r"[^\0-\x08\x0b\x0c\x0e-\x1f\x7f\x9b]*")
-_LINES = re.compile(r"[\r\n][^\r\n]")
 
 
 class KeyDecoder:
@@ -51,8 +47,8 @@ class KeyDecoder:
 
     `on_focus` is called when the terminal reports that its window has got or lost the focus.
     `on_cursor` is called with each reported position of the cursor: its row and column, from 1. If
-    it is None, the reports are passed on. With `finds_bursts`, several lines that arrive at once
-    are taken for a paste, unless the terminal has marked one before.
+    it is None, the reports are passed on. Lines that arrive at once are keys, not a paste: the
+    network may have delayed them.
     """
 
     def __init__(
@@ -60,11 +56,9 @@ class KeyDecoder:
         *,
         on_focus: Callable[[bool], None] = lambda _: None,
         on_cursor: Callable[[int, int], None] | None = None,
-        finds_bursts: bool = False,
     ) -> None:
         self._on_focus = on_focus
         self._on_cursor = on_cursor
-        self._finds_bursts = finds_bursts
         self._pending = ""
         """The beginning of a sequence, or of the mark at the end of a paste."""
         self._is_late = False
@@ -74,22 +68,10 @@ class KeyDecoder:
         self._pasted = 0
         """How many characters of the paste arrived since the last time-out."""
         self._keystrokes = 0
-        self._burst: list[str] = []
-        """The lines that arrived at once, to which more may belong."""
 
-    def feed(self, data: str, *, is_typeahead: bool = False) -> str:
-        """Translate the next text from the terminal. What is not complete is kept.
-
-        Set `is_typeahead` if the text may have been typed over a longer time: then it is no burst.
-        """
+    def feed(self, data: str) -> str:
+        """Translate the next text from the terminal. What is not complete is kept."""
         out = []
-        if self._burst or (self._finds_bursts and not is_typeahead and self._is_burst(data)):
-            end = _BURST.match(data).end()  # type: ignore[union-attr]  # it matches anything
-            self._burst.append(data[:end])
-            data = data[end:]
-            if not data:
-                return ""
-            out.append(self._take_burst())
         if self._paste is not None:
             if self._is_late and data == _CTRL_C:
                 return self._take_paste() + data
@@ -107,8 +89,6 @@ class KeyDecoder:
         The rest of a reply of the terminal, or of a paste, may still be on its way. They are given
         up after more than one time-out, so that the keys work again even if it is lost.
         """
-        if self._burst:
-            return self._take_burst()
         if self._paste is not None:
             return self._flush_paste()
         pending = self._pending
@@ -131,7 +111,6 @@ class KeyDecoder:
                 sequence = complete[0].replace("\x9b", "\x1b[", 1)
                 if sequence == PASTE_BEGIN:
                     self._paste, self._pasted, self._keystrokes = [], len(text) - at, 0
-                    self._finds_bursts = False
                     break
                 out.append(self._translate(sequence))
                 continue
@@ -182,21 +161,6 @@ class KeyDecoder:
     def _take_paste(self) -> str:
         text = "".join(self._paste or ()) + self._pending
         self._paste, self._pending, self._is_late = None, "", False
-        return _pasted(text)
-
-    def _is_burst(self, data: str) -> bool:
-        """Whether text is several lines, and arrived faster than anybody types."""
-        return (
-            len(data) >= MIN_BURST
-            and not self._pending
-            and self._paste is None
-            and _BURST.fullmatch(data) is not None
-            and _LINES.search(data) is not None
-        )
-
-    def _take_burst(self) -> str:
-        text = "".join(self._burst)
-        self._burst.clear()
         return _pasted(text)
 
 

@@ -98,12 +98,14 @@ class LineTerminal:
             if not line.strip():
                 self._prompt()
                 continue
-            for event in await self._entries.meaning(Entry(line)):
+            events = await self._entries.meaning(Entry(line))
+            for event in events:
                 self._pending += isinstance(event, UserSaid)
                 post(event)
                 if isinstance(event, LeaveAsked):
                     return
-            asyncio.get_running_loop().call_soon(self._prompt)
+            if not any(isinstance(event, UserSaid) for event in events):
+                asyncio.get_running_loop().call_soon(self._prompt)  # otherwise after the reply
         post(LeaveAsked())
 
     def echo(self, entry: str) -> None:

@@ -130,6 +130,8 @@ class LiveView:
                 self._print_question(text)
             case fx.MicrophoneStatus():
                 self._microphone = update
+                if self._plain:  # no level is shown
+                    self._notice("info", messages.microphone(update))
             case fx.TextArrived(text, deltas):
                 self._deltas += deltas
                 self._add(text)

@@ -115,12 +115,15 @@ class LivePanel(RenderHook):
     def _rows(self) -> tuple[list[Row], tuple[int, int]]:
         """The rows to show, and where the cursor is to be. If there are too many rows, the first
         ones are left out."""
-        content = self._content if self._content_width == self.console.width else []
-        rows = [*content, *self._entry][-max(self.console.height, 1) :]
-        if not self._entry:
+        width = self.console.width
+        content = self._content if self._content_width == width else []
+        # The entry is painted again soon after the width has changed.
+        entry = [Segment.adjust_line_length(row, width, pad=False) for row in self._entry]
+        rows = [*content, *entry][-max(self.console.height, 1) :]
+        if not entry:
             return rows, _FIRST
         row, column = self._entry_cursor
-        return rows, (max(len(rows) - len(self._entry) + row, 0), column)
+        return rows, (max(len(rows) - len(entry) + row, 0), min(column, width - 1))
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Rich calls this with everything to be printed while the rows are shown."""

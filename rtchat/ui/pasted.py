@@ -12,9 +12,9 @@ from prompt_toolkit.layout.utils import explode_text_fragments
 
 MAX_LINES, MAX_CHARACTERS = 10, 2_000
 """A paste with more lines or characters than these is folded."""
-_FIRST = 0xF0000
-"""The first of the private-use characters that stand for a paste."""
-_MARK = re.compile("[\U000f0000-\U000ffffd]")
+_FIRST = 0x100000
+"""The first of the private-use characters that stand for a paste. Fonts with icons use others."""
+_MARK = re.compile("[\U00100000-\U0010fffd]")
 
 
 class Pastes:

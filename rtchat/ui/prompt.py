@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
+from prompt_toolkit.application.current import set_app
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
@@ -133,8 +134,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
-        self._cleared = ""
-        """The text that Ctrl-C cleared last; Up restores it."""
+        self._cleared: Entry | None = None
+        """The entry that Ctrl-C cleared last; Up restores it."""
         self._pasted_start = ""
         """The first character of the entry, if it was pasted."""
         self._pasted: list[str] = []
@@ -314,12 +315,18 @@ class Prompt:
             self._choice.reset()
             if not self._answer.done():
                 self._layout.show_choice()
-                self._app.invalidate()
+                self._draw()
             return await self._answer, self._choice.text
         finally:
             self._answer = None
             self._layout.show_entry()
-            self._app.invalidate()
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the entry at once: `invalidate` may wait until other tasks have printed."""
+        if self._app.is_running and not self._app.is_done:
+            with set_app(self._app):
+                self._renderer.render(self._app, self._app.layout)
 
     def cursor_reported(self, row: int, _: int) -> None:
         """The terminal has reported the position of its cursor."""
@@ -330,8 +337,10 @@ class Prompt:
         self._app.invalidate()
 
     def dismiss_question(self) -> None:
-        """The question no longer needs an answer."""
-        self._decide(None)
+        """The question no longer needs an answer: keys go to the entry again."""
+        if self._answer is not None:
+            self._decide(None)
+            self._layout.show_entry()
 
     def _decide(self, answer: Answer | None) -> None:
         if self._answer is not None and not self._answer.done():
@@ -347,16 +356,33 @@ class Prompt:
             self._pasted_start = ""
             self._pasted.clear()
 
-    def _send(self, buffer: Buffer) -> None:
+    def _take(self, buffer: Buffer) -> Entry | None:
+        """Empty the entry and return what was in it, if there was more than whitespace."""
         text = self._pastes.unfold(buffer.text)
         is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
         entry = Entry(text, is_literal, tuple(self._pasted))
         buffer.reset()
+        self._on_changed(buffer)
         self._pastes.clear()
-        self._cleared = ""
-        if text.strip():
-            buffer.history.append_string(text)
+        self._app.vi_state.reset()
+        if not text.strip():
+            return None
+        if self._history.get_strings()[-1:] != [text]:
+            self._history.append_string(text)
+        return entry
+
+    def _send(self, buffer: Buffer) -> None:
+        self._cleared = None
+        if (entry := self._take(buffer)) is not None:
             self.on_entry(entry)
+
+    def _restore(self, entry: Entry) -> None:
+        """Put what Ctrl-C cleared into the empty entry."""
+        text = self._pastes.fold(entry.text)
+        self._buffer.set_document(Document(text, len(text)))
+        self._pasted = [*entry.pasted]
+        self._pasted_start = entry.text[:1] if entry.is_literal else ""
+        self._cleared = None
 
     def _paste(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -401,10 +427,8 @@ class Prompt:
             buffer = event.current_buffer
             if is_stopping():
                 self.on_press(CancelPressed())
-            elif text := self._pastes.unfold(buffer.text):
-                buffer.history.append_string(text)
-                buffer.reset()
-                self._cleared = text
+            elif buffer.text:
+                self._cleared = self._take(buffer)
             else:
                 self.on_press(EntryAbandoned())
                 self.on_advice()
@@ -413,9 +437,8 @@ class Prompt:
         def take_back(event: KeyPressEvent) -> None:
             if self._layout.queue:
                 self.on_press(QueuedTakenBack())
-            elif self._cleared:
-                self.set_draft(self._cleared)
-                self._cleared = ""
+            elif self._cleared is not None:
+                self._restore(self._cleared)
             else:
                 event.current_buffer.auto_up()
 

@@ -24,6 +24,7 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
+    Answer,
     CancelPressed,
     LeaveAsked,
     LocalEvent,
@@ -140,6 +141,12 @@ class Terminal:
                 self._status.set_queued(len(update.texts))
             if not isinstance(update, TextArrived):
                 self._prompt.invalidate()
+        if isinstance(update, Queued):  # nothing is printed, so it is never held
+            self._queued = update.texts
+            self._prompt.set_queue(update.texts)
+        self._show_or_hold(update)
+
+    def _show_or_hold(self, update: Update) -> None:
         if self._question is not None and isinstance(update, ReplyOver):
             self._prompt.dismiss_question()
         if self._held or self._is_hidden or self._question is not None:
@@ -157,9 +164,6 @@ class Terminal:
                 return
             case MicrophoneStatus():
                 self._prompt.set_microphone(update)
-            case Queued(texts):
-                self._queued = texts
-                self._prompt.set_queue(texts)
             case Draft(text):
                 self._prompt.set_draft(text)
             case QuestionAsked():
@@ -190,7 +194,7 @@ class Terminal:
     def _show_held(self) -> None:
         held, self._held = self._held, []
         for update in held:
-            self.show(update)
+            self._show_or_hold(update)
 
     def tick(self) -> None:
         """Repaint what has changed."""
@@ -263,16 +267,23 @@ class Terminal:
     async def _ask(self, question: ShownQuestion) -> None:
         """Ask whether a call may run, and keep the question and the answer in the scrollback."""
         self._view.hide()
-        self._paint_question(question)
-        answer, typed = await self._prompt.choose()
+        answer: Answer | None = None
+        typed = ""
+        if not self._is_over:
+            self._paint_question(question)
+            answer, typed = await self._prompt.choose()
         _, rows = question.rows(self._panel.console.width, self._panel.console.height)
         self._panel.clear()
         self._panel.print(Text("\n").join((rows, Text(f"{ANSWER}{typed}"))))
         self._question = None
-        is_over = any(isinstance(update, ReplyOver) for update in self._held)
-        if not is_over:
+        if not self._is_over:
             self._post(CancelPressed() if answer is None else ToolAnswered(answer))
         self._show_held()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the reply that the question belongs to is over."""
+        return any(isinstance(update, ReplyOver) for update in self._held)
 
     def _paint_question(self, question: ShownQuestion) -> None:
         console = self._panel.console
@@ -294,20 +305,16 @@ class Terminal:
                 self._panel.start(show_cursor=True)
                 self._use_title()
                 handling = self._tasks.create_task(self._handle_entries())
-                reading = self._tasks.create_task(self._read_keys())
+                reading = self._tasks.create_task(self._prompt.run())
                 try:
                     await asyncio.wait((reading,))
                 finally:
                     self._conversations.pager.stop()  # the prompt would wait for it
                     handling.cancel()
+        except* (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
+            post(LeaveAsked(ExitCode.HANGUP))
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
-
-    async def _read_keys(self) -> None:
-        try:
-            await self._prompt.run()
-        except (EOFError, OSError):  # the terminal is gone; its SIGHUP may come later
-            self._post(LeaveAsked(ExitCode.HANGUP))
 
     def _press(self, event: LocalEvent) -> None:
         if isinstance(event, LeaveAsked):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TextIO
 
 from prompt_toolkit.input.vt100 import Vt100Input
@@ -38,11 +38,9 @@ class TerminalInput(Vt100Input):
     ) -> None:
         super().__init__(stdin)
         self._modes = modes
-        self._decoder = KeyDecoder(on_focus=on_focus, on_cursor=on_cursor, finds_bursts=True)
+        self._decoder = KeyDecoder(on_focus=on_focus, on_cursor=on_cursor)
         self._keys: list[KeyPress] = []
         self.vt100_parser = Vt100Parser(self._press)
-        self._is_typeahead = True
-        """Whether what is read next may have been typed while nobody read."""
 
     @contextmanager
     def raw_mode(self) -> Iterator[None]:
@@ -56,21 +54,9 @@ class TerminalInput(Vt100Input):
         with self._modes.turned(on=False), super().cooked_mode():
             yield
 
-    def attach(self, input_ready_callback: Callable[[], None]) -> AbstractContextManager[None]:
-        """A context in which the callback is called when there is something to read."""
-        self._is_typeahead = True
-        return super().attach(input_ready_callback)
-
-    def detach(self) -> AbstractContextManager[None]:
-        """A context in which nothing is read."""
-        self._is_typeahead = True
-        return super().detach()
-
     def read_keys(self) -> list[KeyPress]:
         """The keys that can be read now."""
-        data = self.stdin_reader.read(_READ)
-        self._parse(self._decoder.feed(data, is_typeahead=self._is_typeahead))
-        self._is_typeahead = self._is_typeahead and not data
+        self._parse(self._decoder.feed(self.stdin_reader.read(_READ)))
         return self._take()
 
     def flush_keys(self) -> list[KeyPress]:
