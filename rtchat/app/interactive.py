@@ -211,6 +211,12 @@ def _terminal(
     panel = LivePanel(console, reflows=kind in REFLOWING)
     attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
     status = StatusLine(lambda: console.width, profile=settings.profile)
+    keyboard = TerminalInput(
+        sys.stdin,
+        TerminalModes(write, kind),
+        on_focus=attention.set_focus,
+        on_cursor=lambda row, column: prompt.cursor_reported(row, column),
+    )
     prompt = Prompt(
         panel,
         environment.state_dir / "input_history",
@@ -219,15 +225,10 @@ def _terminal(
         status=status.paint if settings.status else list,
         candidates=candidates,
         editing_mode=editing_mode(settings.editing_mode, environ),
-        input=TerminalInput(
-            sys.stdin,
-            TerminalModes(write, kind),
-            on_focus=attention.set_focus,
-            on_cursor=lambda row, column: prompt.cursor_reported(row, column),
-        ),
+        input=keyboard,
         stdout=environment.stdout,
     )
-    prompt.type_ahead(typeahead)
+    prompt.type_ahead(keyboard.keys_of(typeahead))
     return Terminal(
         screen_of(settings, environment, panel),
         prompt,

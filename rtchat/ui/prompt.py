@@ -25,13 +25,14 @@ from prompt_toolkit.filters import (
     emacs_mode,
     has_completions,
     has_focus,
+    has_selection,
+    shift_selection_mode,
     vi_insert_mode,
 )
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.input.vt100 import raw_mode
-from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
 from prompt_toolkit.keys import Keys
@@ -195,10 +196,8 @@ class Prompt:
         with self._updating_meter():
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
 
-    def type_ahead(self, text: str) -> None:
-        """Treat this as typed, once the prompt runs."""
-        keys: list[KeyPress] = []
-        Vt100Parser(keys.append).feed(text)
+    def type_ahead(self, keys: list[KeyPress]) -> None:
+        """Treat these as pressed, once the prompt runs."""
         store_typeahead(self._app.input, keys)
 
     def exit(self) -> None:
@@ -483,6 +482,14 @@ class Prompt:
         def close_menu(event: KeyPressEvent) -> None:
             """Esc alone is not the beginning of an Alt-key: the next key must not be lost."""
             event.current_buffer.cancel_completion()
+
+        @keys.add(
+            Keys.Any, filter=typing & emacs_mode & has_selection & ~shift_selection_mode
+        )
+        def forget_mark(event: KeyPressEvent) -> None:
+            """After Ctrl-Space, prompt_toolkit would ignore what is typed."""
+            event.current_buffer.exit_selection()
+            event.key_processor.feed(event.key_sequence[-1], first=True)
 
         @keys.add("escape", Keys.Any, filter=emacs_mode)
         def ignore(event: KeyPressEvent) -> None:
