@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import fcntl
 import os
 import sys
@@ -10,6 +11,7 @@ import termios
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from select import select
 from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from rtchat.ui.line_terminal import LineTerminal
     from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Terminal
+
+_REST_SECONDS = 0.1
+"""How long the rest of a character may take to follow its first bytes."""
 
 
 class _DeferredView:
@@ -104,7 +109,11 @@ def _typeahead(terminal: int) -> str:
     with suppress(OSError):
         waiting = int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
         if waiting:
-            return os.read(terminal, waiting).decode(errors="replace").replace("\n", "\r")
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            typed = decoder.decode(os.read(terminal, waiting))
+            while decoder.getstate()[0] and select([terminal], [], [], _REST_SECONDS)[0]:
+                typed += decoder.decode(os.read(terminal, 1))
+            return typed.replace("\n", "\r")
     return ""
 
 

@@ -483,9 +483,7 @@ class Prompt:
             """Esc alone is not the beginning of an Alt-key: the next key must not be lost."""
             event.current_buffer.cancel_completion()
 
-        @keys.add(
-            Keys.Any, filter=typing & emacs_mode & has_selection & ~shift_selection_mode
-        )
+        @keys.add(Keys.Any, filter=typing & emacs_mode & has_selection & ~shift_selection_mode)
         def forget_mark(event: KeyPressEvent) -> None:
             """After Ctrl-Space, prompt_toolkit would ignore what is typed."""
             event.current_buffer.exit_selection()
