@@ -162,10 +162,11 @@ class Window:
         if self._random.random() < 0.05:
             self.process.send_signal(signal.SIGWINCH)
 
-    def resizes(self, rows: int, columns: int) -> None:
+    def resizes(self, rows: int, columns: int, *, is_idle: bool = False) -> None:
+        """Change the size of the window. `is_idle`: the program is writing nothing."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.screen.resize(rows, columns)
-        self._to_skip = _MAX_LATE
+        self._to_skip = 0 if is_idle else _MAX_LATE
 
     def reads(self, seconds: float) -> bool:
         """Show what the program writes for some time. Returns whether it still has the terminal."""
@@ -369,8 +370,9 @@ def test_the_entry_stays_on_the_screen_when_it_is_cleared_or_its_size_changes(
     with talking(program, Engine(0)) as window:
         window.waits_for(lambda: any(PROMPT in line for line in window.screen.display))
         window.types("draft")
+        window.reads(0.1)
         for size in ((20, 60), (24, 80)):
-            window.resizes(*size)
+            window.resizes(*size, is_idle=True)
             window.reads(0.1)
             window.types("\x0c")
             window.reads(0.1)
