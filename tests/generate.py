@@ -1,4 +1,4 @@
-"""What is written from tables: `.env.example`, three sections of the README, and the manual page.
+"""What is written from tables: `.env.example`, sections of the README, and the manual page.
 
 `python -m tests.generate` writes them. Tests compare them with the tables.
 """
@@ -17,14 +17,14 @@ from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
 from rtchat.config.table import Setting, Variable
 from rtchat.core.json_output import OUTPUTS, Fields
-from rtchat.ui.slash_help import grouped
+from rtchat.ui.slash_help import KEYS, grouped
 
 ROOT = Path(__file__).parents[1]
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
 MANUAL = ROOT / "man" / "rtchat.1"
 
-_SETTINGS, _COMMANDS, _JSON = "settings", "commands", "JSON"
+_SETTINGS, _COMMANDS, _KEYS, _JSON = "settings", "commands", "keys", "JSON"
 
 _SECTIONS = """\
 # Variables that rtchat reads: copy this to .env in the folder where you run it, and remove the #
@@ -124,6 +124,15 @@ def commands() -> str:
 _COMMANDS_HEAD = "| command | does |\n|---|---|\n"
 
 
+def keys() -> str:
+    """The keys of the prompt as a Markdown table."""
+    lines = []
+    for key, text in KEYS:
+        quoted = re.sub(r"--[a-z]+|\$[A-Z]+", r"`\g<0>`", text)
+        lines.append(f"| {key} | {quoted} |\n")
+    return "| key | does |\n|---|---|\n" + "".join(lines)
+
+
 def json_reference() -> str:
     """The fields of the objects of `--json` as Markdown tables."""
     out = []
@@ -148,6 +157,7 @@ def readme(text: str, schema: type[Settings] = Settings) -> str:
     """The README with the tables between their marks."""
     text = _replace(text, _SETTINGS, reference(schema))
     text = _replace(text, _JSON, json_reference())
+    text = _replace(text, _KEYS, f"\n{keys()}")
     return _replace(text, _COMMANDS, f"\n{commands()}")
 
 

@@ -262,7 +262,7 @@ def test_the_status_is_a_table() -> None:
         "session": "s1",
         "connection": f"ready since {status()['connection'][12:20]} (4 min 12 s)",
         "dialect": "beta (detected)",
-        "conversation": "2 turns, not saved (history is off)",
+        "conversation": "2 turns, not saved (the history is off)",
         "tools": "none",
         "voice": "off",
         "trace": "off",

@@ -6,23 +6,34 @@ import pytest
 
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import AddItem, Notice, QuestionAsked, Send, Show
+from rtchat.core.effects import AddItem, Notice, QuestionAsked, ReplyOver, Send, Show
 from rtchat.core.events import (
     Attached,
     AttachmentsAsked,
+    AudioCaptured,
+    AudioCommitted,
     ConnectionOpened,
     ConversationLoaded,
+    Delta,
     DetachAsked,
     EntryAbandoned,
     Event,
+    ItemAdded,
     NewConversationAsked,
+    ReplyEnded,
+    ReplyStarted,
     SessionCreated,
     SessionUpdated,
+    SpeechStarted,
+    SpeechStopped,
     Started,
+    Timer,
+    TimerFired,
     UserSaid,
 )
 from rtchat.core.mode import Mode
-from rtchat.core.values import Message, Options, Part, StoredConversation
+from rtchat.core.speech_input import SpeechOptions
+from rtchat.core.values import Channel, Message, Options, Part, Status, StoredConversation
 from tests.playbook import Playbook
 
 ONE = Attached("a.png (1 kB)", Part("image", data="data:image/png;base64,AA=="))
@@ -108,3 +119,19 @@ def test_without_attachments_there_is_no_notice() -> None:
     play = attached() >> EntryAbandoned()
     play >> UserSaid("hi") << Show(QuestionAsked("hi", "m"))
     play.skip()
+
+
+def test_files_sent_ahead_of_speech_do_not_confirm_the_question_before() -> None:
+    speech = SpeechOptions(has_microphone=True, push_to_talk=False, replies=False)
+    play = Playbook(Conversation("m", Options(modality="text"), speech=speech))
+    play.echoes = False
+    play.skip(Started(), *READY, AudioCaptured(bytes(96_000)), SpeechStarted("u1", 0))
+    play.skip(SpeechStopped("u1", 500), AudioCommitted("u1"), ReplyStarted("r1"), ONE)
+    play.skip(SpeechStarted("u2", 700), ItemAdded(Message("user", (ONE.part,), "files_1")))
+    play.skip(Delta(Channel.TEXT, "Yes.", "r1", "i1"), ReplyEnded("r1", Status.COMPLETED))
+    (over,) = (
+        effect.update
+        for effect in play.handle(TimerFired(Timer.OWNER))
+        if isinstance(effect, Show) and isinstance(effect.update, ReplyOver)
+    )
+    assert over.text == "Yes."

@@ -556,7 +556,38 @@ def test_the_last_question_can_still_be_asked_again() -> None:
     driver = Driver(10).connect()
     driver.compact("Short.")
     driver.connect().post(ev.RetryAsked())
-    assert driver.sent[-1] == turn(10)[0]
+    driver.connect()
+    assert [item.text[:11] for item in driver.sent if isinstance(item, Message)][1::2] == [
+        *("question 7 ", "question 8 ", "question 9 ", "question 10"),
+    ]
+
+
+def test_a_summary_is_removed_with_the_turn_before_it() -> None:
+    driver = Driver(10).connect()
+    driver.compact("Short.")
+    summary = "This is a summary of the conversation so far:\n\nShort."
+    driver.connect().post(ev.UndoAsked(4))  # the summary is saved in turn 6
+    driver.connect()
+    assert [item.text for item in driver.sent if isinstance(item, Message)] == [summary]
+    assert driver.replayed == [0]
+    driver.post(ev.UndoAsked())
+    driver.connect()
+    assert driver.replayed == [5]
+    assert driver.sent == [item for number in range(1, 6) for item in turn(number)]
+
+
+def test_a_summary_is_saved_in_the_branch_of_its_turn() -> None:
+    driver = Driver(3).connect()
+    driver.post(ev.UndoAsked(2))
+    driver.connect()
+    for number in range(4, 10):
+        driver.post(ev.UserSaid(f"question {number} {'x' * 400}"))
+        driver.reply("Yes.")
+    driver.compact("Short.")
+    (summary,) = [entry for entry in driver.records if entry.index == SUMMARY_INDEX]
+    same = {entry.parent for entry in driver.records if entry.turn == summary.turn}
+    assert same == {summary.parent}
+    assert summary.turn > 3
 
 
 def test_a_question_that_the_server_refused_does_not_count() -> None:

@@ -34,9 +34,11 @@ from rtchat.core.events import (
     CancelPressed,
     ConnectionLost,
     CopyAsked,
+    EditAsked,
     EntryAbandoned,
     EventsAsked,
     ExportAsked,
+    ForkAsked,
     HistoryAsked,
     InputEnded,
     LeaveAsked,
@@ -58,6 +60,7 @@ from rtchat.core.events import (
     ToolAnswered,
     ToolsAsked,
     TraceAsked,
+    UndoAsked,
     UsageAsked,
     UserSaid,
     VoiceAsked,
@@ -238,7 +241,8 @@ def test_commands(path: Path) -> None:
         (*HELLO, *turn, Expect("session.update"), Expect("session.update"), Expect("x.y")),
         (*HELLO, ITEM, ITEM),
         HELLO,
-        (*HELLO, ITEM, ITEM, *QUESTION, *answer("Three.")),
+        (*HELLO, ITEM, ITEM),
+        (*HELLO, *QUESTION, *answer("Three.")),
     )
     steps = (
         *(UserSaid("hi"), 1.0, SystemSet("Be brief."), OptionSet("session", "speed", {"speed": 2})),
@@ -605,6 +609,7 @@ class Server:
 
 STEPS: tuple[Step, ...] = (
     *(UserSaid("hi"), UserSaid(f"my {KEY}"), AudioSaid(bytes(5000), "well"), CancelPressed()),
+    *(UndoAsked(), EditAsked(), ForkAsked(), RetryAsked("n", "In French.")),
     *(RetryAsked(), NewConversationAsked(), ModelSet("n"), ResumeAsked(), SystemSet("Be brief.")),
     *(NameSet("mine"), NameSet("taken"), HistoryAsked()),
     *(ToolAnswered("yes"), ToolAnswered("no"), Attached("a", Part("text", "file"))),

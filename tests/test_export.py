@@ -232,10 +232,13 @@ def test_json_has_all_fields() -> None:
         "updated": 1795384700.5,
         "model": "m2",
         "turns": 2,
+        "head": 0,
+        "forked_from": None,
     }
     assert len(entries) == len(_ALL.entries)
     assert entries[2] == {
         "turn": 1,
+        "parent": 0,
         "index": 1,
         "state": "completed",
         "model": "m1",
@@ -256,6 +259,7 @@ def test_json_has_all_fields() -> None:
     }
     assert entries[6] == {
         "turn": 2,
+        "parent": 1,
         "index": 3,
         "state": "completed",
         "model": None,

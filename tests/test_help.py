@@ -98,7 +98,7 @@ def test_each_example_is_valid(line: str) -> None:
 
 
 def test_every_group_and_each_of_the_other_commands_has_examples() -> None:
-    assert set(EXAMPLES) >= {*_PATHS} - {"devices", "prompts", "trace"}
+    assert set(EXAMPLES) >= {*_PATHS} - {"devices", "trace"}
     assert {path.partition(" ")[0] for path in EXAMPLES} <= {*_PATHS}
 
 

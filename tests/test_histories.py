@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 
-from rtchat.core import notices, server_errors
+from rtchat.core import notices, server_errors, turn_tree
 from rtchat.core.context import ContextLimits
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
@@ -27,8 +28,10 @@ from rtchat.core.effects import (
     Draft,
     Effect,
     Export,
+    Fork,
     LoadConversation,
     MicrophoneStatus,
+    MoveTo,
     NameConversation,
     Notice,
     Play,
@@ -66,17 +69,22 @@ from rtchat.core.events import (
     ConversationLoaded,
     Delta,
     DetachAsked,
+    DraftAbandoned,
+    EditAsked,
     EntryAbandoned,
     Event,
     ExportAsked,
+    ForkAsked,
     InputEnded,
     ItemAdded,
+    ItemDeleted,
     LeaveAsked,
     LocalNotice,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
     NewConversationAsked,
+    OutputAdded,
     PlaybackCut,
     QueuedTakenBack,
     RawSaid,
@@ -96,6 +104,7 @@ from rtchat.core.events import (
     TimerFired,
     ToolAnswered,
     ToolFinished,
+    UndoAsked,
     Unknown,
     UserSaid,
 )
@@ -122,7 +131,11 @@ from tests.chunks import in_chunks
 GONE = Problem(ExitCode.LINK, "connection lost")
 
 
-NOTHING_TO_ASK = (notices.NOTHING_TO_REPEAT, notices.TRANSCRIPT_UNKNOWN)
+NOTHING_TO_ASK = (
+    notices.NOTHING_TO_REPEAT,
+    notices.TRANSCRIPT_UNKNOWN,
+    notices.REPLY_PENDING,
+)
 
 
 class World:
@@ -169,8 +182,16 @@ class World:
         """Whether the server echoes the mark of a request."""
         self.confirms = rng.random() < 0.5
         """Whether the server confirms items."""
+        self.deletes = rng.random() < 0.7
+        """Whether the server deletes items, rather than to ignore the command."""
+        self.server_items: dict[str, str] = {}
+        """The texts of the items of this connection, by id."""
+        self.reply_item = ""
+        """The item of the response in progress, once it is announced."""
         self.has_greeted = False
         """Whether the server began a response by itself."""
+        self.has_died = False
+        """Whether an error came instead of the end of a response on this connection."""
         self.connection = "none"
         self.timers: set[Timer] = set()
         self.to_server: deque[tuple[str, Command]] = deque()
@@ -179,7 +200,9 @@ class World:
         self.past = ""
         """The previous response, whose events may come late."""
         self.replies = 0
-        self.said = 0
+        self.made = 0
+        """How many items the server has had."""
+        self.said = self.questions = 0
         self.asked: list[str] = []
         self.unasked: list[str] = []
         """Questions that were dropped or taken back."""
@@ -197,6 +220,8 @@ class World:
         """Calls of this connection without an output."""
         self.kept: list[dict[tuple[int, int], Entry]] = [{}]
         """The saved conversations; the last one is current."""
+        self.heads = [0]
+        """The last turns of their current branches."""
         self.stopped: ExitCode | None = None
         self.post(Started())
 
@@ -226,8 +251,12 @@ class World:
                 self.timers.discard(timer)
             case Show(update):
                 self.handle_update(update)
-            case StartRecord() | Record() | LoadConversation() | NameConversation():
+            case StartRecord() | Record() | MoveTo() | Fork():
                 self.handle_record(effect)
+            case LoadConversation():
+                self.load()
+            case NameConversation(name):
+                self.post(LocalNotice(name))
             case RunTool(call):
                 self.running.append(call.call_id)
             case StopTools():
@@ -240,8 +269,8 @@ class World:
                 if item_id:
                     self.post(PlaybackCut(item_id, 0, self.rng.choice((0, 400, 2000))))
             case Export(conversation):
-                exported = {(entry.turn, entry.index): entry for entry in conversation.entries}
-                assert exported == self.kept[-1], "what is exported is not what is saved"
+                same = conversation.entries == self.branch()
+                assert same, "what is exported is not the current branch of what is saved"
             case ShowEvents() | ReportStatus() | SaveReply() | RecordTrace():
                 pass
             case Stop(code):
@@ -254,8 +283,10 @@ class World:
         match command:
             case AddItem(Message(id=id)) if id.startswith("files_"):
                 self.files.add(id)
-            case Delete(id):
+            case Delete(id) if id.startswith("files_"):
                 self.files.remove(id)
+            case Delete(id):
+                assert id in self.server_items, f"{id} is not an item of this session"
             case AddItem(item):
                 said = {kept.text for kept in self.items() if isinstance(kept, Message)}
                 in_session = isinstance(item, Message) and (
@@ -303,20 +334,66 @@ class World:
             case _:
                 pass
 
-    def handle_record(
-        self, effect: StartRecord | Record | LoadConversation | NameConversation
-    ) -> None:
+    def handle_record(self, effect: StartRecord | Record | MoveTo | Fork) -> None:
         match effect:
             case StartRecord():
                 self.kept.append({})
+                self.heads.append(0)
             case Record(entry):
+                is_new = entry.turn > self.newest()
                 self.kept[-1][entry.turn, entry.index] = entry
-            case LoadConversation():
-                self.kept.append(self.kept.pop(0))
-                entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
-                self.post(ConversationLoaded(StoredConversation(1, "", 0.0, 0.0, "m", 0, entries)))
-            case NameConversation(name):
-                self.post(LocalNotice(name))
+                is_asked = entry.state is State.ASKED and entry.index == 0
+                if is_new or (is_asked and entry not in self.branch()):
+                    self.heads[-1] = entry.turn
+            case MoveTo(turn):
+                self.heads[-1] = turn
+            case Fork(turn):
+                self.heads[-1], head = turn, self.heads[-1]
+                branch = {(entry.turn, entry.index): entry for entry in self.branch()}
+                self.heads[-1] = head
+                self.kept.append(branch)
+                self.heads.append(turn)
+
+    def load(self) -> None:
+        """The first saved conversation is resumed."""
+        self.kept.append(self.kept.pop(0))
+        self.heads.append(self.heads.pop(0))
+        head, newest = self.heads[-1], self.newest()
+        stored = StoredConversation(1, "", 0.0, 0.0, "m", 0, self.branch())
+        self.post(ConversationLoaded(replace(stored, head=head, newest=newest)))
+
+    def newest(self) -> int:
+        """The highest turn number of the current conversation."""
+        return max((turn for turn, _ in self.kept[-1]), default=0)
+
+    def branch(self) -> tuple[Entry, ...]:
+        """The entries of the current branch."""
+        entries = tuple(self.kept[-1][key] for key in sorted(self.kept[-1]))
+        stored = StoredConversation(1, "", 0.0, 0.0, "m", 0, entries, head=self.heads[-1])
+        return turn_tree.current(stored).entries
+
+    def check_context(self) -> None:
+        """A response is requested: the session has no question of another branch."""
+        states = [entry.state for entry in self.kept[-1].values()]
+        deletes = any(isinstance(command, Delete) for _, command in self.to_server)
+        if State.QUEUED in states or deletes or not self.waiting:
+            return  # a queued question gets its place later, and an earlier request came late
+        known = Counter(item.text for item in self.server_texts())
+        ours = [entry.item for entry in self.branch() if entry.index == 0 and entry.turn]
+        said = Counter(item.text for item in ours if isinstance(item, Message))
+        assert known <= said, f"the session has questions of another branch: {known - said}"
+
+    def server_texts(self) -> list[Message]:
+        texts = (text for text in self.server_items.values() if text.startswith("question "))
+        return [Message("user", (Part("text", text),)) for text in texts]
+
+    def add_item(self, item: Item) -> Item:
+        """The server has another item, which it names."""
+        self.made += 1
+        named = replace(item, id=getattr(item, "id", "") or f"item_{self.made}")
+        assert isinstance(named, Message | ToolCall | ToolOutput)
+        self.server_items[named.id] = named.text if isinstance(named, Message) else ""
+        return named
 
     def items(self) -> list[Item]:
         return [entry.item for entry in self.kept[-1].values()]
@@ -333,14 +410,20 @@ class World:
             case Configure():
                 self.is_configured = self.is_spoken
                 self.post(SessionUpdated("s", "m"))
-            case AddItem(item) if self.confirms:
-                self.post(ItemAdded(item))
+            case AddItem(item):
+                named = self.add_item(item)
+                if self.confirms:
+                    self.post(ItemAdded(named))
+            case Delete(item_id) if self.deletes:
+                self.server_items.pop(item_id, None)
+                self.post(ItemDeleted(item_id))
             case CreateResponse() | Raw({"type": "response.create"}) if self.active and (
                 self.is_spoken or self.has_greeted
             ):
                 self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE, event_id=event_id))
             case CreateResponse():
                 assert not self.active, "a response was requested during another"
+                self.check_context()
                 self.begin_response(event_id if self.marks else "")
             case Raw({"type": "response.create"}) if not self.active:
                 self.begin_response()
@@ -358,7 +441,7 @@ class World:
     def begin_response(self, mark: str = "") -> None:
         """A response begins; an unrequested one is a turn after /raw."""
         self.replies += 1
-        self.active = f"r{self.replies}"
+        self.active, self.reply_item = f"r{self.replies}", ""
         effects = self.post(ReplyStarted(self.active, mark=mark))
         self.said += any(Show(QuestionAsked("", model)) in effects for model in ("m", "m2"))
 
@@ -371,7 +454,7 @@ class World:
     def die(self) -> None:
         """The server reports an error instead of the end of the response."""
         if self.active:
-            self.active = ""
+            self.active, self.has_died = "", True
             self.post(ServerProblem("Out of memory."))
 
     @property
@@ -414,9 +497,16 @@ class World:
 
     def send_deltas(self) -> None:
         if self.active:
-            self.post(Delta(Channel.TEXT, "word ", self.active, "i"))
+            if self.confirms and self.reply_item not in self.server_items:
+                item = self.add_item(Message("assistant", ()))
+                self.reply_item = getattr(item, "id", "")
+                self.post(OutputAdded(self.active, 0, item))
+            if not self.active:
+                return
+            item_id = self.reply_item or "i"
+            self.post(Delta(Channel.TEXT, "word ", self.active, item_id))
             if self.is_spoken:
-                self.post(Delta(Channel.AUDIO, "AAAA", self.active, "i"))
+                self.post(Delta(Channel.AUDIO, "AAAA", self.active, item_id))
 
     def send_late_delta(self) -> None:
         if self.past:
@@ -436,7 +526,8 @@ class World:
     def reset_connection(self, connection: str) -> None:
         """The state of the connection is lost."""
         self.connection, self.active, self.past = connection, "", ""
-        self.is_configured = False
+        self.is_configured = self.has_died = False
+        self.server_items.clear()
         self.speaking, self.late, self.called = "", None, None
         self.awaiting_transcript.clear()
         self.files.clear()
@@ -464,9 +555,12 @@ class World:
         item, self.speaking = self.speaking, ""
         self.post(SpeechStopped(item, 100))
         self.awaiting_transcript.append(item)
+        self.server_items[item] = ""
         self.said += 1
         self.files.clear()
         self.post(AudioCommitted(item))
+        if self.connection != "open":
+            return
         if self.speech.replies and self.active:
             self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE))
         elif self.speech.replies:
@@ -501,11 +595,14 @@ class World:
         self.post(MicrophoneToggled())
 
     def ask(self) -> None:
+        self.questions += 1
         self.said += 1
-        self.files.clear()
-        text = f"question {self.said} {'in many words ' * 20}"
+        files, self.files = self.files, set()
+        text = f"question {self.questions} {'in many words ' * 20}"
         self.typed.append(text)
-        self.post(UserSaid(text))
+        if notices.REPLY_PENDING in self.post(UserSaid(text)):
+            self.said -= 1  # an edited question, which was given back
+            self.files = files
 
     def take_back(self) -> None:
         """The user takes the last waiting question back."""
@@ -516,6 +613,12 @@ class World:
         self.post(QueuedTakenBack())
         assert tuple(self.unasked[before:]) == expected
         self.over += len(expected)
+
+    def change(self, event: UndoAsked | EditAsked | ForkAsked) -> None:
+        """The user changes earlier turns; a question that is given back was asked."""
+        before = len(self.unasked)
+        self.post(event)
+        del self.unasked[before:]
 
     def attach(self) -> None:
         self.post(Attached("picture", Part("image", data="data:image/png;base64,AA==")))
@@ -534,7 +637,8 @@ class World:
     def check(self) -> None:
         if self.stopped is not None:
             return
-        self.post(ExportAsked())
+        is_exported = any(isinstance(effect, Export) for effect in self.post(ExportAsked()))
+        assert is_exported == any(entry.turn for entry in self.branch())
         waiting = self.waiting
         assert waiting >= 0, "a question ended twice"
         if not self.retries:
@@ -566,7 +670,7 @@ class World:
     def settle(self) -> None:
         """With a cooperative server, every turn ends."""
         for _ in range(20 * (self.said + 5)):
-            for timer in (Timer.OWNER, Timer.TRANSCRIPT):
+            for timer in (Timer.OWNER, Timer.TRANSCRIPT, Timer.DELETE):
                 if self.stopped is None and timer in self.timers:
                     self.timers.discard(timer)
                     self.post(TimerFired(timer))
@@ -579,15 +683,18 @@ class World:
             self.end_response(Status.COMPLETED)
             self.answer_approval()
             self.finish_tool()
-            if Timer.OVERDUE in self.timers and not (self.active or self.to_server):
-                self.timers.discard(Timer.OVERDUE)
-                self.post(TimerFired(Timer.OVERDUE))
+            late = {Timer.OVERDUE} | ({Timer.STALL} if self.has_died else set())
+            if late & self.timers and not (self.active or self.to_server):
+                timer = min(late & self.timers)
+                self.timers.discard(timer)
+                self.post(TimerFired(timer))
             if Timer.RETRY in self.timers or Timer.LIMIT in self.timers:
                 self.fire_timer()
         raise AssertionError(f"{self.waiting} questions never ended")
 
     def retry(self) -> None:
-        self.retries += not any(effect in NOTHING_TO_ASK for effect in self.post(RetryAsked()))
+        retry = RetryAsked(self.rng.choice(("", "", "m2")), self.rng.choice(("", "Sing.")))
+        self.retries += not any(effect in NOTHING_TO_ASK for effect in self.post(retry))
 
     def compact(self) -> bool:
         """Ask for a summary; returns whether that is possible."""
@@ -637,6 +744,10 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "new": lambda world: world.post(NewConversationAsked()),
     "resume": lambda world: world.post(ResumeAsked()),
     "retry": World.retry,
+    "undo": lambda world: world.change(UndoAsked(world.rng.choice((1, 1, 2)))),
+    "edit": lambda world: world.change(EditAsked(world.rng.choice((None, 1, 2)))),
+    "fork": lambda world: world.change(ForkAsked(world.rng.choice((None, 1, 2)))),
+    "clear": lambda world: world.post(DraftAbandoned()),
     "compact": World.compact,
     "summary": World.summarize,
     "system": lambda world: world.post(SystemSet("Sing.")),
@@ -656,7 +767,9 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "detach": World.detach,
     "take_back": World.take_back,
 }
-CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "compact", "summary", "system"}
+CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"} | {
+    *("undo", "edit", "fork", "clear", "compact", "summary"),
+}
 SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
 
 

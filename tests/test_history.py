@@ -19,6 +19,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from rtchat.core.errors import ExitCode
 from rtchat.core.values import (
     Entry,
     Message,
@@ -317,6 +318,74 @@ def test_a_conversation_in_a_pipe_is_the_original_text(filled: Program) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert ran.text.replace("› \n", "›\n") == _SHOWN  # noqa: RUF001
     assert filled.run("history", "show").text.startswith("› An\tother long")  # noqa: RUF001
+
+
+@pytest.fixture
+def branched(program: Program, path: Path) -> Program:
+    """A conversation whose second turn was repeated, and a fork of its first turn."""
+    with closing(Store(path, now=lambda: 1795384632.0)) as store:
+        for turn, parent, question, reply in (
+            (1, 0, "one", "First."),
+            (2, 1, "two", "Second."),
+            (3, 1, "two", "Deux."),
+        ):
+            store.record(Entry(turn, 0, _message("user", question), State.COMPLETED, parent=parent))
+            done = Entry(turn, 1, _message("assistant", reply), State.COMPLETED, parent=parent)
+            store.record(done)
+        store.fork(1)
+    return program
+
+
+_TREE = """branches (* marks the current one):
+1 * one → First.
+├─ 2   two → Second.
+└─ 3 * two → Deux.
+"""
+
+
+def test_a_conversation_with_branches_shows_the_current_one_and_the_tree(
+    branched: Program,
+) -> None:
+    shown = "› one\n\nFirst.\n\n› two\n\nDeux.\n\n"  # noqa: RUF001
+    assert branched.run("history", "show", "1").text == shown + _TREE
+    code, rows, _ = _on_a_terminal(branched, "show", "1")
+    assert code == 0
+    assert rows == (shown + _TREE).rstrip("\n").split("\n")
+
+
+def test_all_turns_are_shown_with_their_numbers_and_parents(branched: Program) -> None:
+    shown = (
+        "[turn 1, current branch]\n\n› one\n\nFirst.\n\n"  # noqa: RUF001
+        "[turn 2 after turn 1]\n\n› two\n\nSecond.\n\n"  # noqa: RUF001
+        "[turn 3 after turn 1, current branch]\n\n› two\n\nDeux.\n\n"  # noqa: RUF001
+    )
+    assert branched.run("history", "show", "1", "--all").text == shown + _TREE
+    _, rows, _ = _on_a_terminal(branched, "show", "1", "--all")
+    assert [row for row in rows if row] == [row for row in (shown + _TREE).split("\n") if row]
+
+
+def test_a_fork_names_its_origin(branched: Program) -> None:
+    shown = "[forked from conversation 1]\n\n› one\n\nFirst.\n"  # noqa: RUF001
+    assert branched.run("history", "show", "2").text == shown
+    _, rows, _ = _on_a_terminal(branched, "show", "2")
+    assert [row for row in rows if row] == [row for row in shown.split("\n") if row]
+
+
+def test_an_export_has_the_current_branch_or_all_branches(branched: Program) -> None:
+    def turns(*options: str) -> list[tuple[int, int]]:
+        data = json.loads(branched.run("history", "export", "1", "-f", "json", *options).text)
+        assert data["head"] == 3
+        found = [(entry["turn"], entry["parent"]) for entry in data["entries"]]
+        return list(dict.fromkeys(found))
+
+    assert turns() == [(1, 0), (3, 1)]
+    assert turns("--all") == [(1, 0), (2, 1), (3, 1)]
+    assert "Second" not in branched.run("history", "export", "1").text
+    assert branched.run("history", "export", "1", "--all").code == ExitCode.USAGE
+
+
+def test_a_search_finds_all_branches(branched: Program) -> None:
+    assert branched.run("history", "search", "second").text.split("\t")[2] == "2"
 
 
 def test_a_conversation_on_a_terminal_looks_as_in_talk(filled: Program) -> None:

@@ -98,7 +98,7 @@ def test_lost_entries_are_reported_with_the_reason(path: Path) -> None:
             return told(writer.close())
 
     message = asyncio.run(main())
-    assert message.startswith("2 entries of the conversation could not be written")
+    assert message.startswith("2 items of the conversation could not be written")
     assert f"{path} {LOCKED}" in message
     assert said(path) == []
 
@@ -125,7 +125,7 @@ def test_lost_entries_of_an_earlier_conversation_are_reported(path: Path) -> Non
                 await writer.record(entry(1, 0, "two"))
         return told(writer.close())
 
-    assert asyncio.run(main()).startswith("1 entry of the conversation could not be written")
+    assert asyncio.run(main()).startswith("1 item of the conversation could not be written")
     assert said(path) == [["two"]]
 
 
@@ -156,7 +156,7 @@ def test_the_queue_of_a_hanging_file_is_limited(path: Path) -> None:
         await asyncio.gather(*written, return_exceptions=True)
         return message
 
-    assert asyncio.run(main()).startswith("1499 entries of the conversation could not be written")
+    assert asyncio.run(main()).startswith("1499 items of the conversation could not be written")
 
 
 # --------------------------------------------------------------------------- with a conversation
@@ -256,6 +256,12 @@ class Hanging:
     def record(self, entry: Entry) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
     def name(self, name: str) -> asyncio.Future[None]:
         return asyncio.get_running_loop().create_future()
 
@@ -334,6 +340,20 @@ def test_a_new_conversation_right_after_a_question(path: Path) -> None:
     assert said(path) == [["old"], ["new", "Yes"]]
 
 
+def test_branches_are_written_in_order_with_the_entries(path: Path) -> None:
+    async def main() -> None:
+        writer = HistoryWriter(Store(path))
+        for turn in (1, 2):
+            await writer.record(entry(turn, 0, f"question {turn}"))
+        await writer.move_to(1)
+        await writer.fork(1)
+        await writer.record(entry(2, 0, "another"))
+        assert writer.close() is None
+
+    asyncio.run(main())
+    assert said(path) == [["question 1"], ["question 1", "another"]]
+
+
 # --------------------------------------------------------------------------------- the program
 
 
@@ -358,7 +378,7 @@ def test_the_program_reports_unsaved_entries(program: Program, kept: Path) -> No
     assert (ran.code, ran.text) == (0, "one\ntwo\n")
     first, last = [line for line in ran.err.splitlines() if line.startswith("rtchat: ")]
     assert first.startswith(f"rtchat: the history {kept} {LOCKED}")
-    assert last.startswith("rtchat: 4 entries of the conversation could not be written")
+    assert last.startswith("rtchat: 4 items of the conversation could not be written")
     assert ran.err.count("\nhint: ") == 2
     assert said(kept) == [["before", "before"]]
 

@@ -11,6 +11,7 @@ import pytest
 
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
+from rtchat.ui.messages import HOW_TO_LEAVE
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 
@@ -73,12 +74,12 @@ def test_at_an_empty_prompt_it_says_once_how_to_leave(program: Program) -> None:
     terminal.shows("connected in", PROMPT)
     mash(terminal)
     terminal.types("hello\r")
-    lines = terminal.shows("leaves", "hello", "Yes.", "first token", PROMPT)
+    lines = terminal.shows(HOW_TO_LEAVE, "hello", "Yes.", "first token", PROMPT)
     assert_clean(lines)
-    assert sum("Ctrl-D or /exit leaves" in line for line in lines) == 1
+    assert sum(HOW_TO_LEAVE in line for line in lines) == 1
     assert len([line for line in lines if PROMPT in line]) == 2
     mash(terminal, 3)
-    terminal.shows("Yes.", "Ctrl-D or /exit leaves", PROMPT)
+    terminal.shows("Yes.", HOW_TO_LEAVE, PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
 
@@ -168,7 +169,7 @@ def test_ctrl_c_means_the_same_in_a_conversation(
 ) -> None:
     terminal = at(program)
     terminal.types("\x03")
-    terminal.shows("Ctrl-D or /exit leaves" if at is at_prompt else "interrupted", PROMPT)
+    terminal.shows(HOW_TO_LEAVE if at is at_prompt else "interrupted", PROMPT)
     terminal.types("\x04")
     assert terminal.ends() == 0
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rtchat.core import notices
+from rtchat.core.branches import DELETE_WAIT
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
@@ -15,6 +16,7 @@ from rtchat.core.effects import (
     Connect,
     Connecting,
     CreateResponse,
+    Delete,
     Effect,
     LoadConversation,
     NameConversation,
@@ -42,8 +44,11 @@ from rtchat.core.events import (
     Delta,
     HistoryAsked,
     InputEnded,
+    ItemAdded,
+    ItemDeleted,
     NameSet,
     NewConversationAsked,
+    OutputAdded,
     ReplyEnded,
     ReplyStarted,
     ResumeAsked,
@@ -373,8 +378,21 @@ def test_retry_requests_another_response_to_an_unanswered_question() -> None:
 
 
 def test_retry_repeats_an_answered_question() -> None:
-    play = answered() >> RetryAsked() << question(2, "hi", State.ASKED)
-    play << [Show(QuestionAsked("hi", "m")), Send("rtchat_4", AddItem(message("user", "hi")))]
+    play = ready().skip(UserSaid("hi"), ItemAdded(replace(message("user", "hi"), id="q1")))
+    play.skip(ReplyStarted("r1"), OutputAdded("r1", 0, Message("assistant", (), "i1")))
+    (
+        play.skip(delta("Yes."), DONE)
+        >> RetryAsked()
+        << [
+            Send("rtchat_4", Delete("i1")),
+            Send("rtchat_5", Delete("q1")),
+            SetTimer(Timer.DELETE, DELETE_WAIT),
+        ]
+    )
+    play << Record(Entry(2, 0, message("user", "hi"), State.QUEUED, "m", parent=0))
+    play >> ItemDeleted("i1") >> ItemDeleted("q1") << ClearTimer(Timer.DELETE)
+    play << Record(Entry(2, 0, message("user", "hi"), State.ASKED, "m", parent=0))
+    play << [Show(QuestionAsked("hi", "m")), Send("rtchat_6", AddItem(message("user", "hi")))]
     play.skip()
 
 
@@ -418,7 +436,7 @@ def test_retry_asks_the_last_question_of_a_saved_conversation() -> None:
 def test_retry_without_a_question_is_an_error() -> None:
     nothing = notices.NOTHING_TO_REPEAT
     ready() >> RetryAsked() << nothing
-    ready().skip(UserSaid("hi")) >> RetryAsked() << nothing
+    ready().skip(UserSaid("hi")) >> RetryAsked() << notices.REPLY_PENDING
 
 
 # ------------------------------------------------------------------------------------------ renewal

@@ -129,9 +129,9 @@ def test_a_recording_can_begin_anywhere(tapped: list[Tapped], tmp_path: Path) ->
 def test_a_report_says_that_a_recording_begins_late(tapped: list[Tapped], tmp_path: Path) -> None:
     start = next(number for number, call in enumerate(tapped) if call[1] == CancelPressed())
     lines, _ = report(recorded_from(start, tapped, tmp_path))
-    assert "into the session" in lines[0]
+    assert "after the session began" in lines[0]
     whole, _ = report(recorded_from(0, tapped, tmp_path))
-    assert "into the session" not in whole[0]
+    assert "after the session began" not in whole[0]
 
 
 def test_the_questions_are_those_of_the_user(tapped: list[Tapped], tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_the_path_and_removal_of_the_embedded_model(program: Program, data_home:
     path = program.run("local", "path", environ=environ)
     assert Path(path.text.rstrip()).is_relative_to(data_home)
     assert program.run("local", "install", environ=environ).text == path.text
-    assert program.run("local", "remove").err == "nothing to remove\n"
+    assert program.run("local", "remove").err == "no model is installed\n"
 
 
 def test_an_invalid_wheel_is_refused(program: Program) -> None:

@@ -22,6 +22,7 @@ from rtchat.core.effects import Notice, ReplyOver, Resumed, TextArrived, Update,
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
 from rtchat.core.events import (
     AudioSaid,
+    ForkAsked,
     InputEnded,
     LeaveAsked,
     LocalEvent,
@@ -29,6 +30,7 @@ from rtchat.core.events import (
     NewConversationAsked,
     PlaybackCut,
     ResumeAsked,
+    UndoAsked,
     UserSaid,
 )
 from rtchat.core.mode import Mode
@@ -401,7 +403,7 @@ class MemoryHistory:
     def __init__(self, *stored: StoredConversation, full: bool = False) -> None:
         self._saved = stored
         self._full = full
-        self.written: list[Entry | None] = []
+        self.written: list[Entry | str | None] = []
         self.names: list[str] = []
 
     def begin(self) -> None:
@@ -411,6 +413,15 @@ class MemoryHistory:
         self.written.append(None)
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
+        return self._write(entry)
+
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        return self._write(f"move to {turn}")
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        return self._write(f"fork from {turn}")
+
+    def _write(self, entry: Entry | str) -> asyncio.Future[None]:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._full:
             message = "the history cannot be written (disk full)"
@@ -466,7 +477,11 @@ def test_questions_and_replies_are_recorded() -> None:
     history = MemoryHistory()
     session = make(server, Screen(), history=history)
     assert asyncio.run(session.run(asking("hi"))) is ExitCode.OK
-    states = [(entry.turn, entry.index, entry.state) for entry in history.written if entry]
+    states = [
+        (entry.turn, entry.index, entry.state)
+        for entry in history.written
+        if isinstance(entry, Entry)
+    ]
     assert states == [
         (1, 0, State.QUEUED),
         (1, 0, State.ASKED),
@@ -552,6 +567,21 @@ def test_a_new_conversation_begins_a_new_record() -> None:
     session = make(ScriptedServer((), ()), Screen(), mode=Mode.LINES, history=history)
     assert asyncio.run(session.run(posting(NewConversationAsked()))) is ExitCode.OK
     assert history.written == [None]
+
+
+def test_undo_and_fork_are_recorded() -> None:
+    history = MemoryHistory()
+    server = ScriptedServer((*HELLO, *QUESTION, *answer("One")), HELLO, HELLO)
+    session = make(server, Screen(), mode=Mode.CHAT, history=history)
+
+    async def source(post: Post) -> None:
+        post(UserSaid("a"))
+        await asyncio.sleep(1)
+        for event in (ForkAsked(), UndoAsked(), LeaveAsked()):
+            post(event)
+
+    assert run_fast(lambda: session.run(source)) is ExitCode.OK
+    assert history.written[-2:] == ["fork from 1", "move to 0"]
 
 
 # -------------------------------------------------------------------------------------------- audio

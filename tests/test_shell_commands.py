@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -25,6 +25,7 @@ from rtchat.core.effects import (
     ShowEvents,
     StartRecord,
     ThemeChosen,
+    WholeConversation,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -32,8 +33,11 @@ from rtchat.core.events import (
     ConnectionOpened,
     ConversationLoaded,
     Delta,
+    EditAsked,
     EventsAsked,
     ExportAsked,
+    ForkAsked,
+    HistoryAsked,
     MicrophoneLost,
     MicrophoneToggled,
     NewConversationAsked,
@@ -43,6 +47,7 @@ from rtchat.core.events import (
     ReplyEnded,
     ReplyStarted,
     Retry,
+    RetryAsked,
     SaveAsked,
     SessionCreated,
     SessionUpdated,
@@ -50,6 +55,7 @@ from rtchat.core.events import (
     StatusAsked,
     ThemeAsked,
     TraceAsked,
+    UndoAsked,
     UserSaid,
     VoiceAsked,
 )
@@ -63,6 +69,7 @@ from rtchat.core.values import (
     Options,
     OtherItem,
     Part,
+    Role,
     SessionInfo,
     State,
     Status,
@@ -239,6 +246,53 @@ def test_a_resumed_conversation_is_exported_with_what_was_said_before(play: Play
         2,
     )
     assert [text for *_, text in texts(found)] == ["Nile?", "Long.", "Amazon?"]
+
+
+_SAVED: tuple[tuple[int, int, Role, str], ...] = (
+    *((1, 0, "user", "one"), (1, 1, "assistant", "First.")),
+    *((2, 0, "user", "two"), (2, 1, "assistant", "Second.")),
+)
+_TWO_TURNS = (UserSaid("one"), *reply("First.", 1), UserSaid("two"), *reply("Second.", 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ((UndoAsked(),), ["one", "First."]),
+        ((ForkAsked(1),), ["one", "First."]),
+        ((UndoAsked(2), *READY[1:], UserSaid("three"), *reply("Third.", 3)), ["three", "Third."]),
+        ((RetryAsked(), *READY[1:], *reply("Deux.", 3)), ["one", "First.", "two", "Deux."]),
+        (
+            (EditAsked(1), UserSaid("eins"), *READY[1:], *reply("Erste.", 3)),
+            ["eins", "Erste."],
+        ),
+        ((EditAsked(1),), ["one", "First.", "two", "Second."]),
+    ],
+    ids=["undo", "fork", "undo and ask", "retry", "edit", "edit without a question"],
+)
+def test_the_current_branch_is_exported_and_shown(
+    changes: Sequence[ev.Event], kept: list[str]
+) -> None:
+    play = begun(*_TWO_TURNS).skip(*changes)
+    assert [text for _, _, text in texts(exported(play))] == kept
+    assert Show(WholeConversation(exported(play))) in play.handle(HistoryAsked())
+
+
+def test_nothing_is_exported_once_all_turns_are_undone() -> None:
+    play = begun(*_TWO_TURNS).skip(UndoAsked(2))
+    assert play.handle(ExportAsked()) == [notices.NOTHING_TO_EXPORT]
+    assert play.handle(HistoryAsked()) == [notices.NOTHING_TO_SHOW]
+
+
+def test_a_fork_is_exported_as_a_conversation_of_its_own() -> None:
+    entries = [
+        Entry(turn, index, Message(role, (Part("text", text),)), State.COMPLETED)
+        for turn, index, role, text in _SAVED
+    ]
+    stored = StoredConversation(7, "one", 1.0, 2.0, "m", 2, tuple(entries), newest=2, head=2)
+    play = begun(stored=replace(stored, name="mine")).skip(ForkAsked(1))
+    forked = exported(play)
+    assert (forked.id, forked.name, forked.turns, forked.head) == (0, "", 1, 1)
 
 
 def test_audio_is_not_exported() -> None:

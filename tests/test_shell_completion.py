@@ -327,9 +327,9 @@ def test_it_is_installed_once_and_uninstalled(program: Program) -> None:
         assert program.run("completion", "install", "zsh").code == 0
     lines = startup.read_text().splitlines()
     assert (lines[0], len(lines)) == ("mine", 2)
-    assert program.run("completion", "uninstall", "zsh").err == "removed\n"
+    assert program.run("completion", "uninstall", "zsh").err == "removed the completion\n"
     assert startup.read_text() == "mine\n"
-    assert program.run("completion", "uninstall", "zsh").err == "nothing to remove\n"
+    assert program.run("completion", "uninstall", "zsh").err == "no completion is installed\n"
     assert list(program.home.glob(".local/share/zsh/site-functions/*")) == []
 
 

@@ -56,6 +56,7 @@ from rtchat.core.events import (
     EntryAbandoned,
     Event,
     InputEnded,
+    ItemDeleted,
     MicrophoneLost,
     MicrophoneToggled,
     ModelSet,
@@ -1128,12 +1129,19 @@ def test_retry_sends_a_spoken_question_as_its_transcript_or_as_audio() -> None:
     play = talking(WITHOUT_MICROPHONE).skip(
         AudioSaid(ms(100)), AudioCommitted("u1"), ReplyStarted("r1")
     )
-    play.skip(text_delta("Noon."), ReplyEnded("r1", Status.COMPLETED))
-    assert CommitAudio() in sent(after(play, RetryAsked()))
-    play.skip(ReplyStarted("r2"), AudioCommitted("u2"), transcript("When?", "u2"))
-    play.skip(text_delta("Noon.", "r2"), ReplyEnded("r2", Status.COMPLETED))
+    play.skip(text_delta("Noon."), ReplyEnded("r1", Status.COMPLETED, items=(noon("i1"),)))
+    assert sent(after(play, RetryAsked())) == [Delete("i1"), Delete("u1")]
+    play.skip(ItemDeleted("i1"))
+    assert CommitAudio() in sent(after(play, ItemDeleted("u1")))
+    play.skip(AudioCommitted("u2"), ReplyStarted("r2"), transcript("When?", "u2"))
+    play.skip(text_delta("Noon.", "r2"), ReplyEnded("r2", Status.COMPLETED, items=(noon("i2"),)))
+    play.skip(RetryAsked(), ItemDeleted("i2"))
     asked = AddItem(Message("user", (Part("text", "When?"),)))
-    assert sent(after(play, RetryAsked()))[0] == asked
+    assert sent(after(play, ItemDeleted("u2")))[0] == asked
+
+
+def noon(item_id: str) -> Message:
+    return Message("assistant", (Part("text", "Noon."),), item_id)
 
 
 def test_a_saved_spoken_conversation_is_resent_as_transcripts() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
 
@@ -20,7 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtchat.core import turn_tree
 from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.log import SUMMARY_INDEX
 from rtchat.core.values import (
     Entry,
     Item,
@@ -271,7 +274,7 @@ def test_any_recorded_entries_are_read_back(shared: Store, entries: list[Entry])
         shared.record(entry)
     assert shared.id is not None
     ordered = tuple(sorted(entries, key=lambda entry: (entry.turn, entry.index)))
-    kept = shared.read(shared.id)
+    kept = shared.read(shared.id, all_branches=True)
     assert kept.entries == ordered
     assert kept.turns == len({entry.turn for entry in entries})
 
@@ -939,7 +942,7 @@ def test_two_programs_can_resume_the_same_conversation(path: Path) -> None:
             process.communicate("\n", timeout=60)
         assert process.returncode == 0
     with closing(Store(path)) as store:
-        kept = store.read(1)
+        kept, current = store.read(1, all_branches=True), store.read(1)
     texts = [entry.item.text for entry in kept.entries if isinstance(entry.item, Message)]
     assert kept.turns == 41
     assert [entry.turn for entry in kept.entries] == [1] + [t for t in range(2, 42) for _ in "qr"]
@@ -947,6 +950,9 @@ def test_two_programs_can_resume_the_same_conversation(path: Path) -> None:
     for name in "ab":
         own = [text for text in texts[1::2] if text.startswith(name)]
         assert own == [f"{name} {turn}" for turn in range(2, 22)]
+    assert len({entry.turn for entry in current.entries}) == 21  # the branch of one of them
+    followed = [entry.item.text for entry in current.entries if isinstance(entry.item, Message)]
+    assert len({text[0] for text in followed[1::2]}) == 1
 
 
 _TALKING = """
@@ -998,3 +1004,152 @@ def test_an_item_is_stored_in_the_format_of_the_api(store: Store, path: Path) ->
         (text,) = db.execute("SELECT json FROM item").fetchone()
     content = [{"type": "input_text", "text": "Hi?"}]
     assert json.loads(text) == {"type": "message", "role": "user", "content": content}
+
+
+# --------------------------------------------------------------------------------------- branches
+
+
+def _branch(conversation: StoredConversation) -> list[int]:
+    return list(dict.fromkeys(entry.turn for entry in conversation.entries))
+
+
+def test_the_current_branch_is_read_and_all_branches_are_kept(store: Store) -> None:
+    for turn in (1, 2):
+        store.record(_question(turn, f"question {turn}"))
+    store.record(replace(_question(3, "another"), parent=1))
+    assert _branch(store.read(1)) == [1, 3]
+    assert store.read(1).head == 3
+    assert store.read(1).newest == 3
+    assert _branch(store.read(1, all_branches=True)) == [1, 2, 3]
+    assert [hit.turn for hit in store.search("question 2")] == [2]
+    store.move_to(2)
+    assert _branch(store.read(1)) == [1, 2]
+    store.move_to(0)
+    assert _branch(store.read(1)) == []
+    store.record(replace(_question(4, "anew"), parent=0))
+    assert _branch(store.read(1)) == [4]
+
+
+def test_a_resumed_conversation_continues_its_branch(path: Path) -> None:
+    with closing(Store(path)) as store:
+        store.record(_question(1, "one"))
+        store.record(_question(2, "two"))
+        store.move_to(1)
+    with closing(Store(path)) as store:
+        assert store.recall().newest == 2
+        store.record(replace(_question(3, "three"), parent=1))
+        assert _branch(store.read(1)) == [1, 3]
+
+
+def test_a_waiting_question_stays_in_the_branch_of_the_one_being_asked(store: Store) -> None:
+    queued = [replace(_question(turn, "q"), state=State.QUEUED) for turn in (2, 3)]
+    for entry in (_question(1, "one"), *queued):
+        store.record(entry)
+    store.record(replace(queued[0], state=State.ASKED))
+    assert _branch(store.read(1)) == [1, 2, 3]
+    store.record(replace(queued[0], state=State.ASKED, parent=3))  # it was overtaken by speech
+    store.record(replace(queued[1], parent=1))
+    store.move_to(2)
+    assert _branch(store.read(1)) == [1, 3, 2]
+
+
+def test_the_branch_of_an_older_file_has_all_turns(path: Path) -> None:
+    with closing(Store(path)) as store:
+        for turn in (1, 2, 5):
+            store.record(_question(turn, str(turn)))
+    _sql(path, "UPDATE item SET parent = NULL", "UPDATE conversation SET head = NULL")
+    with closing(Store(path)) as store:
+        assert _branch(store.read(1)) == [1, 2, 5]
+
+
+def test_a_damaged_file_with_a_circle_of_parents_is_read(path: Path) -> None:
+    with closing(Store(path)) as store:
+        for turn in (1, 2):
+            store.record(_question(turn, str(turn)))
+    _sql(path, "UPDATE item SET parent = 2 WHERE turn = 1")
+    with closing(Store(path)) as store:
+        assert set(_branch(store.read(1))) == {1, 2}
+        assert turn_tree.tree(store.read(1, all_branches=True)) == []
+
+
+def test_a_fork_has_the_turns_up_to_one_and_its_own_future(store: Store) -> None:
+    store.record(_INSTRUCTIONS)
+    for turn in (1, 2):
+        store.record(_question(turn, f"question {turn}"))
+        store.record(_reply(turn, f"reply {turn}"))
+    store.fork(1)
+    assert store.id == 2
+    store.record(_question(2, "another"))
+    forked, old = store.read(2), store.read(1)
+    assert [entry.turn for entry in forked.entries] == [0, 1, 1, 2]
+    assert (forked.forked_from, forked.turns, forked.title) == (1, 2, "question 1")
+    assert _branch(old) == [0, 1, 2]
+    assert old.forked_from is None
+    assert {hit.conversation.id for hit in store.search("reply 1")} == {1, 2}
+    store.move_to(0)
+    store.record(replace(_question(3, "first of all"), parent=0))
+    store.fork(3)
+    assert store.read(3).title == "first of all"
+    store.delete(1)
+    assert store.read(2).forked_from == 1
+
+
+def test_a_fork_has_the_summaries_of_its_turns_but_no_name(store: Store) -> None:
+    for turn in (1, 2):
+        store.record(_question(turn, f"question {turn}"))
+        store.record(replace(_INSTRUCTIONS, turn=turn, index=SUMMARY_INDEX))
+    store.name("mine")
+    store.fork(1)
+    forked = store.read(2)
+    assert [(entry.turn, entry.index) for entry in forked.entries] == [(1, 0), (1, SUMMARY_INDEX)]
+    assert (forked.name, store.read(1).name) == ("", "mine")
+
+
+def test_a_fork_of_nothing_begins_a_new_conversation(store: Store) -> None:
+    store.fork(1)
+    store.move_to(0)
+    store.record(_question(1, "one"))
+    assert _branch(store.read(1)) == [1]
+
+
+def test_branches_are_written_after_a_failure(path: Path) -> None:
+    now = [0.0]
+    with closing(Store(path, now=lambda: now[0])) as store:
+        store.record(_question(1, "one"))
+        store.record(_question(2, "two"))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(HistoryError):
+                store.move_to(1)
+        now[0] = 100.0
+        store.record(_reply(1, "late"))
+        assert _branch(store.read(1)) == [1]
+
+
+TREE = [
+    (1, None, "1"),
+    (2, 1, "├─ 2"),
+    (4, 2, "│  4"),
+    (3, 1, "└─ 3"),
+    (5, 3, "   ├─ 5"),
+    (6, 3, "   └─ 6"),
+]
+
+
+def test_the_tree_of_a_conversation() -> None:
+    entries = tuple(
+        replace(_question(turn, "q"), parent=parent) for turn, parent, _ in sorted(TREE)
+    )
+    kept = StoredConversation(1, "", 0.0, 0.0, "m", 6, entries, head=5)
+    lines = turn_tree.tree(kept)
+    assert [f"{line.lines}{line.turn}" for line in lines] == [shown for _, _, shown in TREE]
+    assert [line.turn for line in lines if line.is_current] == [1, 3, 5]
+    assert _branch(turn_tree.current(kept)) == [1, 3, 5]
+
+
+def test_first_questions_may_be_branches_too() -> None:
+    entries = (_question(1, "q"), replace(_question(2, "r"), parent=0))
+    kept = StoredConversation(1, "", 0.0, 0.0, "m", 2, entries, head=0)
+    lines = turn_tree.tree(kept)
+    assert [f"{line.lines}{line.turn}" for line in lines] == ["├─ 1", "└─ 2"]
+    assert not any(line.is_current for line in lines)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,16 @@ from rtchat.config.settings import Settings
 from rtchat.config.table import Values
 from rtchat.config.templates import START, read_template, template_names
 from rtchat.core.errors import UsageError
-from rtchat.core.events import LocalNotice, ModelSet, OptionSet, SystemSet, UserSaid
+from rtchat.core.events import (
+    LocalEvent,
+    LocalNotice,
+    ModelSet,
+    OptionSet,
+    RetryAsked,
+    SystemSet,
+    UserSaid,
+)
+from rtchat.core.ports import Post
 from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
@@ -318,6 +328,26 @@ def test_a_template_changes_the_settings_of_a_conversation(tmp_path: Path) -> No
     _write(tmp_path, "t", "model = 'fast'")
     same = Templates(tmp_path, Settings(model="mini", aliases={"fast": "mini"}))
     assert same.events("t", "") == []
+
+
+def test_an_alias_names_a_model_in_a_conversation(tmp_path: Path) -> None:
+    templates = Templates(tmp_path, Settings(model="m", aliases={"fast": "mini"}))
+    asked = (ModelSet("fast"), RetryAsked("fast", "Sing."), RetryAsked("n"), RetryAsked())
+    posted: list[LocalEvent] = []
+
+    async def source(post: Post) -> None:
+        for event in asked:
+            post(event)
+
+    asyncio.run(_run(templates.apply(source)(posted.append)))
+    meant = [ModelSet("mini"), RetryAsked("mini", "Sing."), RetryAsked("n"), RetryAsked()]
+    assert posted == meant
+    _write(tmp_path, "t", "model = 'n'")
+    assert templates.events("t", "") == []
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
 
 
 def test_without_templates_the_command_says_how_to_create_one(tmp_path: Path) -> None:

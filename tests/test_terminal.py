@@ -11,6 +11,7 @@ from rtchat.core.errors import ExitCode
 from rtchat.core.events import LeaveAsked
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
+from rtchat.ui.messages import HOW_TO_LEAVE
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 from tests.typist import Typist
@@ -74,7 +75,7 @@ def test_a_long_paste(typist: Typist) -> None:
 def test_ctrl_c_clears_the_text_and_at_an_empty_prompt_says_how_to_leave(typist: Typist) -> None:
     typist.types("nonsense\x03\x03")
     assert typist.means() == "EntryAbandoned()"
-    typist.shows("Ctrl-D or /exit leaves", PROMPT)
+    typist.shows(HOW_TO_LEAVE, PROMPT)
     typist.types("sense\r")
     assert typist.means() == "UserSaid(text='sense')"
 

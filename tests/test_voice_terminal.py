@@ -24,6 +24,7 @@ from rtchat.core.effects import (
     UserTranscript,
 )
 from rtchat.core.values import Status, ToolCall
+from rtchat.ui.messages import HOW_TO_LEAVE
 from tests.program import PATIENCE
 from tests.terminal import PROMPT
 from tests.voiced import Voiced
@@ -359,7 +360,7 @@ def test_ctrl_c_stops_playback_then_clears_the_text_then_says_how_to_leave() -> 
         voiced.happens(QuestionAsked("one", "model"), ReplyOver(Status.CANCELLED, "", "model"))
         voiced.shows("interrupted", PROMPT)
         voiced.types("\x03")
-        voiced.shows("Ctrl-D or /exit leaves")
+        voiced.shows(HOW_TO_LEAVE)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from rtchat.core.errors import ExitCode, UsageError, writing_stdout
 from rtchat.core.json_output import VERSION
 from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.text import on_a_line, visible, write_json
+from rtchat.core.turn_tree import current
 from rtchat.core.values import JsonObject, Message, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.export import Format, export, summary
 from rtchat.history.store import FILE, SearchHit, Store
-from rtchat.history.transcript import plain
+from rtchat.history.transcript import branch_lines, plain, turns_in_full
 from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
@@ -97,14 +98,26 @@ def _hit_columns(hit: SearchHit) -> tuple[str, ...]:
     return str(conversation.id), when(conversation.updated), str(hit.turn), hit.snippet
 
 
-def show(environment: Environment, key: Key) -> ExitCode:
-    """Show a conversation, by default the latest, as `talk` shows it."""
-    conversation = _read(environment, key)
+def show(environment: Environment, key: Key, *, all_branches: bool = False) -> ExitCode:
+    """Show a conversation, by default the latest: its current branch as `talk` shows it, or all
+    turns with their numbers. A tree of the branches follows, if there are several."""
+    conversation = _read(environment, key, all_branches=True)
+    origin = conversation.forked_from
+    headings = [] if origin is None else [f"[forked from conversation {origin}]"]
+    turns = turns_in_full(conversation) if all_branches else [("", current(conversation))]
+    lines = branch_lines(conversation)
     if not _is_drawn(environment):
-        return _write(environment, plain(conversation))
+        parts = [
+            *headings,
+            *(part for turn in turns for part in (turn[0], plain(turn[1]).strip("\n"))),
+        ]
+        text = "\n\n".join(filter(None, (*parts, "\n".join(lines))))
+        return _write(environment, f"{text}\n")
     from rtchat.ui import history_view
 
-    return _draw(environment, lambda console: history_view.show(conversation, console))
+    return _draw(
+        environment, lambda console: history_view.show_turns(headings, turns, lines, console)
+    )
 
 
 def rename(
@@ -126,14 +139,20 @@ def save(
     format: str | None,
     file: Path | None,
     force: bool,
+    all_branches: bool = False,
 ) -> ExitCode:
-    """Export a conversation, by default the latest, to a file or to stdout."""
+    """Export a conversation, by default the latest, to a file or to stdout: its current branch, or
+    as JSON all branches."""
     if format is not None and format not in get_args(Format):
         hint = did_you_mean([closest(format, get_args(Format), {"md": "markdown"})])
         expected = ", ".join(get_args(Format))
         raise UsageError(f"invalid format {format!r} (expected {expected})", hint=hint)
     chosen = cast("Format", format) if format else format_of(file)
-    text = export(_read(environment, key), chosen)
+    if all_branches and chosen != "json":
+        raise UsageError(
+            f"a {chosen} export has only the current branch", hint="use --all with --format json"
+        )
+    text = export(_read(environment, key, all_branches=all_branches), chosen)
     if file is None or file == Path("-"):
         return _write(environment, text)
     save_file(file, text.encode(), force=force)
@@ -209,9 +228,10 @@ def _open_store(environment: Environment) -> Iterator[Store]:
         yield store
 
 
-def _read(environment: Environment, key: Key) -> StoredConversation:
+def _read(environment: Environment, key: Key, *, all_branches: bool = False) -> StoredConversation:
     with _open_store(environment) as store:
-        return store.find(key)
+        conversation = store.find(key)
+        return store.read(conversation.id, all_branches=True) if all_branches else conversation
 
 
 def _is_drawn(environment: Environment) -> bool:

@@ -76,8 +76,8 @@ def _can_repaint(environment: Environment) -> bool:
 def unechoed(environment: Environment) -> Iterator[str]:
     """Turn off the terminal's echo and its line editing, and return what was typed before.
 
-    Input that is not read yet is not shown then, such as `^C`, and keys pressed before there is a
-    prompt arrive as they were pressed.
+    In the context, unread input such as `^C` is not shown, and keys that are pressed before there
+    is a prompt arrive unchanged.
     """
     terminal = environment.stdin or 0
     if not _can_repaint(environment):

@@ -39,7 +39,7 @@ def path(data_dir: Path) -> Path:
 
 def remove(data_dir: Path, say: Say) -> None:
     """Remove the files that `install` created."""
-    say("removed" if model_files.remove(data_dir) else "nothing to remove")
+    say("removed the model" if model_files.remove(data_dir) else "no model is installed")
 
 
 def prepare_local(data_dir: Path, say: Say) -> None:

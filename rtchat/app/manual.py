@@ -39,6 +39,10 @@ EXIT_CODES: dict[tuple[ExitCode, ...], str] = {
 """What each exit code means."""
 _FILES = (
     ("~/.config/rtchat/config.toml", "The settings. `rtchat config edit` opens it."),
+    (
+        "~/.config/rtchat/prompts/NAME.toml",
+        "A prompt template. `rtchat prompts edit NAME` opens it.",
+    ),
     ("~/.local/share/rtchat/history.db", "The saved conversations."),
     ("~/.local/share/rtchat/keys.json", "The stored keys that are not in the system's keyring."),
     (".env", "Variables for runs in this folder."),
@@ -54,9 +58,9 @@ _STREAMS = (
     " there are at least three and the first is not similar to a command."
 )
 _PRECEDENCE = (
-    "An option takes precedence over the environment, the environment over the .env file of the"
-    " working directory, then follow the profile and the config file. `rtchat config show` shows"
-    " each setting and its source."
+    "A setting is taken from the first of these that has it: the option, the environment, the .env"
+    " file of the working directory, the template, the profile, the config file. `rtchat config"
+    " show` shows each setting and its source."
 )
 
 
@@ -92,12 +96,12 @@ def _lines(commands: Iterable[ManualCommand], examples: Iterable[tuple[str, str]
     for command in commands:
         yield from _command(command)
     yield from _section("OPTIONS")
-    yield from _text("Each of these options belongs to several commands.")
+    yield from _text("Each option is followed by the commands that take it.")
     for group, members in groupby((row for row in rows() if row.option), lambda row: row.group):
         yield f'.SS "{_escaped(group.title)} options"'
         yield from _entries((_option(row), _option_text(row)) for row in members)
     yield from _section("COMMANDS IN A CONVERSATION")
-    yield from _entries((f"/{row.name} {row.argument}".rstrip(), row.help) for row in TABLE)
+    yield from _entries((", ".join((row.takes, *row.aliases)), row.help) for row in TABLE)
     yield from _section("KEYS", _entries(KEYS))
     yield from _section("ENVIRONMENT", _entries(_environment()))
     yield from _section("FILES", _entries(_FILES))

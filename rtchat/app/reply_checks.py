@@ -162,7 +162,7 @@ class OutputSchema:
             found = sorted(self._validator.iter_errors(data), key=lambda error: error.json_path)
         except Unresolvable as error:
             message = f"{self._path} refers to {error.ref}, which it does not contain"
-            raise UsageError(message, hint="include it under $defs") from error
+            raise UsageError(message, hint="add it to the file under $defs") from error
         except RecursionError:
             return ["it is nested too deeply"]
         return [_described(error) for error in found[:_MAX_ERRORS]]

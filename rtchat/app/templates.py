@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtchat.config.settings import Settings
 from rtchat.config.table import Values
-from rtchat.core.events import LocalEvent, LocalNotice, ModelSet, OptionSet, SystemSet, UserSaid
+from rtchat.core.events import (
+    LocalEvent,
+    LocalNotice,
+    ModelSet,
+    OptionSet,
+    RetryAsked,
+    SystemSet,
+    UserSaid,
+)
 from rtchat.core.ports import Post, Source
 
 if TYPE_CHECKING:
@@ -56,6 +65,9 @@ class Templates:
                 case ModelSet(name):
                     self._model = self._aliases.get(name, name)
                     return ModelSet(self._model)
+                case RetryAsked(name) if name:
+                    self._model = self._aliases.get(name, name)
+                    return replace(event, model=self._model)
                 case _:
                     return event
 
@@ -109,4 +121,4 @@ def _not_applied(template: PromptTemplate) -> Sequence[LocalEvent]:
     if not others:
         return ()
     hint = f"start rtchat with --template {template.name} to apply them"
-    return [LocalNotice(f"not applied by /t: {', '.join(others)}", hint=hint)]
+    return [LocalNotice(f"/t does not apply {', '.join(others)}", hint=hint)]

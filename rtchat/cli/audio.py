@@ -13,7 +13,10 @@ from rtchat.cli.options import NoEnv, settings_of
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
 
-AudioFile = Annotated[str | None, typer.Argument(metavar="[FILE|-]", show_default=False)]
+AudioFile = Annotated[
+    str | None,
+    typer.Argument(metavar="[FILE|-]", show_default=False, help='An audio file; "-" is stdin.'),
+]
 
 
 def transcribe(

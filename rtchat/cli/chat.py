@@ -31,7 +31,7 @@ Resume = Annotated[
     typer.Option(
         "--resume",
         metavar="[ID|NAME]",
-        help="Continue the conversation with this ID or name; without one, choose it.",
+        help="Continue the conversation with this ID or name; without it, choose one.",
     ),
 ]
 Events = Annotated[
@@ -73,7 +73,9 @@ def talk(
 
 def once(
     *,
-    prompt: Annotated[list[str] | None, typer.Argument(metavar="[PROMPT]...")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROMPT]...", help='The question; "-" is stdin.')
+    ] = None,
     continue_: Continue = False,
     resume: Resume = None,
     attach: Attach = None,
@@ -92,7 +94,7 @@ def once(
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
-    """Ask one question. Without PROMPT, or with "-", it is read from stdin.
+    """Ask one question. Without PROMPT, it is read from stdin.
 
     Several words need no quotation marks, but ? * \' and other characters of the shell do.
     """

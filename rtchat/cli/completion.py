@@ -138,7 +138,7 @@ def completion_uninstall(shell: Shell = None) -> int:
             is_installed = True
     except (OSError, UnicodeDecodeError) as error:
         raise _failure(error, place) from error
-    say("removed" if is_installed else "nothing to remove")
+    say("removed the completion" if is_installed else "no completion is installed")
     return 0
 
 

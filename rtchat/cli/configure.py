@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 keys = typer.Typer(help="Manage keys: set, list, remove, mint.")
 config = typer.Typer(help="Manage the settings: path, show, edit, profiles, options.")
 
-ProfileName = Annotated[str, typer.Argument(metavar="[PROFILE]", show_default=False)]
+ProfileName = Annotated[
+    str,
+    typer.Argument(
+        metavar="[PROFILE]", show_default=False, help="The profile of a server; OpenAI by default."
+    ),
+]
 
 
 # --------------------------------------------------------------------------------------------- keys

@@ -21,22 +21,22 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ('rtchat once "What is a WebSocket?"', "print the answer"),
         ('git diff | rtchat once "Write a commit message"', "ask about piped text"),
         ('rtchat once -a photo.jpg "What is this?"', "ask about a file"),
-        ('rtchat once --json "Hi" | jq .usage', "for programs"),
+        ('rtchat once --json "Hi" | jq .usage', "print the usage of a reply"),
     ),
     "transcribe": (
         ("rtchat transcribe interview.wav", "print what is said"),
-        ("rtchat transcribe", "from the microphone"),
+        ("rtchat transcribe", "transcribe the microphone"),
     ),
     "translate": (
         ("rtchat translate --to es talk.wav", "print a Spanish translation"),
-        ("rtchat translate --to es --play", "from the microphone to the speaker"),
+        ("rtchat translate --to es --play", "translate while you speak"),
     ),
     "serve": (
-        ("rtchat serve", "the built-in model"),
+        ("rtchat serve", "serve the built-in model"),
         ("rtchat serve --engine echo", "repeat what the client says"),
         (
             "rtchat serve --upstream http://localhost:11434/v1 --upstream-model llama3.2",
-            "a chat completions server",
+            "use a chat completions server",
         ),
     ),
     "replay": (
@@ -50,10 +50,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rtchat history search websocket", "find words"),
         ("rtchat history export 12 -o talk.md", "save it as Markdown"),
     ),
+    "prompts": (
+        ("rtchat prompts edit commit", "create or change a template"),
+        ("git diff | rtchat once -t commit", "use it"),
+    ),
     "keys": (
         ("rtchat keys set", "store your OpenAI key"),
         ("rtchat keys set xai", "store the key of a profile"),
-        ("pass show openai | rtchat keys set", "from another program"),
+        ("pass show openai | rtchat keys set", "store a key that a program prints"),
     ),
     "config": (
         ("rtchat config edit", "change the settings"),
@@ -62,7 +66,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "local": (("rtchat local install", "download the built-in model"),),
     "completion": (
-        ("rtchat completion install", "for the shell that you use"),
+        ("rtchat completion install", "add completion to your shell"),
         ("rtchat completion show zsh", "print the script"),
     ),
     "man": (

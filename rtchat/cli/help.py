@@ -106,12 +106,11 @@ def _in_groups(
 def _write_head(command: Any, ctx: Any, formatter: Any) -> None:
     """Write what is above the options."""
     command.format_usage(ctx, formatter)
-    formatter.write("\n")
     for paragraph in textwrap.dedent(command.help or "").strip().split("\n\n"):
-        formatter.write(f"{textwrap.fill(' '.join(paragraph.split()), formatter.width)}\n\n")
+        formatter.write(f"\n{textwrap.fill(' '.join(paragraph.split()), formatter.width)}\n")
     name = ctx.command_path.partition(" ")[2]
     if rows := EXAMPLES.get(name, ()):
-        formatter.write("Examples:\n")
+        formatter.write("\nExamples:\n")
         formatter.write("".join(_example_lines(rows, formatter.width)))
 
 

@@ -31,11 +31,16 @@ def list_(
 
 
 @app.command()
-def show(conversation: Id = None) -> int:
-    """Show a conversation."""
+def show(
+    conversation: Id = None,
+    all_branches: Annotated[
+        bool, typer.Option("--all", help="Show the turns of all branches, with their numbers.")
+    ] = False,
+) -> int:
+    """Show a conversation, and a tree of its branches if it has several."""
     from rtchat.app.history import show
 
-    return show(environment_of(), _key(conversation))
+    return show(environment_of(), _key(conversation), all_branches=all_branches)
 
 
 @app.command()
@@ -71,6 +76,9 @@ def export(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="The default is stdout.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    all_branches: Annotated[
+        bool, typer.Option("--all", help="Export all branches (JSON only).")
+    ] = False,
     audio: Annotated[
         Path | None,
         typer.Option(
@@ -82,13 +90,15 @@ def export(
     from rtchat.app.history import save, save_audio
 
     if audio is not None:
-        if format or output or force:
+        if format or output or force or all_branches:
             raise UsageError(
                 "--audio cannot be combined with other options", hint="export the text separately"
             )
         return save_audio(environment_of(), say, _key(conversation), audio)
-    key = _key(conversation)
-    return save(environment_of(), say, key, format=format, file=output, force=force)
+    environment, key = environment_of(), _key(conversation)
+    return save(
+        environment, say, key, format=format, file=output, force=force, all_branches=all_branches
+    )
 
 
 @app.command()

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, assert_never
 
-from rtchat.core.effects import LoadConversation, NameConversation, Record, StartRecord
+from rtchat.core.effects import (
+    Fork,
+    LoadConversation,
+    MoveTo,
+    NameConversation,
+    Record,
+    StartRecord,
+)
 from rtchat.core.errors import ExitCode, OutputError, Problem, RtchatError
 from rtchat.core.events import ConversationLoaded, LocalEvent, LocalNotice, local_error
 from rtchat.core.values import Entry, State, StoredConversation
@@ -28,6 +35,13 @@ class History(Protocol):
 
     def record(self, entry: Entry) -> asyncio.Future[None]:
         """Store an entry. It is on disk when the future is done."""
+
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        """Make this the last turn of the current branch, 0 for none."""
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        """Copy the current branch up to this turn to a new conversation; later entries belong to
+        it."""
 
     def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
         """Read a conversation by its ID or name, by default the latest one before this. UsageError
@@ -71,7 +85,9 @@ class SessionHistory:
         """Ignore the conversation that is being read or named."""
         self.search = None
 
-    def perform(self, effect: StartRecord | Record | LoadConversation | NameConversation) -> None:
+    def perform(
+        self, effect: StartRecord | Record | MoveTo | Fork | LoadConversation | NameConversation
+    ) -> None:
         """Record something, read a conversation, or name this one."""
         if self._history is None:
             if isinstance(effect, LoadConversation | NameConversation):
@@ -86,6 +102,10 @@ class SessionHistory:
                 recorded.add_done_callback(self._on_recorded)
                 if entry.state is State.ASKED:
                     self.question_saved = None if self._is_failing else recorded
+            case MoveTo(turn):
+                self._history.move_to(turn).add_done_callback(self._on_recorded)
+            case Fork(turn):
+                self._history.fork(turn).add_done_callback(self._on_recorded)
             case LoadConversation(number):
                 reading = self._history.find(number)
                 reading.add_done_callback(self._on_read)

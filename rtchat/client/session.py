@@ -229,7 +229,9 @@ class Session:
                 self._timers.set(timer, seconds * (1 - jitter * self._rng()))
             case fx.ClearTimer(timer):
                 self._timers.clear(timer)
-            case fx.StartRecord() | fx.Record() | fx.LoadConversation() | fx.NameConversation():
+            case fx.StartRecord() | fx.Record() | fx.MoveTo() | fx.Fork():
+                self._history.perform(effect)
+            case fx.LoadConversation() | fx.NameConversation():
                 self._history.perform(effect)
             case fx.RunTool(call):
                 self._tools.start(call)

@@ -6,7 +6,7 @@ sent in advance, and deleted again if the user detaches them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from rtchat.core import effects as fx
 from rtchat.core import notices
@@ -18,6 +18,8 @@ from rtchat.core.values import Item, Message, Part
 
 _FILES = "files_"
 """The beginning of the ids of items that hold attached files."""
+_MAX_NAME = 80
+"""Characters of a name that is taken from the text of a file."""
 
 
 def holds_files(item: Item) -> bool:
@@ -62,8 +64,8 @@ class Attachments:
         return parts
 
     def put_back(self, parts: Iterable[Part]) -> list[Output]:
-        """Attach the files of a question that the user takes back."""
-        return [output for part in parts for output in self.attach(Attached("file", part))]
+        """Attach the files of a question again that the user takes back or edits."""
+        return [output for part in parts for output in self.attach(Attached(_name(part), part))]
 
     def detach(self, number: int | None) -> list[Output]:
         """Detach one file, numbered from 1, or all files if `number` is None."""
@@ -75,10 +77,11 @@ class Attachments:
             return self._remove([self._files.pop(number - 1)])
         return [notices.no_attachment(number)]
 
-    def forget(self) -> list[Output]:
-        """Detach all files."""
-        removed, self._files = self._files, []
-        return self._remove(removed)
+    def forget(self, parts: Collection[Part] | None = None) -> list[Output]:
+        """Detach all files, or those with these parts."""
+        removed = [file for file in self._files if parts is None or file.part in parts]
+        self._files = [file for file in self._files if file not in removed]
+        return self._remove(removed) if removed else []
 
     def _remove(self, removed: list[Attached]) -> list[Output]:
         """Delete the session's items; the remaining files have to be sent again."""
@@ -102,10 +105,19 @@ class Attachments:
     def send(self) -> list[Output]:
         """Send the files that the session does not have yet, if the server detects turns: it may
         make a question from speech at any time."""
-        if not self._speech.listens or not self._unsent:
+        can_send = self._speech.listens and self._connection.has_session
+        if not can_send or not self._unsent:
             return []
         self._items += 1
         item = Message("user", tuple(file.part for file in self._unsent), f"{_FILES}{self._items}")
         self._sent_ids.append(item.id)
+        self._connection.items.lose_track()  # the item belongs to a turn that has not begun
         self._unsent = []
         return [self._connection.send(fx.AddItem(item))]
+
+
+def _name(part: Part) -> str:
+    """The name of a file that was attached earlier, as far as it is known."""
+    if part.kind == "image":
+        return "image"
+    return part.text.partition("\n")[0].removeprefix("File: ")[:_MAX_NAME] or "text"

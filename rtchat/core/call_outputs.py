@@ -60,6 +60,10 @@ class CallOutputs:
             if not (isinstance(call, ToolCall) and call.call_id == call_id)
         )
 
+    def forget_open(self) -> None:
+        """The calls that were left to the user are removed with their turn."""
+        self._open = ()
+
     def close(self) -> list[fx.Send]:
         """Send an output for each call that was left to the user and has none."""
         calls, self._open = self._open, ()
@@ -68,7 +72,7 @@ class CallOutputs:
     def refuse(self, items: Iterable[Item]) -> list[fx.Send]:
         """Send an output for each call that is not made. A call that already has one, as when a
         server repeats the end of a reply, gets no second output."""
-        if self._connection.needs_new_session:
+        if self._connection.needs_new_session or not self._connection.has_session:
             return []
         new: list[ToolCall] = []
         for item in items:

@@ -2,7 +2,7 @@
 all but the last turns.
 
 The request is a turn that is not part of the conversation, because not every server supports
-responses outside of it. The session is replaced at its end, as it has the request.
+responses outside of it. At its end, the session is replaced, because it contains the request.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from rtchat.core.backoff import Timeouts, backoff
 from rtchat.core.errors import CHECK_KEY, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import SentCommands
+from rtchat.core.session_items import SessionItems
 from rtchat.core.signals import (
     EventTime,
     Output,
@@ -86,6 +87,7 @@ class SessionConnection:
         self.ever_connected = False
         """Whether a server has ever accepted the settings."""
         self.commands = SentCommands()
+        self.items = SessionItems()
         self.seconds: float | None = None
         """How long the last connection took to become ready."""
         self.is_renewal_due = False
@@ -170,6 +172,7 @@ class SessionConnection:
         self.last_error = None
         self._is_created = self.is_renewal_due = self.needs_new_session = False
         self.commands.clear()
+        self.items.reset()
         self._formats.reset()
         self.session, self.dialect = SessionInfo(), None
         return [SessionClosed(), fx.Show(fx.Connecting(self.model)), fx.Connect(self.model)]
@@ -308,6 +311,7 @@ class SessionConnection:
 
     def send(self, command: fx.Command) -> fx.Send:
         """Send a command."""
+        self.items.sent(command)
         return self.commands.send(command)
 
     def reply_began(self) -> None:

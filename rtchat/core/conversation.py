@@ -2,8 +2,8 @@
 
 `Conversation` passes each event to the unit that handles it, and the signals of each unit to the
 others. The units are `connection`, `replies`, `reply_errors`, `tool_loop`, `turns`,
-`question_queue`, `attachments`, `spoken_turns`, `raw`, `compaction` and `shell_commands`; a unit
-calls only those before it in this list.
+`question_queue`, `attachments`, `branches`, `spoken_turns`, `raw`, `compaction` and
+`shell_commands`; a unit calls only those before it in this list.
 
 The course of a turn: `UserSaid` → `QuestionQueue.say` → `Turns.ask` → Send(AddItem) and
 Send(CreateResponse) → `ReplyStarted` → `Delta`… → `ReplyEnded` → `Turns.end` → the next question.
@@ -20,6 +20,7 @@ from rtchat.core import notices, server_errors
 from rtchat.core import signals as sg
 from rtchat.core.attachments import Attachments, holds_files
 from rtchat.core.backoff import Timeouts
+from rtchat.core.branches import Branches
 from rtchat.core.compaction import Compaction
 from rtchat.core.context import ContextLimits
 from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
@@ -91,6 +92,9 @@ class Conversation:
         self._turns = Turns(shared, self._replies, self._tool_loop)
         self._queue = QuestionQueue(shared, self._tool_loop, self._turns)
         self._attachments = Attachments(shared)
+        self._branches = Branches(
+            shared, self._replies, self._turns, self._queue, self._attachments
+        )
         self._spoken = SpokenTurns(
             shared, self._replies, self._turns, self._queue, self._attachments
         )
@@ -118,6 +122,8 @@ class Conversation:
             return effects
         if self._raw.unanswered:
             self._collect(self._raw.confirm(event), effects)
+        if not isinstance(event, ev.Delta):  # the most frequent event
+            self._connection.items.handle(event)
         held = self._replies.ownership.receive(event)
         self._collect(self._route(event) if held is None else held, effects)
         return effects
@@ -132,7 +138,7 @@ class Conversation:
                 self._collect(self._pass_on(output), effects)
             else:
                 effects.append(output)
-                if isinstance(output, fx.Record | fx.StartRecord):
+                if isinstance(output, fx.Record | fx.StartRecord | fx.MoveTo | fx.Fork):
                     self._commands.note(output)
                 elif isinstance(output, fx.Stop):
                     self._is_stopped = True
@@ -177,7 +183,7 @@ class Conversation:
             case ev.TimerFired(timer):
                 return self._timer(timer)
             case ev.UserSaid(text):
-                return self._queue.say(self._shared.log.enter(text, self._attachments.take()))
+                return self._branches.say(text)
             case ev.QueuedTakenBack():
                 return self._take_back()
             case ev.AudioSaid(audio, text):
@@ -185,7 +191,13 @@ class Conversation:
                     self._shared.log.enter(text, self._attachments.take(), audio)
                 )
             case ev.RetryAsked():
-                return self._queue.ask_again()
+                return self._retry(event)
+            case ev.EditAsked(turn):
+                return self._branches.edit(turn)
+            case ev.UndoAsked(count):
+                return self._branches.undo(count)
+            case ev.ForkAsked(turn):
+                return self._branches.fork(turn)
             case ev.CompactAsked(instructions):
                 return self._compaction.ask(instructions)
             case ev.InputEnded(problem):
@@ -220,7 +232,9 @@ class Conversation:
             case ev.DetachAsked(number):
                 return self._attachments.detach(number)
             case ev.EntryAbandoned():
-                return self._attachments.forget()
+                return self._abandon_entry()
+            case ev.DraftAbandoned():
+                return self._branches.abandon()
             case ev.SystemSet(instructions):
                 self._shared.options.instruct(instructions)
                 return [notices.INSTRUCTIONS_SET, *self._connection.configure()]
@@ -269,10 +283,11 @@ class Conversation:
                 return []
             case ev.ItemAdded(item):
                 return self._replies.ownership.confirmed(item)
+            case ev.ItemDeleted(item_id):
+                return self._branches.deleted(item_id)
             case (
                 ev.ItemDone()
                 | ev.ItemRetrieved()
-                | ev.ItemDeleted()
                 | ev.ItemTruncated()
                 | ev.PartAdded()
                 | ev.AudioCleared()
@@ -388,12 +403,17 @@ class Conversation:
             yield from self._attachments.put_back(question.attached)
             yield fx.Show(fx.Draft(question.text))
 
+    def _abandon_entry(self) -> Iterable[Output]:
+        yield from self._attachments.forget()
+        yield from self._branches.abandon()
+
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
         yield from self._replies.ownership.accept()
         yield from self._queue.leave(exit_code)
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
         command = self._connection.commands.refused(error.event_id)
+        self._connection.items.refused(command)
         reported = self._connection.server_reports(error.message, "detail")
         match command:
             case fx.Configure():
@@ -408,6 +428,8 @@ class Conversation:
                 return self._raw.refused(fields, error)
             case fx.Truncate():
                 return [reported]
+            case fx.Delete() if self._connection.items.is_deleting:
+                return [reported, *self._branches.not_deleted()]
             case fx.Delete():  # a new session does not have the item
                 return [reported, *self._connection.renew()]
             case _ if error.code == server_errors.NO_AUDIO_SUPPORT and self._spoken.sends_audio:
@@ -441,6 +463,8 @@ class Conversation:
                 return self._turns.save()
             case ev.Timer.TRANSCRIPT:
                 return self._queue.transcript_did_not_come()
+            case ev.Timer.DELETE:
+                return self._branches.not_deleted()
             case ev.Timer.INPUT:
                 return self._queue.turn_did_not_come()
             case _:
@@ -472,6 +496,14 @@ class Conversation:
             yield notices.price_unknown(model)
         yield from self._connection.connect()
 
+    def _retry(self, retry: ev.RetryAsked) -> Iterable[Output]:
+        if (refused := self._branches.refuse_retry()) is not None:
+            yield refused
+            return
+        if retry.model:
+            yield from self._change_model(retry.model)
+        yield from self._branches.retry(retry.instructions)
+
     def _copy(self, block: int) -> Iterable[Output]:
         reply = self._shared.log.last_reply
         if reply is None:
@@ -485,7 +517,7 @@ class Conversation:
     def _start_over(self) -> Iterable[Output]:
         yield from self._replies.silence()
         yield from self._queue.drop()  # these questions belong to the previous conversation
-        yield from self._attachments.forget()
+        yield from self._abandon_entry()
         self._shared.log.restart()
         self._shared.context.restart()
         yield fx.StartRecord()
@@ -499,7 +531,7 @@ class Conversation:
 
     def _resume(self, stored: StoredConversation) -> Iterable[Output]:
         yield from self._replies.silence()
-        yield from self._attachments.forget()
+        yield from self._abandon_entry()
         self._shared.log.restart(stored)
         self._commands.restart(stored)
         self._shared.context.restart()

@@ -212,7 +212,8 @@ class QuestionDropped:
 
 @value
 class Draft:
-    """A text for the entry at the prompt, for the user to change and send."""
+    """A text for the entry at the prompt, for the user to change and send: a question that the user
+    took back, or that of a turn that was removed or is being edited."""
 
     text: str
 
@@ -488,6 +489,22 @@ class Record:
 
 
 @value
+class MoveTo:
+    """Make this the last turn of the saved conversation's current branch, 0 for none. The entries
+    of all other turns are kept."""
+
+    turn: int
+
+
+@value
+class Fork:
+    """Copy the current branch up to this turn to a new conversation, and save the items that follow
+    there."""
+
+    turn: int
+
+
+@value
 class LoadConversation:
     """Load the saved conversation with this ID or name, the latest if `id` is None;
     `ConversationLoaded` has it."""
@@ -617,6 +634,8 @@ Effect: TypeAlias = (
     | Show
     | StartRecord
     | Record
+    | MoveTo
+    | Fork
     | LoadConversation
     | NameConversation
     | Play

@@ -407,6 +407,8 @@ class Timer(StrEnum):
     error and nothing more of the reply has arrived."""
     OWNER = "owner"
     """It is not known whether a response is the reply; it counts as the reply now."""
+    DELETE = "delete"
+    """The server did not delete the items of removed turns in time."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
 
@@ -487,7 +489,12 @@ class DetachAsked:
 
 @value
 class EntryAbandoned:
-    """Ctrl-C at an empty prompt."""
+    """Ctrl-C at an empty prompt: nothing is edited, and nothing is attached."""
+
+
+@value
+class DraftAbandoned:
+    """The user cleared an entry that held a `Draft`, or sent it empty: nothing is edited."""
 
 
 @value
@@ -588,7 +595,34 @@ class HistoryAsked:
 
 @value
 class RetryAsked:
-    """/retry: ask the last question again."""
+    """/retry: ask the last question again; the new reply replaces the last turn. A model other than
+    "" is used from now on, and `instructions` apply to this reply in addition to all others."""
+
+    model: str = ""
+    instructions: str = ""
+
+
+@value
+class EditAsked:
+    """/edit: edit the question of a turn, the last one if `turn` is None. The next question
+    replaces this turn and those after it."""
+
+    turn: int | None = None
+
+
+@value
+class UndoAsked:
+    """/undo: remove the last `count` turns from the conversation."""
+
+    count: int = 1
+
+
+@value
+class ForkAsked:
+    """/fork: continue in a new conversation with the turns up to this one, or with all turns if
+    `turn` is None."""
+
+    turn: int | None = None
 
 
 @value
@@ -761,6 +795,7 @@ LocalEvent: TypeAlias = (
     | AttachmentsAsked
     | DetachAsked
     | EntryAbandoned
+    | DraftAbandoned
     | InputEnded
     | CancelPressed
     | LeaveAsked
@@ -775,6 +810,9 @@ LocalEvent: TypeAlias = (
     | NameSet
     | HistoryAsked
     | RetryAsked
+    | EditAsked
+    | UndoAsked
+    | ForkAsked
     | CompactAsked
     | ToolsAsked
     | ToolAnswered

@@ -44,10 +44,12 @@ class Output(NamedTuple):
 _VERSION: Fields = {"version": Field("integer", f"{VERSION}: the version of this format")}
 _USAGE: Fields = {
     "input_tokens": Field("integer", "tokens of the input", is_optional=True),
-    "cached_tokens": Field("integer", "those of them that were cached", is_optional=True),
+    "cached_tokens": Field("integer", "tokens of the input that were cached", is_optional=True),
     "output_tokens": Field("integer", "tokens of the reply", is_optional=True),
     "total_tokens": Field("integer", "all tokens", is_optional=True),
-    "seconds": Field("number", "instead of tokens, if time is billed", is_optional=True),
+    "seconds": Field(
+        "number", "seconds of audio, if they are billed instead of tokens", is_optional=True
+    ),
     "cost_usd": Field("number", "the cost in US dollars", is_nullable=True),
 }
 _TRANSCRIPTION: Fields = {
@@ -88,7 +90,7 @@ OUTPUTS: Mapping[str, Output] = {
                 fields={
                     "phase": Field(
                         "string",
-                        "what it is",
+                        "the kind of text",
                         is_nullable=True,
                         choices=get_args(Phase),
                     ),
@@ -96,7 +98,7 @@ OUTPUTS: Mapping[str, Output] = {
                 },
             ),
             "status": Field("string", "how the reply ended", choices=tuple(Status)),
-            "reason": Field("string", "why it is not completed", is_nullable=True),
+            "reason": Field("string", "why the reply is not complete", is_nullable=True),
             "response_id": Field("string", "the server's ID of the response", is_nullable=True),
             "conversation_id": Field(
                 "string", "the server's ID of the conversation", is_nullable=True
@@ -105,7 +107,7 @@ OUTPUTS: Mapping[str, Output] = {
             "response_model": Field("string", "the model that answered", is_nullable=True),
             "session_id": Field("string", "the server's ID of the session", is_nullable=True),
             "url": Field("string", "the URL of the session, without keys", is_nullable=True),
-            "usage": Field("object", "what is billed", is_nullable=True, fields=_USAGE),
+            "usage": Field("object", "the usage that is billed", is_nullable=True, fields=_USAGE),
             "transcription": Field(
                 "object",
                 "the transcription of a spoken question",
@@ -123,7 +125,7 @@ OUTPUTS: Mapping[str, Output] = {
             ),
             "tool_calls": Field(
                 "array",
-                "the calls of the model",
+                "the tool calls of the model",
                 fields={
                     "name": Field("string", "the tool"),
                     "call_id": Field("string", "the ID of the call"),

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
-from rtchat.core.replay import is_question, is_summary
+from rtchat.core.replay import is_summary
 from rtchat.core.values import (
     Entry,
     Item,
@@ -35,22 +35,22 @@ class ConversationLog:
     ) -> None:
         self._stores_audio = stores_audio
         self.items: list[Item] = []
-        self._numbers: list[int] = []
-        """The turn numbers of the questions in `items`."""
-        self.last: Question | None = None
-        """The last question that is over."""
+        self._branch: dict[int, tuple[Question, int]] = {}
+        """The turns so far, by number, and where the items of each begin in `items`."""
         self.instructions: str | None = None
         """The instructions as last saved."""
-        self._turns = 0
+        self._turns = self._tip = 0
+        """The highest turn number, and the turn that the next one follows."""
         self.restart(stored)
 
     def restart(self, stored: StoredConversation | None = None) -> None:
         """Begin another conversation: a new one, or the saved conversation `stored`."""
-        self.items, self._numbers = [], []
-        self.last = self.instructions = None
-        self._turns = 0
+        self.items, self._branch = [], {}
+        self.instructions = None
+        self._turns, self._tip = (stored.newest if stored else 0), 0
         for entry in stored.entries if stored else ():
             self._load(entry)
+            self._tip = entry.turn
 
     def _load(self, entry: Entry) -> None:
         self._turns = max(self._turns, entry.turn)
@@ -60,16 +60,93 @@ class ConversationLog:
         if is_summary(entry.item):
             self.items.append(entry.item)
             return
+        if entry.state is State.WITHDRAWN:
+            return
         if isinstance(entry.item, Message) and entry.index == 0:
-            *attached, question = entry.item.parts or (Part("text"),)
-            self.last = Question(entry.turn, question.text, tuple(attached))
-            self.last.item = entry.item
-        elif self.last is not None and self.last.turn == entry.turn:
-            self.last.entries = entry.index + 1
-        if entry.state not in (State.QUEUED, State.WITHDRAWN):
+            *attached, asked = entry.item.parts or (Part("text"),)
+            question = Question(entry.turn, asked.text, tuple(attached))
+            question.item = entry.item
+            self._note(question)
+        elif entry.turn not in self._branch:
+            self._note(Question(entry.turn, "", raw={}))
+        self._branch[entry.turn][0].entries = entry.index + 1
+        if entry.state is not State.QUEUED:
             self.items.append(entry.item)
-            if is_question(entry.item):
-                self._numbers.append(entry.turn)
+
+    # ------------------------------------------------------------------------------------ branches
+
+    def _note(self, question: Question) -> None:
+        """A question is the next turn of the branch, if it is not yet in it."""
+        if question.turn not in self._branch:
+            question.parent = self._parent()
+            self._branch[question.turn] = question, len(self.items)
+
+    def _parent(self) -> int:
+        """The last turn with an entry, 0 if there is none; a turn of /raw may have none."""
+        saved = (
+            question for question, _ in reversed(self._branch.values()) if question.has_entries
+        )
+        return next((question.turn for question in saved), 0)
+
+    @property
+    def branch(self) -> list[Question]:
+        """The turns so far, asked or dropped. Those of /raw have an empty question."""
+        return [question for question, _ in self._branch.values()]
+
+    @property
+    def last(self) -> Question | None:
+        """The last question."""
+        asked = (
+            question for question, _ in reversed(self._branch.values()) if question.raw is None
+        )
+        return next(asked, None)
+
+    @property
+    def last_answered(self) -> Question | None:
+        """The last turn with a reply, or with part of one. That of /raw has an empty question."""
+        answered = (turn for turn, _ in reversed(self._branch.values()) if turn.has_answer)
+        return next(answered, None)
+
+    @property
+    def tip(self) -> int:
+        """The turn that the next one follows, 0 if there is none."""
+        return self._tip
+
+    def cut(self, turn: int) -> dict[int, int]:
+        """Remove this turn and those after it. Returns how many items each of them had, in the form
+        in which a session receives them."""
+        first = list(self._branch).index(turn)
+        removed = list(self._turn_items())[first:]
+        counts = {
+            question.turn: sum(replay_item(item) is not None for item in items)
+            for question, items in removed
+        }
+        del self.items[self._branch[turn][1] :]
+        for question, _ in removed:
+            del self._branch[question.turn]
+        self._tip = self._parent()
+        return counts
+
+    def _turn_items(self) -> Iterator[tuple[Question, list[Item]]]:
+        """Each turn with its items."""
+        starts = [start for _, start in self._branch.values()]
+        ends = [*starts[1:], len(self.items)]
+        for (question, start), end in zip(self._branch.values(), ends, strict=False):
+            yield question, self.items[start:end]
+
+    def fork(self) -> None:
+        """The turns of the branch are a new conversation."""
+        self._turns, self._tip = max(self._branch), self._parent()
+
+    def turns_of(self, items: Sequence[Item]) -> list[int]:
+        """The turns of the items that a new session receives, 0 for one that is not in `items`."""
+        left = [(turn.turn, item) for turn, items in self._turn_items() for item in items]
+        out = []
+        for item in reversed(items):  # they are the last items; earlier ones may be left out
+            while left and replay_item(left[-1][1]) != item:
+                left.pop()
+            out.append(left.pop()[0] if left else 0)
+        return out[::-1]
 
     @property
     def last_reply(self) -> str | None:
@@ -86,22 +163,28 @@ class ConversationLog:
         self, text: str, attached: tuple[Part, ...] = (), audio: bytes | None = None
     ) -> Question:
         """A new question. Its turn number is assigned now, even if it has to wait."""
+        question = Question(self._next(), text, attached, audio)
+        question.parent, self._tip = self._tip, question.turn
+        return question
+
+    def _next(self) -> int:
         self._turns += 1
-        return Question(self._turns, text, attached, audio)
+        return self._turns
 
     def enter_raw(self, fields: JsonObject) -> Question:
         """A turn without a question: only its reply is saved."""
-        self._turns += 1
-        return Question(self._turns, "", raw=fields)
+        return Question(self._next(), "", raw=fields)
 
-    def again(self, question: Question) -> Question | None:
+    def can_repeat(self, question: Question) -> bool:
+        """Whether a question can be asked again: a spoken one needs a transcript or audio."""
+        return bool(not question.is_spoken or question.transcript or question.audio)
+
+    def again(self, question: Question) -> Question:
         """The same question as a new one; a spoken one as text if it has a transcript, else as
-        audio. None if it has neither."""
-        text = question.item.parts[-1].text
-        if text or not question.is_spoken:
-            return self.enter(text, question.attached)
-        audio = question.audio
-        return self.enter(question.text, question.attached, audio) if audio else None
+        audio."""
+        if question.transcript or not question.is_spoken:
+            return self.enter(question.draft, question.attached)
+        return self.enter(question.text, question.attached, question.audio)
 
     def add_transcript(self, question: Question, text: str) -> Iterator[Record]:
         """Add the transcript of a spoken question."""
@@ -127,6 +210,7 @@ class ConversationLog:
 
     def _save(self, question: Question, entry: Entry) -> Record:
         """Save a question, with its audio only if audio is stored."""
+        entry = self._placed(question, entry)
         details = question.transcript_details or TranscriptDetails()
         question.entry = entry = replace(entry, usage=details.usage)
         item = question.item
@@ -134,6 +218,11 @@ class ConversationLog:
             parts = (replace(p, data="") if p.kind == "audio" else p for p in item.parts)
             item = replace(item, parts=tuple(parts)) if question.is_spoken else item
         return Record(replace(entry, item=item))
+
+    def _placed(self, question: Question, entry: Entry) -> Entry:
+        """An entry of a turn with its place among the branches."""
+        is_usual = question.parent == question.turn - 1
+        return replace(entry, parent=None if is_usual else question.parent)
 
     def queued(self, question: Question, model: str) -> Record:
         """A question is waiting to be asked."""
@@ -147,9 +236,9 @@ class ConversationLog:
         """A question is about to be sent, under these instructions."""
         if question.is_summary:
             return
+        self._note(question)
         if question.raw is None:
             self.items.append(question.item)
-            self._numbers.append(question.turn)
         if instructions and instructions != self.instructions:
             self.instructions = instructions
             system = Message("system", (Part("text", instructions),))
@@ -157,20 +246,15 @@ class ConversationLog:
         if question.raw is None:
             yield self._save(question, Entry(question.turn, 0, question.item, State.ASKED, model))
 
-    def is_known(self, question: Question) -> bool:
-        """Whether a question can be sent to a new session."""
-        return replay_item(question.item) is not None
-
     def remove(self, question: Question) -> None:
         """Remove a question that the server refused."""
-        if self.was_asked(question):
-            self._numbers.remove(question.turn)
         self.items = [item for item in self.items if item is not question.item]
 
     def streaming(self, question: Question, text: str, model: str) -> Record:
         """Save the text so far of the reply to a question."""
         message = Message("assistant", (Part("text", text),))
-        return Record(Entry(question.turn, question.entries, message, State.STREAMING, model))
+        entry = Entry(question.turn, question.entries, message, State.STREAMING, model)
+        return Record(self._placed(question, entry))
 
     def called(
         self,
@@ -198,7 +282,7 @@ class ConversationLog:
         if audio:
             spoken = Part("audio", last.text, b64encode(audio).decode())
             last = replace(last, parts=(spoken,))
-        yield Record(replace(end, index=question.entries, item=last))
+        yield Record(self._placed(question, replace(end, index=question.entries, item=last)))
         question.entries += 1
 
     def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
@@ -211,7 +295,8 @@ class ConversationLog:
         for item in items:
             self.items.append(item)
             entry = Entry(question.turn, question.entries, item, State.COMPLETED, model)
-            yield Record(replace(entry, response_model=response_model))
+            entry = replace(entry, response_model=response_model)
+            yield Record(self._placed(question, entry))
             question.entries += 1
 
     def end_turn(
@@ -221,8 +306,8 @@ class ConversationLog:
         last reply, `audio` is its audio to save."""
         if question.is_summary:
             return
+        self._note(question)
         if question.raw is None:
-            self.last = question
             question.is_answered = over.status is Status.COMPLETED
             self._discard_audio(question)
         interrupted = over.reason == "connection_lost"
@@ -249,10 +334,14 @@ class ConversationLog:
     def add_summary(self, index: int, summary: Message, over: ReplyOver) -> Record:
         """Insert a summary into `items`. It is saved after the last turn that it replaces, which
         stays in the history."""
-        turn = self._numbers[sum(map(is_question, self.items[:index])) - 1]
+        turns = self._branch.values()
+        last = next(question for question, start in reversed(turns) if start < index)
         self.items.insert(index, summary)
-        entry = Entry(turn, SUMMARY_INDEX, summary, State.COMPLETED, over.model, usage=over.usage)
-        return Record(replace(entry, response_model=over.session.model))
+        for question, start in turns:
+            self._branch[question.turn] = question, start + (start >= index)
+        entry = Entry(last.turn, SUMMARY_INDEX, summary, State.COMPLETED, over.model)
+        entry = replace(entry, usage=over.usage, response_model=over.session.model)
+        return Record(self._placed(last, entry))
 
 
 SUMMARY_INDEX = 1_000_000

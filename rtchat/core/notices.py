@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rtchat.core import server_errors
 from rtchat.core.effects import Level, Notice, Show
 from rtchat.core.replay import Replay
@@ -13,6 +15,47 @@ NOTHING_TO_REPEAT = notice("error", "there is no question to ask again")
 TRANSCRIPT_UNKNOWN = notice(
     "error", "the last question has no transcript, so it cannot be asked again"
 )
+_MAX_LISTED = 10
+"""How many turns an error lists."""
+NOTHING_TO_UNDO = notice("error", "there is no turn to undo")
+NOTHING_TO_EDIT = notice("error", "there is no question to edit")
+NOTHING_TO_FORK = notice("error", "there is no turn to fork from")
+EDIT_CANCELLED = notice("info", "the edit was cancelled; nothing was changed")
+REPLY_PENDING = notice(
+    "error",
+    "the conversation cannot be changed while a reply is pending",
+    "stop the reply with Ctrl-C or wait for it, then try again",
+)
+
+
+def no_turn(turn: int, turns: Sequence[int]) -> Show:
+    """The current branch has no turn with this number, or it has no question to edit."""
+    hint = f"choose one of: {', '.join(map(str, turns[-_MAX_LISTED:]))}"
+    return notice("error", f"the conversation has no turn {turn}", hint)
+
+
+def too_few_turns(count: int, turns: int) -> Show:
+    """There are not so many turns to undo."""
+    have = "1 turn" if turns == 1 else f"{turns} turns"
+    return notice("error", f"{count} turns cannot be undone", f"the conversation has {have}")
+
+
+def editing(turn: int, after: int) -> Show:
+    """The question of a turn is being edited; `after` turns follow it."""
+    more = f" and the {after} after it" if after > 1 else " and the one after it" if after else ""
+    return notice("info", f"editing turn {turn}: Enter replaces it{more}, Ctrl-C cancels")
+
+
+def undone(count: int) -> Show:
+    """The last turns were removed from the conversation."""
+    return notice("info", "the last turn was undone" if count == 1 else f"{count} turns undone")
+
+
+def forked(turn: int) -> Show:
+    """The turns up to this one are a new conversation."""
+    return notice("info", f"continuing from turn {turn} in a new conversation")
+
+
 NOTHING_TO_SHOW = notice("error", "nothing has been said in this conversation yet")
 NOTHING_TO_COPY = notice("error", "there is no reply to copy yet")
 CONVERSATION_STARTED = notice("info", "started a new conversation")

@@ -48,12 +48,17 @@ class SessionOptions:
         else:
             self._response = options
 
-    def reply(self, *, may_call: bool) -> Options:
+    def reply(self, *, may_call: bool, instructions: str = "") -> Options:
         """The options of a response. Servers honour the modality of the session, of the response,
-        or of both, so it is set in both."""
+        or of both, so it is set in both. `instructions` are added to the other instructions, which
+        those of a response would replace."""
         modality = self._response.modality or self.session.modality
         other = self._response.other if may_call else {**self._response.other, **NO_CALLS}
-        return replace(self._response, modality=modality, other=other)
+        options = replace(self._response, modality=modality, other=other)
+        if not instructions:
+            return options
+        usual = options.instructions or self.session.instructions
+        return replace(options, instructions="\n\n".join(filter(None, (usual, instructions))))
 
     def describe(self) -> str:
         """List the options that are set, one per line."""

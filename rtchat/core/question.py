@@ -43,6 +43,10 @@ class Question:
         summary_request: str = "",
     ) -> None:
         self.turn = turn
+        self.parent = turn - 1
+        """The turn before this one in its branch, 0 for none."""
+        self.instructions = ""
+        """Instructions for the reply to this question, in addition to those of the session."""
         self.text = text
         self.attached = attached
         parts = (*attached, *((Part("text", text),) if text or audio is None else ()))
@@ -72,6 +76,16 @@ class Question:
         """Its own entry as last saved."""
 
     @property
+    def has_answer(self) -> bool:
+        """Whether the turn has any entry but the question."""
+        return self.entries > 1
+
+    @property
+    def has_entries(self) -> bool:
+        """Whether the turn has any entry; a turn without a question may have none."""
+        return self.raw is None or self.has_answer
+
+    @property
     def is_spoken(self) -> bool:
         """Whether it contains audio."""
         return any(part.kind == "audio" for part in self.item.parts)
@@ -89,6 +103,11 @@ class Question:
     def audio(self) -> bytes:
         """The audio of a spoken question, as long as it is needed; else empty."""
         return b64decode(self.item.parts[-1].data) if self.is_spoken else b""
+
+    @property
+    def draft(self) -> str:
+        """The text to edit: what was typed, or the transcript if it is known."""
+        return (self.item.parts[-1].text if self.item.parts else "") or self.text
 
     def to_commands(self, *, listens: bool) -> Iterator[Command]:
         """The commands that add the question to a session. If the server `listens`, audio cannot be

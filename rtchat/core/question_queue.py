@@ -6,7 +6,6 @@ from collections import deque
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core import notices
 from rtchat.core.connection import Phase
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.mode import Mode
@@ -81,24 +80,6 @@ class QuestionQueue:
             return []
         self._shown = texts
         return [fx.Show(fx.Queued(texts))]
-
-    def ask_again(self) -> list[Output]:
-        """Ask the last question again."""
-        last = self._log.last
-        if last is None or self._turns.current is not None:
-            return [notices.NOTHING_TO_REPEAT]
-        if (spent := self._usage.over_budget()) is not None:
-            return [report(spent)]
-        if not self._log.was_asked(last):
-            return self.say(last)
-        if not self._log.is_known(last):
-            return [notices.TRANSCRIPT_UNKNOWN]
-        if self._log.items[-1] is last.item:
-            return [*self._turns.begin_again(last), *self.next()]
-        again = self._log.again(last)
-        if again is None:
-            return [notices.TRANSCRIPT_UNKNOWN]
-        return self.say(again)
 
     def next(self) -> list[Output]:
         """Do the next step, if it can be done now."""

@@ -91,8 +91,10 @@ class Replies:
         self.raw = None if self.turn.has_called else self.turn.question.raw
         if self.raw:
             return [self._connection.send(fx.Raw(self.raw)), self.expect()]
-        options = self._options.reply(may_call=may_call and not self.turn.question.is_summary)
-        if self.turn.question.is_summary:
+        question = self.turn.question
+        may_call = may_call and not question.is_summary
+        options = self._options.reply(may_call=may_call, instructions=question.instructions)
+        if question.is_summary:
             options = replace(options, modality="text")
         request = self._connection.send(fx.CreateResponse(options, self.ownership.marks))
         self.ownership.requested(request.event_id, self.turn.awaited)
@@ -281,9 +283,8 @@ class Replies:
             return [CallsRequested(event)]
         if event.status is Status.COMPLETED and turn.only_remote_calls and turn.may_call:
             return self._await_next(turn)
-        refused = (
-            [] if event.status is Status.COMPLETED else self._call_outputs.refuse(turn.calls.made)
-        )
+        are_left = event.status is Status.COMPLETED and may_call
+        refused = [] if are_left else self._call_outputs.refuse(turn.calls.made)
         problem = server_errors.of_reply(event) or turn.problem
         if self._mode is Mode.CHAT and event.code == server_errors.LIMITED:
             problem = problem and replace(problem, hint="use /retry to ask it again")

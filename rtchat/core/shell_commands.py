@@ -82,12 +82,19 @@ class ShellCommands:
 
     # ------------------------------------------------------------------------- what is remembered
 
-    def note(self, effect: fx.Record | fx.StartRecord) -> None:
-        """An entry is saved, or a new conversation begins."""
-        if isinstance(effect, fx.Record):
-            self._saved.add(effect.entry)
-        else:
-            self.restart(None)
+    def note(self, effect: fx.Record | fx.StartRecord | fx.MoveTo | fx.Fork) -> None:
+        """An entry is saved, the current branch changes, or a new conversation begins."""
+        match effect:
+            case fx.Record(entry):
+                self._saved.add(entry)
+            case fx.MoveTo(turn):
+                self._saved.move_to(turn)
+            case fx.Fork(turn):
+                self._saved.fork(turn, self._shared.time.now)
+            case fx.StartRecord():
+                self.restart(None)
+            case _:
+                assert_never(effect)
 
     def restart(self, stored: StoredConversation | None) -> None:
         """Another conversation begins: a new one, or the saved conversation `stored`."""
@@ -129,7 +136,7 @@ class ShellCommands:
         return fx.Export(conversation, self._saved.age(self._shared.time.now), file, force)
 
     def _save(self, asked: ev.SaveAsked) -> Output:
-        reply, question = self._shared.log.last_reply, self._shared.log.last
+        reply, question = self._shared.log.last_reply, self._shared.log.last_answered
         if reply is None:
             return notices.NOTHING_TO_SAVE
         title = question.text if question is not None else ""
@@ -149,6 +156,6 @@ class ShellCommands:
     def _describe_reasoning(self) -> str:
         effort = dict(flat(self._shared.options.session.other)).get(_EFFORT)
         is_last = self._reasoned_about is not None
-        is_last = is_last and self._reasoned_about is self._shared.log.last
+        is_last = is_last and self._reasoned_about is self._shared.log.last_answered
         summary = "\n\n".join(self._reasoning) if is_last else notices.NO_REASONING
         return f"{notices.reasoning_effort(effort)}\n{summary}"

@@ -144,11 +144,13 @@ class SpokenTurns:
             return [notices.IGNORED_TURN]
         question = self._enter(self._speech.committed())
         question.item_id = item_id
+        self._connection.items.note(item_id, question.turn)
         self._await_transcript(question)
         turn = self._turns.current
-        if turn is None or not self._continues(turn):
+        waits = self._connection.items.is_deleting and not self._speech.options.replies
+        if not waits and (turn is None or not self._continues(turn)):
             return self._turns.begin_spoken(question)
-        question.in_session = True  # and is answered after the current turn
+        question.in_session = True  # and is answered later
         return self._queue.say(question)
 
     def _is_late(self, item_id: str) -> bool:

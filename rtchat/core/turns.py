@@ -46,8 +46,10 @@ class Turns:
 
     @property
     def is_idle(self) -> bool:
-        """Whether a session is ready and no reply is pending; calls may still be running."""
-        return self._connection.is_ready and self._replies.phase is ReplyPhase.IDLE
+        """Whether a session is ready, has only the current branch, and no reply is pending; calls
+        may still be running."""
+        is_ready = self._connection.is_ready and not self._connection.items.is_deleting
+        return is_ready and self._replies.phase is ReplyPhase.IDLE
 
     @property
     def can_be_stopped(self) -> bool:
@@ -69,6 +71,7 @@ class Turns:
     def begin_again(self, question: Question) -> list[Output]:
         """Ask the last question, which the session already has, again."""
         closed = self._call_outputs.close()
+        self._connection.items.begin(question.turn)
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         asked = fx.QuestionAsked(question.text, self._connection.model, question.is_spoken)
         return [*closed, fx.Show(asked)]
@@ -77,6 +80,7 @@ class Turns:
         out = self._replies.silence(by_speech=question.is_spoken)
         self._speech.echo.asked(question, transcribes=self._speech.options.transcribes)
         out += self._call_outputs.close()
+        self._connection.items.begin(question.turn)
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
         model, instructions = self._connection.model, self._options.session.instructions
         out += self._log.asked(question, model, instructions)
@@ -235,12 +239,15 @@ class Turns:
         is audio, it is sent so that the server transcribes it."""
         question = None if self.current is None else self.current.question
         out: list[Output] = []
-        for item in items:
+        items = list(items)
+        for item, turn in zip(items, self._log.turns_of(items), strict=True):
+            self._connection.items.begin(turn)
             commands: Iterable[fx.Command] = add(item)
             if question is not None and item is question.item:
                 commands = question.to_commands(listens=self._speech.listens)
             out += map(self._connection.send, commands)
         if question is not None and question.is_summary:  # it is not part of the conversation
+            self._connection.items.begin(question.turn)
             out += map(self._connection.send, add(question.item))
         return out
 

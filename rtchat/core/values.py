@@ -427,6 +427,9 @@ class Entry:
     """The time from the question to the end of the reply."""
     response_model: str = ""
     """The model that answered, if the server reported it; `model` is the requested one."""
+    parent: int | None = field(default=None, kw_only=True)
+    """The turn before this one in its branch, 0 for none; None if it is the turn numbered before.
+    """
 
 
 @value
@@ -441,6 +444,12 @@ class StoredConversation:
     turns: int
     entries: tuple[Entry, ...] = ()
     """The entries in order; empty if only the conversation itself was loaded."""
+    newest: int = field(default=0, kw_only=True)
+    """The highest turn number in the file, which may be in another branch."""
+    head: int = field(default=0, kw_only=True)
+    """The last turn of the current branch, 0 if the branch is empty."""
+    forked_from: int | None = field(default=None, kw_only=True)
+    """The id of the conversation that this one is a fork of."""
     name: str = field(default="", kw_only=True)
     """The name that the user gave it; empty if none."""
     first_words: str = field(default="", kw_only=True)

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
+from rtchat.core.turn_tree import parents_of
 from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
@@ -77,14 +78,23 @@ def summary(conversation: StoredConversation) -> dict[str, object]:
 
 
 def _json(conversation: StoredConversation) -> str:
-    entries = [_entry(entry) for entry in conversation.entries]
-    data = {"rtchat": __version__, "format": 1, **summary(conversation), "entries": entries}
+    parents = parents_of(conversation)
+    entries = [_entry(entry, parents) for entry in conversation.entries]
+    data = {
+        "rtchat": __version__,
+        "format": 1,
+        **summary(conversation),
+        "head": conversation.head,
+        "forked_from": conversation.forked_from,
+        "entries": entries,
+    }
     return write_json(data, indent=2) + "\n"
 
 
-def _entry(entry: Entry) -> dict[str, object]:
+def _entry(entry: Entry, parents: Mapping[int, int]) -> dict[str, object]:
     return {
         "turn": entry.turn,
+        "parent": parents.get(entry.turn),
         "index": entry.index,
         "state": entry.state.value,
         "model": entry.model or None,

@@ -82,6 +82,11 @@ MIGRATIONS = (
         "CREATE UNIQUE INDEX conversation_name ON conversation (name)",
         "ALTER TABLE conversation ADD COLUMN given_title TEXT",
     ),
+    (
+        "ALTER TABLE item ADD COLUMN parent INTEGER",
+        "ALTER TABLE conversation ADD COLUMN head INTEGER",
+        "ALTER TABLE conversation ADD COLUMN forked_from INTEGER",
+    ),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 

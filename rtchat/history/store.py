@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rtchat.core import turn_tree
 from rtchat.core.errors import UsageError
+from rtchat.core.turn_tree import Head, parent_of
 from rtchat.core.values import Entry, StoredConversation, value
 from rtchat.history import schema
 from rtchat.history.database import HistoryError, errors_translated, open_database
@@ -30,10 +32,11 @@ _RETRY_SECONDS = 5.0
 """Seconds without another attempt after a failure: a locked file must not delay every reply."""
 
 _RECORD = f"""
-    INSERT INTO item (conversation, turn, position, {", ".join(schema.COLUMNS)})
-    VALUES (?, ?, ?{", ?" * len(schema.COLUMNS)})
+    INSERT INTO item (conversation, turn, position, parent, {", ".join(schema.COLUMNS)})
+    VALUES (?, ?, ?, ?{", ?" * len(schema.COLUMNS)})
     ON CONFLICT (conversation, turn, position)
-    DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
+    DO UPDATE SET parent = excluded.parent,
+        {", ".join(f"{name} = excluded.{name}" for name in schema.COLUMNS)}
 """
 _SUMMARY_COLUMNS = """conversation.id, coalesce(given_title, title), began, updated,
     conversation.model, turns, coalesce(name, ''),
@@ -71,6 +74,9 @@ class Store:
         """The name of the current conversation, which is not in the file yet."""
         self._turns = {0: 0}
         """The turns that this program wrote or read, and their numbers in the file."""
+        self._head = Head()
+        self._has_moved = False
+        """Whether the head is not in the file yet."""
         self._failure: HistoryError | None = None
         self._failed_at = 0.0
         self._lost = 0
@@ -109,11 +115,47 @@ class Store:
         """Entries recorded from now on belong to a new conversation."""
         self._finish()
         self._id, self._name, self._turns = None, None, {0: 0}
+        self._head = Head()
 
     def record(self, entry: Entry) -> None:
-        """Save an entry; it replaces one with the same turn and index."""
+        """Save an entry; it replaces one with the same turn and index, and may become the last one
+        of the current branch."""
         self._pending[entry.turn, entry.index] = entry
+        self._has_moved |= self._head.add(entry)
         self._write()
+
+    def move_to(self, turn: int) -> None:
+        """Make this the last turn of the current branch, 0 for none; nothing is erased."""
+        self._head.turn, self._has_moved = turn, True
+        self._write()
+
+    def fork(self, turn: int) -> None:
+        """Copy the current branch up to this turn to a new conversation. Entries recorded from now
+        on belong to it."""
+        with suppress(HistoryError):
+            self._write()
+        old, turns = self._id, self._turns
+        self.begin()
+        if old is None:
+            return
+        with self._transaction():
+            last = turns.get(turn, turn)
+            path = turn_tree.path(self._parents(old), last)
+            insert = """
+                INSERT INTO conversation (title, began, updated, model, turns, head, forked_from)
+                SELECT title, ?, ?, model, ?, ?, id FROM conversation WHERE id = ?"""
+            values = (self._now(), self._now(), len(path), last, old)
+            id_ = self._db.execute(insert, values).lastrowid
+            columns = ", ".join(("turn", "position", "parent", *schema.COLUMNS))
+            copy = f"""INSERT INTO item (conversation, {columns}) SELECT ?, {columns} FROM item
+                WHERE conversation = ? AND turn = ?"""
+            self._db.executemany(copy, ((id_, old, number) for number in (0, *path)))
+            for entry in self._entries(old, path[:1])[:1]:
+                update = "UPDATE conversation SET title = ? WHERE id = ?"
+                self._db.execute(update, (schema.title(entry.item), id_))
+        self._id = id_
+        self._turns = {turn: number for turn, number in turns.items() if number in (0, *path)}
+        self._head = Head(turn, max(self._turns))
 
     def name(self, name: str) -> None:
         """Name the current conversation. If it is not in the file yet, it gets the name when it is
@@ -179,11 +221,13 @@ class Store:
         except HistoryError as error:
             self._lost += len(self._pending)
             self.write_error = error
-        self._pending, self._failure = {}, None
+        self._pending, self._has_moved, self._failure = {}, False, None
 
     def _write(self) -> None:
-        """Write all pending entries, or none."""
-        if not self._pending or (self._id is None and not any(turn for turn, _ in self._pending)):
+        """Write all pending entries and the last turn of the branch, or nothing."""
+        if not (self._pending or self._has_moved):
+            return
+        if self._id is None and not any(turn for turn, _ in self._pending):
             return
         if self._failure is not None and abs(self._now() - self._failed_at) < _RETRY_SECONDS:
             raise self._failure.with_traceback(None)
@@ -193,12 +237,17 @@ class Store:
                 id_ = self._touch()
                 for entry in self._pending.values():
                     turn = self._turn(id_, entry.turn, turns)
-                    self._db.execute(_RECORD, (id_, turn, entry.index, *schema.row(entry)))
+                    parent = self._known(parent_of(entry), turns)
+                    values = (id_, turn, entry.index, parent, *schema.row(entry))
+                    self._db.execute(_RECORD, values)
                 self._count(id_, len(turns))
+                if self._has_moved:
+                    update = "UPDATE conversation SET head = ? WHERE id = ?"
+                    self._db.execute(update, (self._known(self._head.turn, turns), id_))
         except HistoryError as error:
             self._failure, self._failed_at = error, self._now()
             raise
-        self._id, self._pending, self._failure = id_, {}, None
+        self._id, self._pending, self._has_moved, self._failure = id_, {}, False, None
         self._turns |= turns
 
     def _touch(self) -> int:
@@ -229,7 +278,7 @@ class Store:
 
     def _turn(self, id_: int, turn: int, new: dict[int, int]) -> int:
         """The number of a turn in the file: the next free one if another program has taken it."""
-        known = self._turns.get(turn, new.get(turn))
+        known = self._known(turn, new)
         if known is not None:
             return known
         taken = "SELECT 1 FROM item WHERE conversation = ? AND turn = ?"
@@ -238,6 +287,10 @@ class Store:
         if self._db.execute(taken, (id_, turn)).fetchone():
             new[turn] = 1 + self._db.execute(last, (id_,)).fetchone()[0]
         return new[turn]
+
+    def _known(self, turn: int | None, new: dict[int, int]) -> int | None:
+        """The number of a turn in the file, if it has one."""
+        return None if turn is None else self._turns.get(turn, new.get(turn))
 
     def _count(self, id_: int, turns: int) -> None:
         """Add the new turns and the model to the conversation's row."""
@@ -306,19 +359,46 @@ class Store:
         self._finish()
         self._id, self._name = conversation.id, None
         self._turns = {0: 0} | {entry.turn: entry.turn for entry in conversation.entries}
+        self._head = Head(conversation.head, conversation.newest)
 
-    def read(self, id: int) -> StoredConversation:
-        """A conversation with its entries.
+    def read(self, id: int, *, all_branches: bool = False) -> StoredConversation:
+        """A conversation with the entries of its current branch, or of all branches in the order of
+        the turns.
 
         Raises:
             UsageError: there is no such conversation.
         """
-        query = f"""SELECT turn, position, {", ".join(schema.COLUMNS[:-1])} FROM item
-            WHERE conversation = ? ORDER BY turn, position"""
         with errors_translated(self._path):
             row = self._row(id)
-            entries = tuple(schema.entry(entry) for entry in self._db.execute(query, (id,)))
-        return replace(_summary(row), entries=entries)
+            parents = self._parents(id)
+            select = "SELECT head, forked_from FROM conversation WHERE id = ?"
+            head, forked_from = self._db.execute(select, (id,)).fetchone()
+            turns = sorted(parents) if all_branches else turn_tree.path(parents, head)
+            entries = self._entries(id, (0, *turns))
+        newest = max(parents, default=0)
+        return replace(
+            _summary(row),
+            entries=tuple(entries),
+            newest=newest,
+            head=newest if head is None else head,
+            forked_from=forked_from,
+        )
+
+    def _entries(self, id_: int, turns: Iterable[int]) -> list[Entry]:
+        columns = ", ".join(schema.COLUMNS[:-1])
+        query = f"""SELECT parent, turn, position, {columns} FROM item
+            WHERE conversation = ? AND turn = ? ORDER BY position"""
+        return [
+            _placed(schema.entry(item), parent)
+            for turn in turns
+            for parent, *item in self._db.execute(query, (id_, turn))
+        ]
+
+    def _parents(self, id_: int) -> dict[int, int | None]:
+        """The parent of each turn of a conversation; None if the file does not have it."""
+        query = """SELECT turn, max(parent) FROM item
+            WHERE conversation = ? AND turn > 0 GROUP BY turn"""
+        return dict(self._db.execute(query, (id_,)).fetchall())
 
     def conversations(self, limit: int | None = None) -> list[StoredConversation]:
         """The latest conversations, newest first, without their entries."""
@@ -358,6 +438,11 @@ class Store:
         return row
 
 
+def _placed(entry: Entry, parent: int | None) -> Entry:
+    """An entry that was read, with its parent unless that is the turn numbered before."""
+    return entry if parent is None or parent == entry.turn - 1 else replace(entry, parent=parent)
+
+
 _LIST_HINT = "run `rtchat history list` to list the saved conversations"
 
 
@@ -375,7 +460,9 @@ def _checked_name(name: str) -> str:
     """
     name = " ".join(schema.plain(name).split())
     if not name or len(name) > _MAX_NAME:
-        raise UsageError(f"a name has 1 to {_MAX_NAME} characters", hint="choose another name")
+        raise UsageError(
+            f"a name must have 1 to {_MAX_NAME} characters", hint="choose another name"
+        )
     if name.isdecimal() or name.startswith("-"):
         message = f"invalid name {name!r}"
         raise UsageError(message, hint="choose one that is not a number and does not begin with -")

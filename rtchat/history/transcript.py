@@ -6,10 +6,12 @@ Exports and the terminal both start from these entries.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
 from rtchat.core.replay import is_summary
+from rtchat.core.turn_tree import parents_of, path, tree
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -28,6 +30,8 @@ from rtchat.core.values import (
 
 Kind: TypeAlias = Literal["instructions", "question", "reply", "call", "output", "other"]
 
+_MAX_BEGINNING = 50
+"""Characters of a question or a reply in a tree."""
 SPOKEN = "(spoken)"
 """Stands for speech that has no transcript."""
 _KINDS: dict[str, Kind] = {"user": "question", "assistant": "reply", "system": "instructions"}
@@ -126,6 +130,47 @@ def _message_text(message: Message) -> str:
 def plain(conversation: StoredConversation) -> str:
     """A conversation as text: questions as at the prompt, replies as received."""
     return "\n\n".join(_plain(entry) for entry in transcript_entries(conversation)) + "\n"
+
+
+def branch_lines(conversation: StoredConversation) -> list[str]:
+    """The turns of a conversation that was read with all branches, as a tree of one line each; the
+    current branch is marked. Empty if there is only one branch."""
+    lines = tree(conversation)
+    if not lines:
+        return []
+    texts: dict[int, list[str]] = {}
+    for entry in transcript_entries(conversation):
+        if entry.kind in ("question", "reply"):
+            texts.setdefault(entry.entry.turn, []).append(_beginning(entry.text))
+    return [
+        "branches (* marks the current one):",
+        *(
+            f"{line.lines}{line.turn}{' *' if line.is_current else '  '} "
+            f"{' → '.join(texts.get(line.turn, [])[:2])}".rstrip()
+            for line in lines
+        ),
+    ]
+
+
+def turns_in_full(conversation: StoredConversation) -> list[tuple[str, StoredConversation]]:
+    """Each turn of a conversation that was read with all branches, with its number and parent, and
+    whether it is in the current branch."""
+    parents = parents_of(conversation)
+    branch = path(parents, conversation.head)
+    out: list[tuple[str, StoredConversation]] = []
+    for turn, entries in groupby(conversation.entries, lambda entry: entry.turn):
+        if not turn:
+            heading = ""
+        else:
+            after = f" after turn {parents[turn]}" if parents[turn] else ""
+            heading = f"[turn {turn}{after}{', current branch' if turn in branch else ''}]"
+        out.append((heading, replace(conversation, entries=tuple(entries))))
+    return out
+
+
+def _beginning(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_BEGINNING else text[: _MAX_BEGINNING - 1].rstrip() + "…"
 
 
 def plain_end(conversation: StoredConversation, rows: int, width: int) -> tuple[str, int]:

@@ -52,6 +52,16 @@ class HistoryWriter:
         self._recorded += 1
         return self._call(partial(self._record, entry))
 
+    def move_to(self, turn: int) -> asyncio.Future[None]:
+        """Make this the last turn of the current branch. The future raises OutputError if that
+        cannot be written."""
+        return self._call(partial(self._store.move_to, turn))
+
+    def fork(self, turn: int) -> asyncio.Future[None]:
+        """Copy the current branch up to this turn to a new conversation, to which later entries
+        belong. The future raises OutputError if that cannot be written."""
+        return self._call(partial(self._store.fork, turn))
+
     def find(self, key: int | str | None) -> asyncio.Future[StoredConversation]:
         """Read a conversation by its ID or name, by default the latest one before this.
 
@@ -79,10 +89,10 @@ class HistoryWriter:
         was_never_usable = self._store.id is None and not isinstance(write_error, HistoryBusyError)
         if not lost or (write_error and was_never_usable):
             return None
-        entries = "1 entry" if lost == 1 else f"{lost} entries"
+        items = "1 item" if lost == 1 else f"{lost} items"
         why = f"the history did not respond for {_CLOSE_TIMEOUT:g} s"
         cause = write_error or OutputError(why)
-        message = f"{entries} of the conversation could not be written, because {cause.message}"
+        message = f"{items} of the conversation could not be written, because {cause.message}"
         return Problem(cause.exit, message, cause.hint)
 
     def _record(self, entry: Entry) -> None:

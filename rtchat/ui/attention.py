@@ -1,4 +1,4 @@
-"""The title of the window, and a notification when a long reply ends that nobody is looking at."""
+"""The title of the window, and notifications about long replies that end while it has no focus."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def announcement(
     """What to write to the terminal so that the user learns of `text`; "" if it is not needed.
 
     `seconds` is how long the user has waited, and `is_focused` what the terminal reported last. A
-    terminal that has reported nothing has had the focus since the start, or does not report it, as
-    tmux and screen by default. There the bell is rung: they only mark a window that is not shown.
+    terminal that has reported nothing has had the focus since the start, or does not report it.
+    tmux and screen do not by default. In them the bell is rung, because they only mark a window
+    that is not shown.
     """
     if notify == "off" or seconds <= MIN_SECONDS or is_focused:
         return ""

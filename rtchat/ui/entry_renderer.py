@@ -107,8 +107,8 @@ class EntryRenderer(Renderer):
         """Do nothing: the panel needs no position."""
 
     async def shown(self, seconds: float) -> None:
-        """Wait until the terminal has shown what was written so far, which its report of the
-        cursor position tells, but at most for some seconds: it may never report it."""
+        """Wait until the terminal has shown what was written so far: then it answers the request
+        for the position of the cursor. It may never answer, so the wait is at most `seconds`."""
         if not self.output.responds_to_cpr:
             return
         wait = asyncio.get_running_loop().create_future()

@@ -110,6 +110,28 @@ def _lines(entries: Iterable[TranscriptEntry], console: Console) -> Iterator[Tex
         yield from _extra_lines(entry)
 
 
+def show_turns(
+    headings: Sequence[str],
+    turns: Iterable[tuple[str, StoredConversation]],
+    lines: Sequence[str],
+    console: Console,
+) -> None:
+    """Print turns, each with a heading unless it is empty, between lines about the conversation."""
+    for heading, turn in turns:
+        _about([*headings, *filter(None, [heading])], console)
+        show(turn, console)
+        headings = [""]
+    _about(["", *lines] if lines else [], console)
+
+
+def _about(texts: Sequence[str], console: Console) -> None:
+    """Print lines about a conversation, each truncated to the width of the terminal."""
+    for text in texts:
+        line = Text(visible(text), theme.DIM)
+        line.truncate(console.width, overflow="ellipsis")
+        print_text(console, line)
+
+
 def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
     if entry.kind == "reply":
         stream = MarkdownStream(console)

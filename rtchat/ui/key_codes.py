@@ -1,4 +1,4 @@
-"""Translates one complete key sequence of a terminal to the classic one that prompt_toolkit knows.
+"""Translates one complete key sequence of a terminal to the classic one that prompt-toolkit knows.
 
 The newer encodings are kitty's and iTerm2's, `CSI code:shifted:base ; modifiers:event u`
 (https://sw.kovidgoyal.net/kitty/keyboard-protocol), and xterm's, `CSI 27 ; modifiers ; code ~`
@@ -15,7 +15,7 @@ NEW_LINE = "\n"
 """Ctrl-J, which starts a new line in an entry: what Enter with Shift, Ctrl or Alt becomes."""
 
 _KNOWN = frozenset(ANSI_SEQUENCES) - {"\x1b[200~"}
-"""The keys that prompt_toolkit knows; the beginning of a paste is none."""
+"""The keys that prompt-toolkit knows; the beginning of a paste is none."""
 _KITTY = re.compile(
     r"\x1b\[([0-9]{1,7})(?::([0-9]{0,7}))?(?::([0-9]{0,7}))?"
     r"(?:;([0-9]{0,4})(?::([0-9]))?(?:;[0-9:]*)?)?u"
@@ -53,9 +53,9 @@ _CONTROLS = {
 
 
 def classic(sequence: str) -> str:
-    """The keys of a complete CSI or SS3 sequence as prompt_toolkit knows them.
+    """The keys of a complete CSI or SS3 sequence as prompt-toolkit knows them.
 
-    Returns "" if the sequence is not a key that prompt_toolkit knows, or a key that is released.
+    Returns "" if the sequence is not a key that prompt-toolkit knows, or a key that is released.
     """
     if found := _XTERM.fullmatch(sequence):
         modifiers = _modifiers(found[1])

@@ -1,6 +1,6 @@
-"""Translates what a terminal sends into what prompt_toolkit's parser understands.
+"""Translates what a terminal sends into what prompt-toolkit's parser understands.
 
-Keys are translated by `key_codes`. Sequences that prompt_toolkit does not know are dropped, so that
+Keys are translated by `key_codes`. Sequences that prompt-toolkit does not know are dropped, so that
 none leaves letters in the entry, and pastes are passed on whole. Text may be cut anywhere.
 `terminal_input` puts a decoder in front of the parser.
 """

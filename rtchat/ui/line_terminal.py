@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update, WholeConversation
 from rtchat.core.events import Answer, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.ports import View
-from rtchat.core.text import on_a_line
 from rtchat.core.values import ImageDetail, StoredConversation
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
 from rtchat.ui.entry_layout import PROMPT
+from rtchat.ui.picker import as_notice
 from rtchat.ui.shown_question import ANSWER
 from rtchat.ui.terminal import Conversations
 
@@ -117,8 +118,7 @@ class LineTerminal:
 
     async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
         """List the conversations; the user enters /resume again with an ID."""
-        for each in conversations:
-            self._write(on_a_line(f"{each.id}  {each.name or each.title}") + "\n")
+        self.show(as_notice(conversations, time.time()))
         return None
 
     def _answer(self, line: str, post: Callable[[LocalEvent], None]) -> None:

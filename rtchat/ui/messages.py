@@ -34,7 +34,7 @@ from rtchat.core.values import (
 )
 from rtchat.ui.approval import as_code
 
-HOW_TO_LEAVE = "Ctrl-D or /exit leaves"
+HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
 NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
 _SEPARATOR = " · "
@@ -250,7 +250,7 @@ def status(status: ConversationStatus, shell: ShellStatus) -> str:
 def _saved(turns: int, shell: ShellStatus) -> str:
     count = "1 turn" if turns == 1 else f"{turns} turns"
     if not shell.keeps_history:
-        return f"{count}, not saved (history is off)"
+        return f"{count}, not saved (the history is off)"
     return f"{count}, saved with ID {shell.conversation}" if shell.conversation else count
 
 
@@ -263,12 +263,12 @@ def _voice(status: ConversationStatus) -> str:
 def theme(name: str, others: Iterable[str] = ()) -> str:
     """The current theme, and the names of all themes, if they are given."""
     names = ", ".join(others)
-    return f"theme: {name}; there are {names}" if names else f"theme: {name}"
+    return f"theme: {name} (available: {names})" if names else f"theme: {name}"
 
 
 def late_recording(after: float) -> str:
     """What to know about a recording that was started during the session."""
-    return f"the recording begins {duration(after)} into the session"
+    return f"the recording begins {duration(after)} after the session began"
 
 
 def duration(seconds: float) -> str:

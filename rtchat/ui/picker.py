@@ -24,6 +24,7 @@ from prompt_toolkit.layout.processors import BeforeInput
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.utils import get_cwidth
 
+from rtchat.core.effects import Notice
 from rtchat.core.text import folded, on_a_line
 from rtchat.core.values import StoredConversation
 from rtchat.history.dates import ago
@@ -192,14 +193,14 @@ def _sized(text: str, width: int) -> str:
     return text + " " * (width - get_cwidth(text))
 
 
-def as_text(conversations: Sequence[StoredConversation], now: float) -> str:
+def as_notice(conversations: Sequence[StoredConversation], now: float) -> Notice:
     """The latest conversations as lines with their IDs, for a terminal on which nothing may be
     repainted. `now` is in Unix seconds."""
     rows = []
     for each in conversations[:_MAX_ROWS]:
         parts = (str(each.id), each.name, each.title, ago(each.updated, now))
         rows.append(on_a_line(" · ".join(filter(None, parts))))
-    return "\n".join(rows)
+    return Notice("info", "\n".join(rows), hint="use /resume ID or /resume NAME")
 
 
 def picker_app(

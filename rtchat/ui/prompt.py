@@ -43,6 +43,7 @@ from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import (
     Answer,
     CancelPressed,
+    DraftAbandoned,
     EntryAbandoned,
     LeaveAsked,
     MicrophoneToggled,
@@ -62,7 +63,12 @@ from rtchat.ui.pasted import Pastes
 from rtchat.ui.picker import ConversationPicker
 
 Pressed: TypeAlias = (
-    CancelPressed | EntryAbandoned | LeaveAsked | MicrophoneToggled | QueuedTakenBack
+    CancelPressed
+    | DraftAbandoned
+    | EntryAbandoned
+    | LeaveAsked
+    | MicrophoneToggled
+    | QueuedTakenBack
 )
 ESCAPE_SECONDS = 0.1
 """How long the rest of an escape sequence may take to follow an Esc."""
@@ -137,6 +143,8 @@ class Prompt:
         """Whether the microphone records a push-to-talk turn."""
         self._cleared: Entry | None = None
         """The entry that Ctrl-C cleared last; Up restores it."""
+        self._has_draft = False
+        """Whether the entry may hold a draft."""
         self._pasted_start = ""
         """The first character of the entry, if it was pasted."""
         self._pasted: list[str] = []
@@ -235,7 +243,11 @@ class Prompt:
 
     def set_draft(self, text: str) -> None:
         """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
-        and mentions no files."""
+        and mentions no files. If the user clears the entry, `DraftAbandoned` is posted."""
+        self._has_draft = True
+        self._insert(text)
+
+    def _insert(self, text: str) -> None:
         typed = self._buffer.text
         self._pasted.append(text)
         self._pasted_start = text[:1]
@@ -287,15 +299,19 @@ class Prompt:
         """Let the user choose a conversation. Returns None if they cancel."""
         chosen: asyncio.Future[StoredConversation | None]
         chosen = asyncio.get_running_loop().create_future()
+
+        def done(conversation: StoredConversation | None) -> None:
+            self._layout.show_entry()  # the next key may have been read already
+            chosen.set_result(conversation)
+
         picker = ConversationPicker(
-            conversations, chosen.set_result, now=time.time(), size=self._app.output.get_size
+            conversations, done, now=time.time(), size=self._app.output.get_size
         )
         self._layout.show_instead(picker.container)
         self._app.invalidate()
         try:
             return await chosen
         finally:
-            self._layout.show_entry()
             self._app.invalidate()
 
     async def choose(self) -> tuple[Answer | None, str]:
@@ -373,7 +389,15 @@ class Prompt:
     def _send(self, buffer: Buffer) -> None:
         self._cleared = None
         if (entry := self._take(buffer)) is not None:
+            self._has_draft = False
             self.on_entry(entry)
+        else:
+            self._abandon_draft()
+
+    def _abandon_draft(self) -> None:
+        if self._has_draft:
+            self._has_draft = False
+            self.on_press(DraftAbandoned())
 
     def _restore(self, entry: Entry) -> None:
         """Put what Ctrl-C cleared into the empty entry."""
@@ -428,7 +452,9 @@ class Prompt:
                 self.on_press(CancelPressed())
             elif buffer.text:
                 self._cleared = self._take(buffer)
+                self._abandon_draft()
             else:
+                self._has_draft = False
                 self.on_press(EntryAbandoned())
                 self.on_advice()
 

@@ -128,14 +128,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         "resume",
         "[ID|NAME]",
-        "continue a saved conversation; no ID: choose one",
+        "continue a saved conversation; without ID, choose one",
         lambda key: ev.ResumeAsked(conversation_key(key)) if key else PickerAsked(),
         kind="conversation",
     ),
     Row(
         "compact",
         "[TEXT]",
-        "replace all but the last turns by a summary; TEXT: what to keep",
+        "replace all but the last turns with a summary; TEXT says what to keep",
         ev.CompactAsked,
     ),
     Row(
@@ -147,7 +147,18 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("name", "NAME", "name this conversation, for /resume NAME", ev.NameSet),
     Row("history", "", "show the whole conversation", lambda _: ev.HistoryAsked()),
-    Row("retry", "", "ask the last question again", lambda _: ev.RetryAsked(), "Replies"),
+    Row(
+        "retry",
+        "[-m MODEL] [TEXT]",
+        "ask the last question again; TEXT says how to answer it",
+        lambda argument: _retry(argument),
+        "Replies",
+    ),
+    Row(
+        "edit", "[N]", "edit the question of turn N, or the last one", lambda n: _edit(n), "Replies"
+    ),
+    Row("undo", "[N]", "remove the last N turns, or the last one", lambda n: _undo(n), "Replies"),
+    Row("fork", "[N]", "continue from turn N in a new conversation", lambda n: _fork(n), "Replies"),
     Row(
         "copy",
         "[N]",
@@ -183,7 +194,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "set",
         "[KEY [VALUE]]",
-        "set option KEY, reset it (no VALUE), or list all (no KEY)",
+        "set option KEY; without VALUE, reset it; without KEY, list all",
         lambda a: _set(a),
         "Model",
         kind="option",
@@ -200,7 +211,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "t",
         "[NAME [TEXT]]",
-        "apply template NAME, and ask it with TEXT; no NAME: list them",
+        "ask TEXT with template NAME; without NAME, list the templates",
         lambda argument: _template(argument),
         "Model",
         kind="template",
@@ -208,7 +219,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "attach",
         "[FILE]",
-        "attach a PNG, JPEG or text file (or drop it here); no FILE: list them",
+        "attach a PNG, JPEG or text file; without FILE, list the attached files",
         lambda argument: _attach(argument),
         "Files",
         kind="file",
@@ -216,7 +227,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         "detach",
         "[N]",
-        "remove file N, or all attached files",
+        "remove attached file N, or all of them",
         lambda n: _detach(n),
         "Files",
         kind="attachment",
@@ -245,14 +256,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         "usage",
         "",
-        "show tokens and cost so far, and rate limits",
+        "show the tokens and the cost so far, and the rate limits",
         lambda _: ev.UsageAsked(),
         "Program",
     ),
     Row(
         "trace",
         "[FILE|off]",
-        "start or stop recording this session",
+        "record this session in FILE, or stop recording",
         lambda a: _trace(a),
         "Program",
         kind="file",
@@ -390,6 +401,34 @@ def _copy(number: str) -> ev.LocalEvent:
     if number.isdecimal() and int(number[:9]):
         return ev.CopyAsked(int(number[:9]))
     return _error(f"invalid number {number!r} for /copy", "use the number of a code block")
+
+
+def _retry(argument: str) -> ev.LocalEvent:
+    found = re.fullmatch(r"(?:-m|--model)(?:[\s=]+(\S+)\s*(.*))?", argument, re.DOTALL)
+    if found is None:
+        return ev.RetryAsked(instructions=argument)
+    if found[1] is None:
+        return _error("/retry -m needs a model", "write it as /retry -m MODEL [TEXT]")
+    return ev.RetryAsked(found[1], found[2])
+
+
+def _edit(number: str) -> ev.LocalEvent:
+    return ev.EditAsked() if not number else _turn("edit", number, ev.EditAsked)
+
+
+def _undo(number: str) -> ev.LocalEvent:
+    return ev.UndoAsked() if not number else _turn("undo", number, ev.UndoAsked)
+
+
+def _fork(number: str) -> ev.LocalEvent:
+    return ev.ForkAsked() if not number else _turn("fork", number, ev.ForkAsked)
+
+
+def _turn(name: str, number: str, make: Callable[[int], ev.LocalEvent]) -> ev.LocalEvent:
+    if number.isdecimal() and int(number[:9]):
+        return make(int(number[:9]))
+    what = "how many turns" if name == "undo" else "the number of a turn"
+    return _error(f"invalid number {number!r} for /{name}", f"write {what}, as in /{name} 2")
 
 
 def _set(argument: str) -> ev.LocalEvent:

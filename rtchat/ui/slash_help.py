@@ -10,17 +10,23 @@ from rtchat.ui.slash_commands import TABLE, Group, Row, find
 
 KEYS = (
     ("Enter", "send"),
-    ("Alt-Enter, Ctrl-J", "start a new line"),
-    ("Up, Ctrl-R", "search earlier input"),
+    ("Alt-Enter, Ctrl-J", "start a new line, like Shift-Enter in many terminals"),
+    ("Up", "recall earlier input; at an empty prompt, take back the last queued question"),
+    ("Ctrl-R", "search earlier input"),
+    ("Right", "accept the suggestion after the cursor"),
     ("Tab", "complete a command, its argument, or a file after @"),
-    ("Ctrl-C, Esc", "stop the reply; at the prompt, Ctrl-C clears the text and Up restores it"),
+    ("Ctrl-C, Esc", "stop the reply and keep its text so far"),
+    ("Ctrl-C", "at the prompt, clear the text (Up restores it) or remove the attached files"),
+    ("Ctrl-D", "exit, at an empty prompt"),
     ("Ctrl-T", "with --voice: turn the microphone on or off"),
-    ("Ctrl-X Ctrl-E", "edit the text in $EDITOR"),
+    ("Ctrl-X Ctrl-E", "edit the text in $VISUAL or $EDITOR"),
+    ("Ctrl-Z", "suspend rtchat; the shell command fg resumes it"),
 )
 """The keys of the prompt, and what they do."""
 _NOTES = (
-    "@FILE in a question attaches that file.",
-    "A space before / makes a command a question; pasted text is never a command.",
+    "@FILE in a question attaches that file. A file that you drop here is attached to the next"
+    " question.",
+    "A space before / makes a command a question. Pasted text is never a command.",
 )
 _MAX_LEFT = 20
 _MIN_WIDTH = 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -38,6 +39,7 @@ from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
 from rtchat.ui.pager import Pager
+from rtchat.ui.picker import as_notice
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.shown_question import ANSWER, ShownQuestion
 from rtchat.ui.status_line import StatusLine
@@ -223,8 +225,11 @@ class Terminal:
             self._show_held()
 
     async def pick(self, conversations: Sequence[StoredConversation]) -> StoredConversation | None:
-        """Let the user choose a conversation. Returns None if they cancel."""
-        return await self._prompt.pick(conversations)
+        """Let the user choose a conversation. Returns None if they cancel, or are shown a list."""
+        if self._conversations.can_repaint:
+            return await self._prompt.pick(conversations)
+        self.show(as_notice(conversations, time.time()))
+        return None
 
     async def _show_history(self, conversation: StoredConversation) -> None:
         await self.page(await asyncio.to_thread(self._conversations.text, conversation))

@@ -1,4 +1,4 @@
-"""The keyboard of a terminal: prompt_toolkit's input with a `KeyDecoder` in front of its parser."""
+"""The keyboard of a terminal: prompt-toolkit's input with a `KeyDecoder` in front of its parser."""
 
 from __future__ import annotations
 
