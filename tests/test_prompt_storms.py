@@ -380,3 +380,14 @@ def test_the_entry_stays_on_the_screen_when_it_is_cleared_or_its_size_changes(
         assert window.frames_without_entry == []
         window.types("\x03")
         assert window.leaves() == 0
+
+
+def test_characters_that_hide_or_reorder_text_are_visible_in_the_entry(program: Program) -> None:
+    with talking(program, Engine(0)) as window:
+        window.waits_for(lambda: any(PROMPT in line for line in window.screen.display))
+        window.types("a\u202eb\u200bc\u2066d")
+        shown = f"{PROMPT} a<U+202E>b<U+200B>c<U+2066>d"
+        window.waits_for(lambda: shown in window.text())
+        assert not {"\u202e", "\u200b", "\u2066"} & {*window.written.decode()}
+        window.types("\x03")
+        assert window.leaves() == 0

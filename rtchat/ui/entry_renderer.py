@@ -25,7 +25,10 @@ from prompt_toolkit.styles import BaseStyle
 from rich.segment import Segment
 from rich.style import Style
 
+from rtchat.core.text import hidden_characters
 from rtchat.ui.panel import BEGIN_UPDATE, LivePanel, Row
+
+Char.display_mappings.update(hidden_characters())  # prompt_toolkit's own are only the controls
 
 
 class EntryRenderer(Renderer):
