@@ -92,7 +92,8 @@ def visible(text: str) -> str:
 
 def hidden_characters() -> dict[str, str]:
     """The replacements of the characters that hide or reorder text."""
-    return {chr(code): visible(chr(code)) for codes in _REPLACED for code in codes}
+    hidden = {chr(code) for codes in _REPLACED for code in codes} - {MARK}
+    return {character: visible(character) for character in hidden}
 
 
 def on_a_line(text: str) -> str:
