@@ -104,10 +104,10 @@ class Terminal:
     def types(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
-    def resizes(self, rows: int) -> None:
-        """Change the height of the window."""
-        self.screen.resize(rows, 80)
-        size = struct.pack("HHHH", rows, 80, 0, 0)
+    def resizes(self, rows: int, columns: int = 80) -> None:
+        """Change the size of the window."""
+        self.screen.resize(rows, columns)
+        size = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
 
     def lines(self) -> list[str]:
@@ -132,6 +132,14 @@ class Terminal:
             assert has_more, f"{texts} is not on the screen:\n" + "\n".join(self.lines())
             if _SYNCHRONISED not in self.screen.mode:
                 yield self.screen.row(self.screen.cursor.y)
+
+    def shows_at_cursor(self, *rows: str) -> str:
+        """Wait until the row with the cursor is one of these. Returns that row."""
+        until = monotonic() + PATIENCE
+        while (row := self.screen.row(self.screen.cursor.y)) not in rows:
+            has_more = self._reads() and monotonic() < until
+            assert has_more, f"{row!r} is not in {rows}:\n" + "\n".join(self.lines())
+        return row
 
     def _has(self, texts: tuple[str, ...]) -> bool:
         lines = iter(self.lines())

@@ -33,10 +33,9 @@ _MAY_IMPORT = {
 _PURE = ("core", "wire")
 """Folders without I/O, clock or randomness."""
 _PURE_MODULES = (
-    *("ui.messages", "ui.approval", "ui.slash_commands"),
+    *("ui.messages", "ui.approval", "ui.suggestions", "ui.mentions"),
+    *("ui.slash_commands", "ui.slash_arguments", "ui.slash_help"),
     *("ui.key_codes", "ui.key_decoder", "ui.terminal_kind"),
-    *("ui.messages", "ui.approval", "ui.slash_commands", "ui.slash_help"),
-    *("ui.suggestions", "ui.mentions"),
     *("markdown.dialect", "markdown.splitter", "markdown.theme"),
     *("history.schema", "history.transcript"),
     *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),

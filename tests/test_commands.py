@@ -38,18 +38,15 @@ from rtchat.core.events import (
     UserSaid,
     VoiceAsked,
 )
-from rtchat.ui.slash_commands import (
-    TABLE,
+from rtchat.ui.slash_arguments import (
     AttachAsked,
     FilesMentioned,
     HelpAsked,
     Meaning,
     PickerAsked,
-    Row,
     TextFileAsked,
-    find,
-    parse,
 )
+from rtchat.ui.slash_commands import TABLE, Row, find, parse
 from rtchat.ui.slash_help import KEYS, grouped, help_lines, help_text
 from rtchat.ui.suggestions import SYNONYMS, suggestion
 

@@ -1,14 +1,25 @@
-"""The editing mode of the prompt, as readline's init file says."""
+"""The editing mode of the prompt, as readline's init file says, and the keys of vi."""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.key_binding.vi_state import InputMode
+from prompt_toolkit.output import DummyOutput
+from rich.console import Console
 
 from rtchat.ui.editing_mode import editing_mode
+from rtchat.ui.panel import LivePanel
+from rtchat.ui.prompt import Prompt
+from tests.program import PATIENCE
 
 _VI, _EMACS = EditingMode.VI, EditingMode.EMACS
 
@@ -68,3 +79,28 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     path.write_text(f"$include {pipe}\n$include {tmp_path}\nset editing-mode vi")
     assert editing_mode("auto", environ) is _VI
+
+
+def test_esc_leaves_insert_mode_without_waiting_for_another_key() -> None:
+    async def run() -> str:
+        with create_pipe_input() as keys:
+            panel = LivePanel(Console(file=io.StringIO()))
+            prompt = Prompt(panel, None, editing_mode=_VI, input=keys, output=DummyOutput())
+            sent: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            prompt.on_entry = lambda entry: sent.set_result(entry.text)
+            app = prompt._app
+            app.timeoutlen = inf  # a key that could begin a sequence waits for the next one
+            reading = asyncio.create_task(prompt.run())
+            keys.send_text("abc\x1b")
+            until = monotonic() + PATIENCE
+            while app.vi_state.input_mode is not InputMode.NAVIGATION:
+                assert monotonic() < until, "Esc has no effect"
+                await asyncio.sleep(0.001)
+            keys.send_text("x\r")
+            text = await sent
+            prompt.exit()
+            await reading
+            prompt.close()
+            return text
+
+    assert asyncio.run(run()) == "ab"

@@ -413,6 +413,7 @@ def test_a_conversation_on_a_terminal_looks_as_in_talk(filled: Program) -> None:
         "[odd]",
         "",
         "So",
+        "",
         "cancelled",
         "",
         "›",  # noqa: RUF001

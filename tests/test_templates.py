@@ -30,7 +30,8 @@ from rtchat.core.ports import Post
 from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
-from rtchat.ui.slash_commands import TemplateAsked, parse
+from rtchat.ui.slash_arguments import TemplateAsked
+from rtchat.ui.slash_commands import parse
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
 from tests.test_config import editor

@@ -4,7 +4,7 @@ and attached files."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 
 from rtchat.app.environment import Environment
@@ -97,13 +97,11 @@ class ChatCandidates:
 
     def _saved(self) -> list[StoredConversation]:
         """The saved conversations, newest first; empty if they cannot be read."""
-        from rtchat.history.store import FILE, Store
+        from rtchat.app.history import latest
 
-        path = self._environment.data_dir / FILE
         with suppress(RtchatError, OSError):
-            if self._settings.history and path.exists():
-                with closing(Store(path)) as store:
-                    return store.conversations(_MAX_CONVERSATIONS)
+            if self._settings.history:
+                return latest(self._environment, _MAX_CONVERSATIONS)
         return []
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO
 
 from rtchat.app.audio_io import (
     AudioSettings,
@@ -19,8 +18,9 @@ from rtchat.app.audio_io import (
     audio_config,
     converter,
 )
+from rtchat.app.chat_history import Past, open_history
 from rtchat.app.environment import Environment, OutputFormat, unblocked
-from rtchat.app.frontend import has_colors, renders, status_writer_of, view_of
+from rtchat.app.frontend import renders, status_writer_of, view_of
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
     attachments_first,
@@ -37,7 +37,7 @@ from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
 from rtchat.core.context import ContextLimits
-from rtchat.core.effects import Notice, ReplyOver, Resumed, Update, error_notice
+from rtchat.core.effects import Notice, ReplyOver, Resumed, Update
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
     CancelPressed,
@@ -66,18 +66,6 @@ if TYPE_CHECKING:
     from rtchat.app.candidates import ChatCandidates
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
-
-
-class Choice(Enum):
-    """How to choose the saved conversation to resume."""
-
-    LATEST = "latest"
-    PICKED = "picked"
-    """The user chooses it from a list."""
-
-
-Past: TypeAlias = int | str | Choice | None
-"""The saved conversation to resume: its ID, its name, or how to choose it."""
 
 
 @value
@@ -170,13 +158,12 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
     templates = Templates(environment.templates_dir, settings, is_pipe=not is_interactive)
     if is_interactive:
         from rtchat.app.candidates import ChatCandidates
-        from rtchat.app.interactive import terminal_of, unechoed
+        from rtchat.app.interactive import Interactive, unechoed
 
         candidates = ChatCandidates(settings, environment)
+        prompt = Interactive(settings, environment, voice, candidates, templates.events)
         with unechoed(environment) as typeahead:
-            view, source = terminal_of(
-                settings, environment, voice, candidates, templates.events, typeahead
-            )
+            view, source = prompt.open(typeahead)
             source = templates.apply(source)
             source = partial(attachments_first, attached, source)
             chat = _Chat(settings, environment, options, Mode.CHAT, view, voice, candidates)
@@ -246,7 +233,7 @@ class _Chat:
         """Run the conversation; `source` posts the input of the user."""
         with ExitStack() as stack:
             status = status_writer_of(self.settings, self.environment)
-            history, resumed = _history(
+            history, resumed = open_history(
                 self.settings, self.environment, self.options.past, status, stack
             )
             if resumed is not None:
@@ -388,36 +375,6 @@ class _Chat:
     def _check_price(self, budget: Budget, model: str) -> None:
         if budget.rate(model) is None:
             self.view.show(Notice("warning", server_errors.no_price(model)))
-
-
-def _history(
-    settings: Settings, environment: Environment, past: Past, status: StatusWriter, stack: ExitStack
-) -> tuple[HistoryWriter | None, StoredConversation | None]:
-    """Returns the history that saves this conversation, and the saved conversation to resume. The
-    latter is read now, because the session starts with it."""
-    if not settings.history and past is None:
-        return None, None
-    from rtchat.history.store import FILE, Store
-    from rtchat.history.writer import HistoryWriter
-
-    store = Store(environment.data_dir / FILE)
-    writer = HistoryWriter(store)
-    stack.callback(_close_history, writer, status)
-    resumed = None
-    if past is not None:
-        if past is Choice.PICKED:
-            from rtchat.app.saved_conversations import choose
-
-            color = has_colors(settings, environment, is_terminal=True)
-            is_drawn = renders(settings, environment)
-            past = choose(store, environment, renders=is_drawn, color=color)
-        resumed = store.recall(None if past is Choice.LATEST else past)
-    return (writer if settings.history else None), resumed
-
-
-def _close_history(writer: HistoryWriter, status: StatusWriter) -> None:
-    if unwritten := writer.close():
-        status.show(error_notice(unwritten, "warning"))
 
 
 async def _gather(source: Source, other: Source, post: Post) -> None:

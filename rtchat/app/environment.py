@@ -33,6 +33,11 @@ class Environment:
     output: Output | None = None
     """Writes `stdout` and `stderr` in threads; None if writing to them may block."""
 
+    @property
+    def can_repaint(self) -> bool:
+        """Whether the terminal, if there is one, can move its cursor and show colours."""
+        return self.environ.get("TERM") != "dumb"
+
 
 @contextmanager
 def unblocked(environment: Environment) -> Iterator[Environment]:

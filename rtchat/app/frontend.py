@@ -43,7 +43,7 @@ def view_of(
 def renders(settings: Settings, environment: Environment) -> bool:
     """Whether Markdown is rendered."""
     if settings.render == "auto":
-        return environment.stdout_is_terminal and environment.environ.get("TERM") != "dumb"
+        return environment.stdout_is_terminal and environment.can_repaint
     return settings.render == "always"
 
 
@@ -58,7 +58,7 @@ def has_colors(settings: Settings, environment: Environment, is_terminal: bool) 
         return False
     if environment.environ.get("FORCE_COLOR"):
         return True
-    return is_terminal and environment.environ.get("TERM") != "dumb"
+    return is_terminal and environment.can_repaint
 
 
 def consoles(settings: Settings, environment: Environment) -> tuple[ThemedConsole, ThemedConsole]:

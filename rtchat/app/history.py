@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast, get_args
 
@@ -222,10 +222,8 @@ def _describe(conversations: Sequence[StoredConversation]) -> str:
     return f"conversation {only.id}, {name}{only.title!r}"
 
 
-@contextmanager
-def _open_store(environment: Environment) -> Iterator[Store]:
-    with closing(Store(environment.data_dir / FILE)) as store:
-        yield store
+def _open_store(environment: Environment) -> closing[Store]:
+    return closing(Store(environment.data_dir / FILE))
 
 
 def _read(environment: Environment, key: Key, *, all_branches: bool = False) -> StoredConversation:
@@ -235,7 +233,7 @@ def _read(environment: Environment, key: Key, *, all_branches: bool = False) -> 
 
 
 def _is_drawn(environment: Environment) -> bool:
-    return environment.stdout_is_terminal and environment.environ.get("TERM") != "dumb"
+    return environment.stdout_is_terminal and environment.can_repaint
 
 
 def _write_json_lines(environment: Environment, found: Sequence[JsonObject]) -> ExitCode:

@@ -15,11 +15,12 @@ from select import select
 from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
-from rtchat.app.frontend import consoles, has_colors, renders, screen_of, status_writer_of
+from rtchat.app.frontend import consoles, renders, screen_of, status_writer_of
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
 from rtchat.core.events import LocalEvent
 from rtchat.core.ports import Post, Source, View
+from rtchat.core.values import value
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
@@ -67,11 +68,6 @@ class _DeferredView:
             view.show(update)
 
 
-def _can_repaint(environment: Environment) -> bool:
-    """Whether the terminal can move its cursor."""
-    return environment.environ.get("TERM") != "dumb"
-
-
 @contextmanager
 def unechoed(environment: Environment) -> Iterator[str]:
     """Turn off the terminal's echo and its line editing, and return what was typed before.
@@ -80,7 +76,7 @@ def unechoed(environment: Environment) -> Iterator[str]:
     is a prompt arrive unchanged.
     """
     terminal = environment.stdin or 0
-    if not _can_repaint(environment):
+    if not environment.can_repaint:
         yield ""
         return
     try:
@@ -117,135 +113,125 @@ def _typeahead(terminal: int) -> str:
     return ""
 
 
-def terminal_of(
-    settings: Settings,
-    environment: Environment,
-    meters: Meters | None,
-    candidates: Candidates,
-    templates: Callable[[str, str], Sequence[LocalEvent]],
-    typeahead: str,
-) -> tuple[View, Source]:
-    """A view and a source with a prompt.
+@value
+class Interactive:
+    """What the prompt of a conversation needs."""
 
-    `meters` show the audio levels of a voice conversation, `candidates` complete the arguments of
-    commands, `templates` returns the events of /t, and `typeahead` was typed before. Importing what
-    is needed takes longer than connecting, so both happen at the same time.
-    """
-    deferred = _DeferredView(status_writer_of(settings, environment))
+    settings: Settings
+    environment: Environment
+    meters: Meters | None
+    """The audio levels of a voice conversation."""
+    candidates: Candidates
+    """Complete the arguments of commands."""
+    templates: Callable[[str, str], Sequence[LocalEvent]]
+    """Returns the events of /t."""
 
-    async def run(post: Post) -> None:
-        await asyncio.to_thread(import_module, "rtchat.ui.terminal")
+    def open(self, typeahead: str) -> tuple[View, Source]:
+        """A view and a source with a prompt; `typeahead` was typed before.
+
+        Importing what is needed takes longer than connecting, so both happen at the same time.
+        """
+        deferred = _DeferredView(status_writer_of(self.settings, self.environment))
+
+        async def run(post: Post) -> None:
+            await asyncio.to_thread(import_module, "rtchat.ui.terminal")
+            if not self.environment.can_repaint:
+                lines = self._line_terminal()
+                deferred.set_view(lines)
+                await lines.run(post)
+                return
+            terminal = self._terminal(typeahead)
+            deferred.set_view(terminal)
+            if self._renders:
+                from rtchat.ui.live_view import preload
+
+                await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
+            else:
+                await terminal.run(post)
+
+        return deferred, run
+
+    @property
+    def _renders(self) -> bool:
+        return renders(self.settings, self.environment)
+
+    def _clipboard(self) -> Clipboard:
         from rtchat.ui.clipboard import Clipboard
-        from rtchat.ui.live_view import preload
 
-        clipboard = Clipboard(environment.stdout, environment.environ)
-        if not _can_repaint(environment):
-            lines = _line_terminal(settings, environment, templates, clipboard)
-            deferred.set_view(lines)
-            await lines.run(post)
-            return
-        terminal = _terminal(
-            settings, environment, meters, candidates, templates, typeahead, clipboard
+        return Clipboard(self.environment.stdout, self.environment.environ)
+
+    def _conversations(self) -> SavedConversations:
+        from rtchat.app.saved_conversations import SavedConversations
+
+        return SavedConversations(self.settings, self.environment)
+
+    def _line_terminal(self) -> LineTerminal:
+        from rtchat.inputs import attachments
+        from rtchat.ui.line_terminal import LineTerminal
+
+        settings, environment = self.settings, self.environment
+        status = StatusWriter(
+            environment.stderr, verbose=settings.verbose, quiet=settings.quiet, banner=True
         )
-        deferred.set_view(terminal)
-        if renders(settings, environment):
-            await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
-        else:
-            await terminal.run(post)
+        return LineTerminal(
+            PlainView(environment.stdout.buffer, status, raw=False),
+            environment.stdin or 0,
+            environment.stdout,
+            self._clipboard(),
+            attachments,
+            self.templates,
+            self._conversations(),
+            settings.image_detail,
+        )
 
-    return deferred, run
+    def _terminal(self, typeahead: str) -> Terminal:
+        from rtchat.inputs import attachments
+        from rtchat.ui.attention import Attention
+        from rtchat.ui.editing_mode import editing_mode
+        from rtchat.ui.panel import LivePanel
+        from rtchat.ui.prompt import Prompt
+        from rtchat.ui.status_line import StatusLine
+        from rtchat.ui.terminal import Terminal
+        from rtchat.ui.terminal_input import TerminalInput
+        from rtchat.ui.terminal_kind import REFLOWING, TerminalModes, terminal_kind
 
+        settings, environment, environ = self.settings, self.environment, self.environment.environ
 
-def _conversations(settings: Settings, environment: Environment) -> SavedConversations:
-    from rtchat.app.saved_conversations import SavedConversations
+        def write(text: str) -> None:
+            environment.stdout.write(text)
+            environment.stdout.flush()
 
-    return SavedConversations(
-        environment,
-        is_kept=settings.history,
-        renders=renders(settings, environment),
-        color=has_colors(settings, environment, is_terminal=True),
-    )
-
-
-def _line_terminal(
-    settings: Settings,
-    environment: Environment,
-    templates: Callable[[str, str], Sequence[LocalEvent]],
-    clipboard: Clipboard,
-) -> LineTerminal:
-    from rtchat.inputs import attachments
-    from rtchat.ui.line_terminal import LineTerminal
-
-    status = StatusWriter(
-        environment.stderr, verbose=settings.verbose, quiet=settings.quiet, banner=True
-    )
-    return LineTerminal(
-        PlainView(environment.stdout.buffer, status, raw=False),
-        environment.stdin or 0,
-        environment.stdout,
-        clipboard,
-        attachments,
-        templates,
-        _conversations(settings, environment),
-        settings.image_detail,
-    )
-
-
-def _terminal(
-    settings: Settings,
-    environment: Environment,
-    meters: Meters | None,
-    candidates: Candidates,
-    templates: Callable[[str, str], Sequence[LocalEvent]],
-    typeahead: str,
-    clipboard: Clipboard,
-) -> Terminal:
-    from rtchat.inputs import attachments
-    from rtchat.ui.attention import Attention
-    from rtchat.ui.editing_mode import editing_mode
-    from rtchat.ui.panel import LivePanel
-    from rtchat.ui.prompt import Prompt
-    from rtchat.ui.status_line import StatusLine
-    from rtchat.ui.terminal import Terminal
-    from rtchat.ui.terminal_input import TerminalInput
-    from rtchat.ui.terminal_kind import REFLOWING, TerminalModes, terminal_kind
-
-    def write(text: str) -> None:
-        environment.stdout.write(text)
-        environment.stdout.flush()
-
-    environ = environment.environ
-    kind = terminal_kind(environ)
-    console, _ = consoles(settings, environment)
-    panel = LivePanel(console, reflows=kind in REFLOWING)
-    attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
-    status = StatusLine(lambda: console.width, profile=settings.profile)
-    keyboard = TerminalInput(
-        sys.stdin,
-        TerminalModes(write, kind),
-        on_focus=attention.set_focus,
-        on_cursor=lambda row, column: prompt.cursor_reported(row, column),
-    )
-    prompt = Prompt(
-        panel,
-        environment.state_dir / "input_history",
-        meters=meters,
-        paints_meter=renders(settings, environment),
-        status=status.paint if settings.status else list,
-        candidates=candidates,
-        editing_mode=editing_mode(settings.editing_mode, environ),
-        input=keyboard,
-        stdout=environment.stdout,
-    )
-    prompt.type_ahead(keyboard.keys_of(typeahead))
-    return Terminal(
-        screen_of(settings, environment, panel),
-        prompt,
-        clipboard,
-        attachments,
-        _conversations(settings, environment),
-        settings.image_detail,
-        templates=templates,
-        status=status,
-        attention=attention,
-    )
+        kind = terminal_kind(environ)
+        console, _ = consoles(settings, environment)
+        panel = LivePanel(console, reflows=kind in REFLOWING)
+        attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
+        status = StatusLine(lambda: console.width, profile=settings.profile)
+        keyboard = TerminalInput(
+            sys.stdin,
+            TerminalModes(write, kind),
+            on_focus=attention.set_focus,
+            on_cursor=lambda row, column: prompt.cursor_reported(row, column),
+        )
+        prompt = Prompt(
+            panel,
+            environment.state_dir / "input_history",
+            meters=self.meters,
+            paints_meter=self._renders,
+            status=status.paint if settings.status else list,
+            candidates=self.candidates,
+            editing_mode=editing_mode(settings.editing_mode, environ),
+            input=keyboard,
+            stdout=environment.stdout,
+        )
+        prompt.type_ahead(keyboard.keys_of(typeahead))
+        return Terminal(
+            screen_of(settings, environment, panel),
+            prompt,
+            self._clipboard(),
+            attachments,
+            self._conversations(),
+            settings.image_detail,
+            templates=self.templates,
+            status=status,
+            attention=attention,
+        )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from rtchat.app.environment import Environment
+from rtchat.app.frontend import has_colors, renders
+from rtchat.config.settings import Settings
 from rtchat.core.errors import UsageError
 from rtchat.core.text import visible
 from rtchat.core.values import StoredConversation
@@ -16,15 +18,13 @@ from rtchat.ui.pager import Pager
 
 
 class SavedConversations:
-    """The saved conversations. They are shown as Markdown if it `renders`, and in colours if it has
-    `color`. `is_kept` is whether conversations are saved."""
+    """The saved conversations, which are shown as Markdown if the settings say so."""
 
-    def __init__(
-        self, environment: Environment, *, is_kept: bool, renders: bool, color: bool
-    ) -> None:
+    def __init__(self, settings: Settings, environment: Environment) -> None:
         self._environment = environment
-        self._is_kept = is_kept
-        self.can_repaint = renders
+        self._is_kept = settings.history
+        self.can_repaint = renders(settings, environment)
+        color = has_colors(settings, environment, is_terminal=True)
         self._environ = dict(environment.environ) | ({} if color else {"NO_COLOR": "1"})
         self.pager = Pager(environment.stdout, self._environ)
 
@@ -55,7 +55,7 @@ class SavedConversations:
         )
 
 
-def choose(store: Store, environment: Environment, *, renders: bool, color: bool) -> int:
+def choose(store: Store, settings: Settings, environment: Environment) -> int:
     """The ID of the conversation that the user chooses from a list. If they cancel, the program
     ends as after Ctrl-C.
 
@@ -63,7 +63,7 @@ def choose(store: Store, environment: Environment, *, renders: bool, color: bool
         UsageError: there is no terminal for the list, or there are no conversations.
     """
     has_terminal = environment.stdin_is_terminal and environment.stdout_is_terminal
-    if not has_terminal or not renders:
+    if not has_terminal or not renders(settings, environment):
         hint = "use --resume ID or --resume NAME; `rtchat history list` lists both"
         message = "--resume without an ID requires a terminal, and no --plain"
         raise UsageError(message, hint=hint)
@@ -72,6 +72,7 @@ def choose(store: Store, environment: Environment, *, renders: bool, color: bool
         raise UsageError("there are no saved conversations", hint="start without --resume")
     from rtchat.ui.picker import picker_app
 
+    color = has_colors(settings, environment, is_terminal=True)
     chosen = picker_app(conversations, now=time.time(), color=color).run()
     if chosen is None:
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import conversation_key
 
 if TYPE_CHECKING:
-    from rtchat.app.chat import Past
+    from rtchat.app.chat_history import Past
     from rtchat.app.environment import OutputFormat
 
 Attach = Annotated[
@@ -116,7 +116,7 @@ def once(
 
 
 def _past(*, continue_: bool, resume: str | None) -> Past:
-    from rtchat.app.chat import Choice
+    from rtchat.app.chat_history import Choice
 
     if continue_ and resume is not None:
         raise UsageError("--continue and --resume cannot be combined", hint="choose one")

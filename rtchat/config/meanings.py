@@ -45,7 +45,7 @@ SAME_OPTIONS = {
     **dict.fromkeys(("no-color", "no-colour", "no-colors"), "--color never"),
     **dict.fromkeys(("colour", "colors"), "--color"),
     **dict.fromkeys(("log", "log-file", "record", "dump"), "--trace FILE"),
-    **dict.fromkeys(("silent", "no-status"), "--quiet"),
+    "silent": "--quiet",
     **dict.fromkeys(("no-save", "no-log", "private", "incognito", "ephemeral"), "--no-history"),
     **dict.fromkeys(("session", "conversation", "id", "cid", "chat"), "--resume ID"),
     **dict.fromkeys(("last", "latest"), "--continue"),

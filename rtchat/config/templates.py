@@ -6,7 +6,6 @@ because it can set anything that the config file can set, except the server.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from rtchat.config.prompt_template import PromptTemplate
 from rtchat.config.settings import Settings, rows
 from rtchat.config.table import Setting
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 
 NAME = r"[A-Za-z0-9][\w.-]*"
 """The names that a template may have."""
@@ -47,8 +47,7 @@ def template_path(folder: Path, name: str) -> Path:
     names = template_names(folder)
     if name in names:
         return folder / f"{name}.toml"
-    near = get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else "run `rtchat prompts list` to list the templates"
+    hint = did_you_mean([closest(name, names)], "run `rtchat prompts list` to list the templates")
     raise UsageError(f"unknown template {name!r}", hint=hint)
 
 

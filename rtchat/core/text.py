@@ -15,6 +15,8 @@ import re
 from functools import cache
 from unicodedata import category, normalize
 
+PROMPT = "› "  # noqa: RUF001 # the prompt is meant to look like this
+"""Precedes what the user enters."""
 MARK = "▍"
 """Begins each row of the question whether a tool may run. It is escaped in all other text, so that
 no other text can look like such a question."""

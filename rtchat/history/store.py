@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rtchat.core import turn_tree
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.turn_tree import Head, parent_of
 from rtchat.core.values import Entry, StoredConversation, value
 from rtchat.history import schema
@@ -345,12 +345,12 @@ class Store:
         if isinstance(key, int):
             return key
         with errors_translated(self._path):
-            names = dict(self._db.execute("SELECT name, id FROM conversation WHERE name NOT NULL"))
+            rows = self._db.execute("SELECT name FROM conversation WHERE name NOT NULL").fetchall()
             query = "SELECT id FROM conversation WHERE name = ?"
             row = self._db.execute(query, (schema.plain(key),)).fetchone()
         if row is None:
-            near = get_close_matches(key.lower(), names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else _LIST_HINT
+            near = closest(key, (name for (name,) in rows))
+            hint = did_you_mean([near and repr(near)], _LIST_HINT)
             raise UsageError(f"there is no conversation {key!r}", hint=hint)
         return int(row[0])
 

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
 from rtchat.core.replay import is_summary
+from rtchat.core.text import PROMPT
 from rtchat.core.turn_tree import parents_of, path, tree
 from rtchat.core.values import (
     Approval,
@@ -203,7 +204,7 @@ def opening(entry: TranscriptEntry) -> str:
     """The text of an entry, preceded by its kind."""
     match entry.kind:
         case "question":
-            return "› " + entry.text.replace("\n", "\n  ")  # noqa: RUF001 # the mark of the prompt
+            return PROMPT + entry.text.replace("\n", "\n  ")
         case "reply":
             return entry.text.rstrip("\n")
         case "instructions" | "other":

@@ -1,8 +1,8 @@
 """The question before a tool runs, as rows of text: the call, and the possible answers.
 
 Every row begins with a mark that no other text on the screen can contain. Text from the model is
-shown as JSON strings, so it can neither end a row nor begin one. `prompt` draws the rows and reads
-the answer; `core.tool_calls` decides which calls need permission.
+shown as JSON strings, so it can neither end a row nor begin one. `shown_question` draws the rows,
+`prompt` reads the answer, and `core.tool_calls` decides which calls need permission.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from textwrap import wrap
 from unicodedata import category, east_asian_width
 
 from rtchat.core.effects import ToolAsked
+from rtchat.core.events import Answer
 from rtchat.core.text import MARK, exact
 from rtchat.core.values import Approval
 
 CHOICES = "[y]es, [a]lways, [n]o"
+_ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 _CONTINUED = "↩"
 """Ends a row that continues in the next one."""
 _UNIT = re.compile(r"\\u[0-9a-f]{4}|\\.|.", re.DOTALL)
@@ -75,6 +77,12 @@ class ToolQuestion:
     @cached_property
     def _lines(self) -> list[str]:
         return list(_argument_lines(self._asked.call.arguments))
+
+
+def answer_of(typed: str) -> Answer | None:
+    """The answer that begins with what was typed, if there is one."""
+    typed = typed.strip().lower()
+    return next((each for each in _ANSWERS if typed and each.startswith(typed)), None)
 
 
 def as_code(name: str, arguments: str) -> str:

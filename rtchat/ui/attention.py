@@ -85,8 +85,7 @@ class Attention:
             self._write_title()
 
     def off(self) -> None:
-        """Restore the title of the window. Call it whenever the terminal is given to somebody else,
-        as `TerminalModes.off`."""
+        """Restore the title of the window. Call it whenever another program gets the terminal."""
         if self._is_on:
             self._is_on = False
             self._write(_POP_TITLE)

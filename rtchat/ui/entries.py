@@ -19,15 +19,15 @@ from rtchat.core.events import (
 )
 from rtchat.core.values import ImageDetail, StoredConversation, value
 from rtchat.system.worker import Worker
-from rtchat.ui.slash_commands import (
+from rtchat.ui.slash_arguments import (
     AttachAsked,
     FilesMentioned,
     HelpAsked,
     PickerAsked,
     TemplateAsked,
     TextFileAsked,
-    parse,
 )
+from rtchat.ui.slash_commands import parse
 from rtchat.ui.slash_help import help_text
 
 T = TypeVar("T")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.filters import Condition, has_completions, has_focus, is_done, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout import (
@@ -26,37 +27,50 @@ from prompt_toolkit.layout.processors import (
     HighlightSelectionProcessor,
     TabsProcessor,
 )
-from prompt_toolkit.utils import get_cwidth
+from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
-from rtchat.core.text import on_a_line
-from rtchat.ui.pasted import FoldedPastes, Pastes
+from rtchat.core.text import PROMPT, on_a_line
+from rtchat.ui.cells import cut
+from rtchat.ui.entry_buffer import EntryBuffer
+from rtchat.ui.pasted import FoldedPastes
 from rtchat.ui.shown_question import ANSWER
 
-PROMPT = "› "  # noqa: RUF001 # the prompt is meant to look like this
 _MAX_QUEUED = 3
 """How many waiting questions are shown."""
 _MAX_COMPLETIONS = 8
+STYLE = Style.from_dict(
+    {
+        "auto-suggestion": "fg:ansibrightblack",
+        "paste": "fg:ansicyan",
+        "queued": "fg:ansibrightblack",
+        "completion-menu": "bg:default fg:default",
+        "completion-menu.completion": "bg:default fg:default",
+        "completion-menu.completion.current": "noreverse bg:default fg:ansicyan bold",
+        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
+        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
+        "scrollbar.background": "bg:default",
+        "scrollbar.button": "bg:default",
+    }
+)
+"""The colours of its parts."""
 
 
 class EntryLayout:
     """Rows from top to bottom. `status` returns the status line, which is not shown if it is empty;
-    `rows` and `columns` return the size of the terminal."""
+    `size` returns the size of the terminal."""
 
     def __init__(
         self,
-        entry: Buffer,
+        entry: EntryBuffer,
         choice: Buffer,
-        pastes: Pastes,
         *,
         status: Callable[[], StyleAndTextTuples],
-        rows: Callable[[], int],
-        columns: Callable[[], int],
+        size: Callable[[], Size],
     ) -> None:
         self.queue: Sequence[str] = ()
         """The questions that wait to be asked."""
-        self._rows = rows
-        self._columns = columns
+        self._size = size
         self._status = status
         self._instead: AnyContainer | None = None
         """What is shown in place of the entry, if anything is."""
@@ -67,7 +81,7 @@ class EntryLayout:
                 HighlightIncrementalSearchProcessor(),
                 HighlightSelectionProcessor(),
                 ConditionalProcessor(AppendAutoSuggestion(), has_focus(entry) & ~is_done),
-                FoldedPastes(pastes),
+                FoldedPastes(entry.pastes),
                 TabsProcessor(tabstop=4, char1=" ", char2=" "),
             ],
             search_buffer_control=search.control,
@@ -123,32 +137,20 @@ class EntryLayout:
 
     def _height(self) -> Dimension:
         """The entry takes at most half of the screen, and scrolls beyond that."""
-        return Dimension(min=1, max=max(self._rows() // 2, 1))
+        return Dimension(min=1, max=max(self._size().rows // 2, 1))
 
     def _menu_height(self) -> int:
-        return max(min(_MAX_COMPLETIONS, self._rows() // 3), 1)
+        return max(min(_MAX_COMPLETIONS, self._size().rows // 3), 1)
 
     def _queue(self) -> StyleAndTextTuples:
         """One line for each of the first waiting questions."""
         shown: StyleAndTextTuples = []
-        room = max(self._columns() - 1, 1)
+        room = max(self._size().columns - 1, 1)
         lines = [f"queued: {on_a_line(text)}" for text in self.queue[:_MAX_QUEUED]]
         if len(self.queue) > _MAX_QUEUED:
             lines[-1] = f"queued: {len(self.queue) - _MAX_QUEUED + 1} more questions"
         for number, line in enumerate(lines, start=1):
-            shown.append(("class:queued", _cut(line, room)))
+            shown.append(("class:queued", cut(line, room)))
             if number < len(lines):
                 shown.append(("", "\n"))
         return shown
-
-
-def _cut(line: str, room: int) -> str:
-    """The beginning of a line that fits into so many cells."""
-    if get_cwidth(line) <= room:
-        return line
-    end = 0
-    cells = 1  # the mark
-    while end < len(line) and cells + get_cwidth(line[end]) <= room:
-        cells += get_cwidth(line[end])
-        end += 1
-    return line[:end] + "…"

@@ -142,10 +142,13 @@ def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
 
 def _extra_lines(entry: TranscriptEntry) -> list[Text]:
     lines = [Text("[image]", theme.DIM) for _ in entry.images]
+    stats = _stats(entry.entry) if entry.kind == "reply" else ""
+    if entry.kind == "reply" and (entry.note or stats):
+        lines.append(Text())
     if entry.note:
         lines.append(Text(visible(entry.note), theme.NOTICES["warning"]))
-    if entry.kind == "reply" and (stats := _stats(entry.entry)):
-        lines += [Text(), Text(visible(stats), theme.DIM)]
+    if stats:
+        lines.append(Text(visible(stats), theme.DIM))
     return lines
 
 

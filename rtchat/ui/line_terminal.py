@@ -9,19 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from rtchat.core.effects import Copy, Ready, ReplyOver, ToolAsked, Update, WholeConversation
-from rtchat.core.events import Answer, LeaveAsked, LocalEvent, ToolAnswered, UserSaid
+from rtchat.core.events import LeaveAsked, LocalEvent, ToolAnswered, UserSaid
 from rtchat.core.ports import View
+from rtchat.core.text import PROMPT
 from rtchat.core.values import ImageDetail, StoredConversation
-from rtchat.ui.approval import ToolQuestion
+from rtchat.ui.approval import ToolQuestion, answer_of
 from rtchat.ui.clipboard import Clipboard
 from rtchat.ui.entries import Entries, Entry, Files
-from rtchat.ui.entry_layout import PROMPT
 from rtchat.ui.picker import as_notice
 from rtchat.ui.shown_question import ANSWER
 from rtchat.ui.terminal import Conversations
 
 _WIDTH = 80
-ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
 
 
 class LineTerminal:
@@ -122,8 +121,7 @@ class LineTerminal:
         return None
 
     def _answer(self, line: str, post: Callable[[LocalEvent], None]) -> None:
-        typed = line.strip().lower()
-        answer = next((each for each in ANSWERS if typed and each.startswith(typed)), None)
+        answer = answer_of(line)
         if answer is None:
             self._write(ANSWER)
             return

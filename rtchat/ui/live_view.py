@@ -8,44 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from rich.console import Console, Group
 from rich.text import Text
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import hint_line
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.text import PROMPT, on_a_line, visible
 from rtchat.core.values import ThemeName
 from rtchat.markdown import theme
 from rtchat.ui import messages
 from rtchat.ui.console import ThemedConsole, print_text
+from rtchat.ui.reply_frame import ReplyFrame, Stream
 
 if TYPE_CHECKING:
-    from rich.panel import Panel
-
     from rtchat.core.values import StoredConversation
     from rtchat.ui.panel import LivePanel
-
-
-class Stream(Protocol):
-    """Renders one text that arrives in deltas, as `markdown.render.MarkdownStream` does."""
-
-    def add(self, delta: str, width: int) -> None:
-        """Add text."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether enough lines are final that they should be printed now."""
-
-    def settled(self, width: int) -> list[Text] | None:
-        """The lines that became final since the last call; None if there was no new text."""
-
-    def finish(self, width: int) -> list[Text]:
-        """End the text. Returns all remaining lines."""
-
-    def preview(self, width: int, rows: int) -> list[Text]:
-        """The last `rows` rows of the text that is not final yet, none wider than `width`."""
 
 
 def preload() -> None:
@@ -82,7 +61,6 @@ class LiveView:
     ) -> None:
         self._out = out if panel is None else panel.console
         self._err = err
-        self._now = now
         self._banner = banner
         self._plain = plain
         self._outer_panel = panel
@@ -90,18 +68,11 @@ class LiveView:
         """Whether the last line says how to exit."""
         self._verbose = verbose
         self._quiet = quiet
-        self._model = ""
-        self._status = "connecting…"
         self._was_ready = False
-        self._microphone: fx.MicrophoneStatus | None = None
         self._is_pending = False
         """Whether a question was asked and its reply is not over."""
         self._panel: LivePanel | None = None
-        self._painted: tuple[str, int] | None = None
-        """The title and the width of the frame painted last."""
-        self._asked_at = 0.0
-        self._first_at: float | None = None
-        self._deltas = 0
+        self._frame = ReplyFrame(now, is_plain=plain)
         self._shown = 0
         """How many characters of the reply have arrived."""
         self._has_printed = False
@@ -113,7 +84,7 @@ class LiveView:
         self._is_advised = False
         match update:
             case fx.Connecting(model=model):
-                self._model = model
+                self._frame.model = model
                 self._set_status("connecting…", open_panel=not self._banner)
             case fx.Ready():
                 self._greet(update)
@@ -123,17 +94,17 @@ class LiveView:
             case fx.QuestionAsked(text, model, is_spoken):
                 if self._banner and not is_spoken:
                     self.echo(text)
-                self._model, self._is_pending = model, True
+                self._frame.model, self._is_pending = model, True
                 self._set_status("waiting", open_panel=True)
-                self._asked_at = self._now()
+                self._frame.begin()
             case fx.UserTranscript(text=text):
                 self._print_question(text)
             case fx.MicrophoneStatus():
-                self._microphone = update
+                self._frame.microphone = update
                 if self._plain:  # no level is shown
                     self._notice("info", messages.microphone(update))
             case fx.TextArrived(text, deltas):
-                self._deltas += deltas
+                self._frame.deltas += deltas
                 self._add(text)
             case fx.ReplyOver():
                 self._finish(update)
@@ -173,18 +144,18 @@ class LiveView:
         settled = self._stream.settled(self._out.width) if self._stream else None
         if self._panel is None:
             self._print(settled or [])
-        elif settled is not None or self._painted != (self._title(), self._out.width):
+        elif settled is not None or self._frame.is_outdated(self._out.width):
             self._paint(settled or [])
 
     def show_waiting(self) -> None:
         """A question was asked: show the panel, even if nothing can be sent yet."""
-        self._set_status(self._status, open_panel=True)
+        self._set_status(self._frame.status, open_panel=True)
 
     def hide(self) -> None:
         """Remove the panel from the screen until the next tick."""
         if self._panel is not None:
             self._panel.clear()
-            self._painted = None
+            self._frame.forget()
 
     def close(self) -> None:
         """Remove the panel and forget the reply."""
@@ -193,14 +164,14 @@ class LiveView:
         elif self._panel is not None:
             self._panel.stop()
         self._panel = None
-        self._stream, self._first_at, self._has_printed = None, None, False
-        self._shown = self._deltas = 0
+        self._stream, self._has_printed, self._shown = None, False, 0
+        self._frame.reset()
 
     # ------------------------------------------------------------------------------- the reply
 
     def _set_status(self, status: str, *, open_panel: bool = False) -> None:
         """Set what the panel shows until there is text."""
-        self._status = visible(status)
+        self._frame.status = visible(status)
         if open_panel:
             self._open()
         if self._panel is not None:
@@ -209,13 +180,13 @@ class LiveView:
     def _wait(self, update: fx.Waiting) -> None:
         self._set_status(messages.waiting(update))
         if self._panel is None:
-            self._notice("info", self._status)
+            self._notice("info", self._frame.status)
 
     def _open(self) -> None:
         """Show the panel, if the terminal can."""
         if self._panel is not None or not self._out.is_terminal or self._out.is_dumb_terminal:
             return
-        self._asked_at = self._now()
+        self._frame.begin()
         self._panel = self._outer_panel
         if self._panel is None:
             from rtchat.ui.panel import LivePanel
@@ -229,10 +200,7 @@ class LiveView:
             self._stream = self._new_stream()
         self._stream.add(visible(text), self._out.width)
         self._shown += len(text)
-        if self._first_at is None:
-            self._first_at = self._now()
-            self.tick()
-        elif self._stream.is_full:
+        if self._frame.text_began() or self._stream.is_full:
             self.tick()
 
     def _new_stream(self) -> Stream:
@@ -279,7 +247,7 @@ class LiveView:
     def _paint(self, settled: list[Text]) -> None:
         """Print final lines and paint the panel below them."""
         assert self._panel is not None
-        frame = self._frame()
+        frame = self._frame.draw(self._stream, self._out.width, self._panel.room)
         if not settled:
             self._panel.paint(frame)
             return
@@ -294,59 +262,6 @@ class LiveView:
             lines = [Text(), *lines]
         self._has_printed = True
         print_text(self._out, Text("\n").join(lines))
-
-    # ------------------------------------------------------------------------------- the panel
-
-    def _title(self) -> str:
-        """The title on the right of the frame: `1.2 s · ~84 tok/s`."""
-        now = self._now()
-        title = f"{now - self._asked_at:.1f} s"
-        if self._first_at is None or self._deltas < 2 or now <= self._first_at:
-            return title
-        return f"{title} · ~{self._deltas / (now - self._first_at):.0f} tok/s"
-
-    def _frame(self) -> Panel | Group:
-        assert self._panel is not None
-        width, height = self._out.width, self._panel.room
-        title = self._title()
-        self._painted = title, width
-        is_framed = height >= 4 and not self._plain
-        columns, rows = (width - 4, height - 3) if is_framed else (width - 1, height - 1)
-        body = self._body(max(columns, 1), max(rows, 1))
-        return self._framed(body, title, width) if is_framed else Group(*body)
-
-    def _body(self, width: int, height: int) -> list[Text]:
-        """The last rows of the text that may still change, or the status."""
-        from rtchat.ui.panel import fold
-
-        body = self._stream.preview(width, height) if self._stream else []
-        if self._stream is None:
-            body = [Text(self._status, theme.DIM)]
-        return [row for line in body for row in fold(line, width)][-height:]
-
-    def _framed(self, body: list[Text], title: str, width: int) -> Panel:
-        from rich import box
-        from rich.panel import Panel
-
-        model = visible(self._model)
-        fill = width - 8 - len(model) - len(title)
-        heading = Text.assemble((model, theme.ACCENT))
-        if fill > 0:
-            heading.append(f" {'─' * fill} ", theme.FRAME).append(title, theme.DIM)
-        return Panel(
-            Text("\n").join(body),
-            box=box.ROUNDED,
-            border_style=theme.FRAME,
-            title=heading,
-            title_align="left",
-            subtitle=Text(self._footer(width - 6), theme.DIM),
-            subtitle_align="left",
-        )
-
-    def _footer(self, width: int) -> str:
-        """What stops the reply, in the shortest form if there is no room."""
-        footer = messages.stop_keys(self._microphone)
-        return footer if len(footer) <= width else messages.stop_keys(None)
 
     # ------------------------------------------------------------------------- other lines
 
@@ -417,4 +332,4 @@ class LiveView:
 
 def _question(text: str) -> Text:
     """A question as at the prompt."""
-    return Text("› " + visible(text).replace("\n", "\n  "))  # noqa: RUF001 # as at the prompt
+    return Text(PROMPT + visible(text).replace("\n", "\n  "))

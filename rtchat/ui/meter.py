@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -13,6 +15,8 @@ from rtchat.core.effects import MicrophoneStatus
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 4
 """How many of the latest levels are shown."""
+_SECONDS = 0.1
+"""Seconds between two readings of the level."""
 _ON, _DIM = "fg:ansicyan", "fg:ansibrightblack"
 
 
@@ -47,6 +51,25 @@ class Meter:
         """Read the input level. Returns whether the line differs from the one painted last."""
         self._heights.append(min(int(self._meters.level * len(_BARS)), len(_BARS) - 1))
         return self._line() != self._painted
+
+    @contextmanager
+    def polling(self, changed: Callable[[], None]) -> Iterator[None]:
+        """A context in which the level is read regularly. `changed` is called if the line has
+        changed."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def update() -> None:
+            nonlocal timer
+            timer = loop.call_later(_SECONDS, update)
+            if self.poll():
+                changed()
+
+        timer = loop.call_later(_SECONDS, update)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def paint(self) -> StyleAndTextTuples:
         """The current line."""

@@ -48,11 +48,6 @@ class LivePanel(RenderHook):
         self._width = console.width
 
     @property
-    def is_started(self) -> bool:
-        """Whether the rows are shown."""
-        return self._is_started
-
-    @property
     def room(self) -> int:
         """How many rows of content fit above the entry."""
         return max(self.console.height - len(self._entry), 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from prompt_toolkit.application import Application, get_app
+from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.filters import Condition
@@ -25,17 +25,15 @@ from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.utils import get_cwidth
 
 from rtchat.core.effects import Notice
-from rtchat.core.text import folded, on_a_line
+from rtchat.core.text import PROMPT, folded, on_a_line
 from rtchat.core.values import StoredConversation
 from rtchat.history.dates import ago
 from rtchat.ui import messages
+from rtchat.ui.cells import cut
+from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 
-_ESCAPE_SECONDS = 0.1
-"""How long the rest of an escape sequence may take to follow an Esc."""
 _MAX_ROWS = 10
 """Conversations that are shown at the same time."""
-_PROMPT = "resume › "  # noqa: RUF001 # as the prompt
-_MARK = "› "  # noqa: RUF001 # as the prompt
 _HINT = "Up, Down: choose · Enter: resume · Esc: cancel"
 _DIM = "fg:ansibrightblack"
 
@@ -68,7 +66,7 @@ class ConversationPicker:
         self._filter = Buffer(multiline=False, on_text_changed=lambda _: self._update())
         entry = BufferControl(
             self._filter,
-            input_processors=[BeforeInput(_PROMPT, style="bold")],
+            input_processors=[BeforeInput(f"resume {PROMPT}", style="bold")],
             key_bindings=self._keys(),
         )
         self.container = HSplit(
@@ -125,7 +123,7 @@ class ConversationPicker:
             if self._found:
                 self._done(self._found[self._chosen])
 
-        @keys.add("escape", eager=_is_single_key)
+        @keys.add("escape", eager=is_single_key)
         @keys.add("c-c")
         def cancel(event: KeyPressEvent) -> None:
             self._done(None)
@@ -148,11 +146,12 @@ class ConversationPicker:
     def _row(self, conversation: StoredConversation, *, is_chosen: bool) -> StyleAndTextTuples:
         age = ago(conversation.updated, self._now)
         title = " · ".join(filter(None, (conversation.name, conversation.title)))
-        width = self._size().columns - len(_MARK) - len(age) - 3
+        width = self._size().columns - len(PROMPT) - len(age) - 3
         style = "bold" if is_chosen else ""
-        mark = _MARK if is_chosen else " " * len(_MARK)
-        title = _sized(on_a_line(title), max(width, 1))
-        return [(style, f"{mark}{title}  "), (_DIM, age)]
+        mark = PROMPT if is_chosen else " " * len(PROMPT)
+        title = cut(on_a_line(title), max(width, 1))
+        space = " " * (width - get_cwidth(title) + 2)
+        return [(style, f"{mark}{title}{space}"), (_DIM, age)]
 
     def _details(self) -> StyleAndTextTuples:
         """What else is known about the chosen conversation."""
@@ -169,28 +168,13 @@ class ConversationPicker:
         return [(_DIM, self._fit("  " + on_a_line(" · ".join(filter(None, parts)))))]
 
     def _fit(self, text: str) -> str:
-        return _sized(text, max(self._size().columns - 1, 1)).rstrip()
-
-
-@Condition
-def _is_single_key() -> bool:
-    """Whether no other key arrived with this one: Esc, not Alt."""
-    return not get_app().key_processor.input_queue
+        return cut(text, max(self._size().columns - 1, 1))
 
 
 def _searched(conversation: StoredConversation) -> str:
     """The text that the filter looks in."""
     words = (conversation.name, conversation.title, conversation.first_words, conversation.model)
     return folded(" ".join((str(conversation.id), *words)))
-
-
-def _sized(text: str, width: int) -> str:
-    """The text, truncated or padded to exactly this many cells."""
-    if get_cwidth(text) > width:
-        while get_cwidth(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (width - get_cwidth(text))
 
 
 def as_notice(conversations: Sequence[StoredConversation], now: float) -> Notice:
@@ -227,5 +211,5 @@ def picker_app(
         input=input,
         output=output,
     )
-    app.ttimeoutlen = _ESCAPE_SECONDS
+    app.ttimeoutlen = ESCAPE_SECONDS
     return app

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TextIO
 
-from prompt_toolkit.application import Application, get_app, in_terminal, run_in_terminal
+from prompt_toolkit.application import Application, in_terminal, run_in_terminal
 from prompt_toolkit.application.current import set_app
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
-from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import (
     Condition,
@@ -35,9 +33,9 @@ from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.input.vt100 import raw_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
+from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
-from prompt_toolkit.styles import Style
 
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.events import (
@@ -46,53 +44,28 @@ from rtchat.core.events import (
     DraftAbandoned,
     EntryAbandoned,
     LeaveAsked,
+    LocalEvent,
     MicrophoneToggled,
     QueuedTakenBack,
 )
 from rtchat.core.values import StoredConversation
+from rtchat.ui.approval import answer_of
 from rtchat.ui.candidates import Candidates
-from rtchat.ui.completion import CommandCompleter, command_names
 from rtchat.ui.entries import Entry
-from rtchat.ui.entry_layout import EntryLayout
+from rtchat.ui.entry_buffer import EntryBuffer
+from rtchat.ui.entry_layout import STYLE, EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
+from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
 from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
-from rtchat.ui.pasted import Pastes
 from rtchat.ui.picker import ConversationPicker
 
-Pressed: TypeAlias = (
-    CancelPressed
-    | DraftAbandoned
-    | EntryAbandoned
-    | LeaveAsked
-    | MicrophoneToggled
-    | QueuedTakenBack
-)
-ESCAPE_SECONDS = 0.1
-"""How long the rest of an escape sequence may take to follow an Esc."""
-_METER_SECONDS = 0.1
-"""Seconds between two readings of the microphone's level."""
 _QUESTION_TIMEOUT = 2.0
 """Seconds that a terminal may take to show a question and report the cursor position."""
 _PAUSE = 0.5
 """Seconds without a key after which a user who was typing can be asked a question."""
-_ANSWERS: tuple[Answer, ...] = ("yes", "always", "no")
-_STYLE = Style.from_dict(
-    {
-        "auto-suggestion": "fg:ansibrightblack",
-        "paste": "fg:ansicyan",
-        "queued": "fg:ansibrightblack",
-        "completion-menu": "bg:default fg:default",
-        "completion-menu.completion": "bg:default fg:default",
-        "completion-menu.completion.current": "noreverse bg:default fg:ansicyan bold",
-        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
-        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
-        "scrollbar.background": "bg:default",
-        "scrollbar.button": "bg:default",
-    }
-)
 
 
 class Prompt:
@@ -121,7 +94,7 @@ class Prompt:
         self.panel = panel
         self.on_entry: Callable[[Entry], None] = lambda _: None
         """Called with what the user sends."""
-        self.on_press: Callable[[Pressed], None] = lambda _: None
+        self.on_press: Callable[[LocalEvent], None] = lambda _: None
         """Called for a key that the conversation handles."""
         self.on_advice: Callable[[], None] = lambda: None
         """Called when the user may want to know how to exit."""
@@ -141,15 +114,8 @@ class Prompt:
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
         """Whether the microphone records a push-to-talk turn."""
-        self._cleared: Entry | None = None
-        """The entry that Ctrl-C cleared last; Up restores it."""
         self._has_draft = False
         """Whether the entry may hold a draft."""
-        self._pasted_start = ""
-        """The first character of the entry, if it was pasted."""
-        self._pasted: list[str] = []
-        """The texts that were pasted into the entry."""
-        self._pastes = Pastes()
         self._last_key = 0.0
         """The loop time of the last key."""
         self._answer: asyncio.Future[Answer | None] | None = None
@@ -157,28 +123,19 @@ class Prompt:
         self._suspension: Awaitable[None] | None = None
         """A reference that keeps the task from being garbage-collected."""
         self._history = InputHistory(history)
-        self._buffer = Buffer(
-            history=self._history,
-            multiline=True,
-            tempfile_suffix=".md",
-            completer=CommandCompleter(candidates),
-            auto_suggest=AutoSuggestFromHistory(),
-            on_text_changed=self._on_changed,
-        )
+        self._buffer = EntryBuffer(self._history, candidates)
         self._choice = Buffer(multiline=False)
         self._layout = EntryLayout(
             self._buffer,
             self._choice,
-            self._pastes,
             status=self._status,
-            rows=lambda: output.get_size().rows,
-            columns=lambda: output.get_size().columns,
+            size=output.get_size,
         )
         self._app: Application[None] = Application(
             layout=self._layout.layout,
             key_bindings=merge_key_bindings([load_auto_suggest_bindings(), self._keys()]),
             editing_mode=editing_mode,
-            style=_STYLE,
+            style=STYLE,
             cursor=ModalCursorShapeConfig() if editing_mode is EditingMode.VI else None,
             erase_when_done=True,
             input=input or create_input(),
@@ -201,7 +158,7 @@ class Prompt:
             EOFError, OSError: the terminal is gone.
         """
         await self._history.ready()
-        with self._updating_meter():
+        with self._meter.polling(self._app.invalidate) if self._meter else nullcontext():
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
 
     def type_ahead(self, keys: list[KeyPress]) -> None:
@@ -245,14 +202,7 @@ class Prompt:
         """Put a text into the entry, before what is in it. It counts as pasted: it is not a command
         and mentions no files. If the user clears the entry, `DraftAbandoned` is posted."""
         self._has_draft = True
-        self._insert(text)
-
-    def _insert(self, text: str) -> None:
-        typed = self._buffer.text
-        self._pasted.append(text)
-        self._pasted_start = text[:1]
-        text = self._pastes.fold(text)
-        self._buffer.set_document(Document(f"{text}\n{typed}" if typed else text, len(text)))
+        self._buffer.set_draft(text)
 
     def set_queue(self, texts: Sequence[str]) -> None:
         """Show these questions as waiting."""
@@ -271,27 +221,6 @@ class Prompt:
             return self._show_status()
         status = self._show_status()
         return [*self._meter.paint(), ("", "\n"), *status] if status else self._meter.paint()
-
-    @contextmanager
-    def _updating_meter(self) -> Iterator[None]:
-        """A context in which the meter is repainted whenever it changes."""
-        if (meter := self._meter) is None:
-            yield
-            return
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
-
-        def update() -> None:
-            nonlocal timer
-            timer = loop.call_later(_METER_SECONDS, update)
-            if meter.poll():
-                self._app.invalidate()
-
-        timer = loop.call_later(_METER_SECONDS, update)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     # ------------------------------------------------------------------------------- questions
 
@@ -366,53 +295,10 @@ class Prompt:
     def _on_key(self, _: object) -> None:
         self._last_key = asyncio.get_running_loop().time()
 
-    def _on_changed(self, buffer: Buffer) -> None:
-        if not buffer.text:
-            self._pasted_start = ""
-            self._pasted.clear()
-
-    def _take(self, buffer: Buffer) -> Entry | None:
-        """Empty the entry and return what was in it, if there was more than whitespace."""
-        text = self._pastes.unfold(buffer.text)
-        is_literal = bool(self._pasted_start) and text.startswith(self._pasted_start)
-        entry = Entry(text, is_literal, tuple(self._pasted))
-        buffer.reset()
-        self._on_changed(buffer)
-        self._pastes.clear()
-        self._app.vi_state.reset()
-        if not text.strip():
-            return None
-        if self._history.get_strings()[-1:] != [text]:
-            self._history.append_string(text)
-        return entry
-
-    def _send(self, buffer: Buffer) -> None:
-        self._cleared = None
-        if (entry := self._take(buffer)) is not None:
-            self._has_draft = False
-            self.on_entry(entry)
-        else:
-            self._abandon_draft()
-
     def _abandon_draft(self) -> None:
         if self._has_draft:
             self._has_draft = False
             self.on_press(DraftAbandoned())
-
-    def _restore(self, entry: Entry) -> None:
-        """Put what Ctrl-C cleared into the empty entry."""
-        text = self._pastes.fold(entry.text)
-        self._buffer.set_document(Document(text, len(text)))
-        self._pasted = [*entry.pasted]
-        self._pasted_start = entry.text[:1] if entry.is_literal else ""
-        self._cleared = None
-
-    def _paste(self, text: str) -> None:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        self._pasted.append(text)
-        if self._buffer.cursor_position == 0:
-            self._pasted_start = text[:1]
-        self._buffer.insert_text(self._pastes.fold(text))
 
     def _keys(self) -> KeyBindings:  # noqa: C901 - one function for each key
         keys = KeyBindings()
@@ -424,7 +310,12 @@ class Prompt:
 
         @keys.add("enter", filter=typing)
         def send(event: KeyPressEvent) -> None:
-            self._send(event.current_buffer)
+            self._app.vi_state.reset()
+            if (entry := self._buffer.send()) is None:
+                self._abandon_draft()
+            else:
+                self._has_draft = False
+                self.on_entry(entry)
 
         @keys.add("escape", "enter", filter=typing)
         @keys.add("c-j", filter=typing)
@@ -433,25 +324,19 @@ class Prompt:
 
         @keys.add("tab", filter=typing & ~has_completions)
         def complete(event: KeyPressEvent) -> None:
-            """A name that is completed at once can be followed by Enter."""
-            buffer = event.current_buffer
-            names = command_names(buffer.document.text_before_cursor)
-            if len(names) == 1:
-                buffer.apply_completion(names[0])
-            else:
-                buffer.start_completion(insert_common_part=True)
+            self._buffer.complete()
 
         @keys.add(Keys.BracketedPaste, filter=typing)
         def paste(event: KeyPressEvent) -> None:
-            self._paste(event.data)
+            self._buffer.paste(event.data)
 
         @keys.add("c-c", filter=typing)
         def stop_or_clear(event: KeyPressEvent) -> None:
-            buffer = event.current_buffer
             if is_stopping():
                 self.on_press(CancelPressed())
-            elif buffer.text:
-                self._cleared = self._take(buffer)
+            elif self._buffer.text:
+                self._app.vi_state.reset()
+                self._buffer.clear()
                 self._abandon_draft()
             else:
                 self._has_draft = False
@@ -462,10 +347,8 @@ class Prompt:
         def take_back(event: KeyPressEvent) -> None:
             if self._layout.queue:
                 self.on_press(QueuedTakenBack())
-            elif self._cleared is not None:
-                self._restore(self._cleared)
-            else:
-                event.current_buffer.auto_up()
+            elif not self._buffer.restore():
+                self._buffer.auto_up()
 
         @keys.add("c-d", filter=typing & Condition(lambda: not self._buffer.text))
         def leave(event: KeyPressEvent) -> None:
@@ -473,41 +356,46 @@ class Prompt:
 
         @keys.add("c-x", "c-e", filter=typing)
         def edit(event: KeyPressEvent) -> None:
-            event.current_buffer.text = self._pastes.unfold(event.current_buffer.text)
-            self._editor = event.current_buffer.open_in_editor()
+            self._buffer.unfold()
+            self._editor = self._buffer.open_in_editor()
             self._editor.add_done_callback(self._on_editor_closed)
 
         @keys.add("enter", filter=choosing)
-        def answer(event: KeyPressEvent) -> None:
-            typed = self._choice.text.strip().lower()
-            for each in _ANSWERS:
-                if typed and each.startswith(typed):
-                    self._decide(each)
-                    return
-            self._choice.reset()
+        def choose(event: KeyPressEvent) -> None:
+            if (answer := answer_of(self._choice.text)) is None:
+                self._choice.reset()
+            else:
+                self._decide(answer)
 
         @keys.add("c-c", filter=choosing)
         @keys.add("c-d", filter=choosing)
-        @keys.add("escape", filter=choosing, eager=_is_single_key)
+        @keys.add("escape", filter=choosing, eager=is_single_key)
         def stop(event: KeyPressEvent) -> None:
             self._decide(None)
 
         @keys.add(
             "escape",
             filter=typing & is_stopping & ~vi_insert_mode & ~has_completions,
-            eager=_is_single_key,
+            eager=is_single_key,
         )
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
 
         @keys.add(
             "escape",
-            filter=typing & emacs_mode & (~is_stopping | has_completions),
-            eager=_is_single_key,
+            filter=typing & ((has_completions & ~vi_insert_mode) | (emacs_mode & ~is_stopping)),
+            eager=is_single_key,
         )
         def close_menu(event: KeyPressEvent) -> None:
             """Esc alone is not the beginning of an Alt-key: the next key must not be lost."""
             event.current_buffer.cancel_completion()
+
+        @keys.add("escape", filter=typing & vi_insert_mode, eager=is_single_key)
+        def leave_insert_mode(event: KeyPressEvent) -> None:
+            """At once: otherwise it would take a second, in which Enter could make it Alt-Enter."""
+            buffer = event.current_buffer
+            buffer.cursor_position += buffer.document.get_cursor_left_position()
+            event.app.vi_state.input_mode = InputMode.NAVIGATION
 
         @keys.add(Keys.Any, filter=typing & emacs_mode & has_selection & ~shift_selection_mode)
         def forget_mark(event: KeyPressEvent) -> None:
@@ -537,9 +425,3 @@ class Prompt:
     def _on_editor_closed(self, editor: asyncio.Task[None]) -> None:
         self._editor = None
         self.on_return()
-
-
-@Condition
-def _is_single_key() -> bool:
-    """Whether no other key arrived with this one: Esc, not Alt."""
-    return not get_app().key_processor.input_queue

@@ -8,10 +8,10 @@ from itertools import chain, repeat
 
 from rich.text import Text
 
-from rtchat.core.text import MARK
+from rtchat.core.text import MARK, PROMPT
 from rtchat.ui.approval import CHOICES, ToolQuestion
 
-ANSWER = f"{MARK} {CHOICES} › "  # noqa: RUF001 # as the prompt
+ANSWER = f"{MARK} {CHOICES} {PROMPT}"
 """What precedes the answer."""
 
 

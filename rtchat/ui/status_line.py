@@ -12,6 +12,7 @@ from rtchat.core import effects as fx
 from rtchat.core import notices
 from rtchat.core.text import on_a_line
 from rtchat.core.values import Status, model_names
+from rtchat.ui.cells import cut
 from rtchat.ui.messages import dollars
 
 _SEPARATOR = " · "
@@ -89,7 +90,7 @@ class StatusLine:
         line: StyleAndTextTuples = []
         for part in parts:
             line += [(_DIM, _SEPARATOR)] if line else ()
-            line.append((part.style, _cut(part.text, self._width() - 1)))
+            line.append((part.style, cut(part.text, self._width() - 1)))
         return line
 
     def _set_model(self, requested: str, answering: str = "") -> None:
@@ -133,15 +134,6 @@ def _context(use: fx.ContextUse) -> _Part:
 def _width(parts: list[_Part]) -> int:
     """The columns of a line with these parts."""
     return sum(get_cwidth(part.text) for part in parts) + len(_SEPARATOR) * (len(parts) - 1)
-
-
-def _cut(text: str, width: int) -> str:
-    """The text, cut with … if it is too wide."""
-    if get_cwidth(text) <= width:
-        return text
-    while text and get_cwidth(text) > width - 1:
-        text = text[:-1]
-    return f"{text}…" if width > 0 else ""
 
 
 def _thousands(count: int) -> str:

@@ -215,7 +215,7 @@ class Terminal:
         """Show a text that may contain styles, in a pager if it is long."""
         pager = self._conversations.pager
         if not pager.is_long(text):
-            self._panel.print(Text.from_ansi(text))
+            self._panel.print(Text.from_ansi(text.removesuffix("\n")))
             return
         self._is_away = True
         try:
@@ -244,10 +244,6 @@ class Terminal:
         """Stop the process for job control, after Ctrl-Z or SIGTSTP, until it is continued."""
         self._prompt.suspend(self._stop)
 
-    def _use_title(self) -> None:
-        if self._attention is not None:
-            self._attention.on()
-
     def _stop(self) -> None:
         if self._attention is not None:
             self._attention.off()
@@ -255,7 +251,8 @@ class Terminal:
         loop.remove_signal_handler(signal.SIGTSTP)
         os.kill(0, signal.SIGTSTP)
         loop.add_signal_handler(signal.SIGTSTP, self._suspend)
-        self._use_title()
+        if self._attention is not None:
+            self._attention.on()
 
     def close(self) -> None:
         """Show the held updates, then remove what is painted."""
@@ -308,7 +305,8 @@ class Terminal:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._panel.start(show_cursor=True)
-                self._use_title()
+                if self._attention is not None:
+                    self._attention.on()
                 handling = self._tasks.create_task(self._handle_entries())
                 reading = self._tasks.create_task(self._prompt.run())
                 try:
