@@ -307,3 +307,20 @@ def test_why_a_path_cannot_be_reached(tmp_path: Path, path: str, message: str) -
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     assert why_unreachable(tmp_path / path) == message.replace("%s", str(tmp_path))
+
+
+def test_a_folder_that_takes_no_folders_is_an_error() -> None:
+    """Creating one in it says that it does not exist, although it does."""
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the system
+        make_private(Path("/proc/self/private/rtchat"))
+
+
+def test_a_deleted_working_directory_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError):
+        make_private(Path("private"))

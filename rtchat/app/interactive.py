@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import fcntl
 import os
 import sys
@@ -10,6 +11,7 @@ import termios
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from select import select
 from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from rtchat.ui.line_terminal import LineTerminal
     from rtchat.ui.meter import Meters
     from rtchat.ui.terminal import Terminal
+
+_REST_SECONDS = 0.1
+"""How long the rest of a character may take to follow its first bytes."""
 
 
 class _DeferredView:
@@ -100,7 +105,11 @@ def _typeahead(terminal: int) -> str:
     with suppress(OSError):
         waiting = int.from_bytes(fcntl.ioctl(terminal, termios.FIONREAD, bytes(4)), sys.byteorder)
         if waiting:
-            return os.read(terminal, waiting).decode(errors="replace").replace("\n", "\r")
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            typed = decoder.decode(os.read(terminal, waiting))
+            while decoder.getstate()[0] and select([terminal], [], [], _REST_SECONDS)[0]:
+                typed += decoder.decode(os.read(terminal, 1))
+            return typed.replace("\n", "\r")
     return ""
 
 
@@ -197,6 +206,12 @@ class Interactive:
         panel = LivePanel(console, reflows=kind in REFLOWING)
         attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
         status = StatusLine(lambda: console.width, profile=settings.profile)
+        keyboard = TerminalInput(
+            sys.stdin,
+            TerminalModes(write, kind),
+            on_focus=attention.set_focus,
+            on_cursor=lambda row, column: prompt.cursor_reported(row, column),
+        )
         prompt = Prompt(
             panel,
             environment.state_dir / "input_history",
@@ -205,15 +220,10 @@ class Interactive:
             status=status.paint if settings.status else list,
             candidates=self.candidates,
             editing_mode=editing_mode(settings.editing_mode, environ),
-            input=TerminalInput(
-                sys.stdin,
-                TerminalModes(write, kind),
-                on_focus=attention.set_focus,
-                on_cursor=lambda row, column: prompt.cursor_reported(row, column),
-            ),
+            input=keyboard,
             stdout=environment.stdout,
         )
-        prompt.type_ahead(typeahead)
+        prompt.type_ahead(keyboard.keys_of(typeahead))
         return Terminal(
             screen_of(settings, environment, panel),
             prompt,

@@ -92,6 +92,12 @@ def visible(text: str) -> str:
     return text.translate(_TABLE)
 
 
+def hidden_characters() -> dict[str, str]:
+    """The replacements of the characters that hide or reorder text."""
+    hidden = {chr(code) for codes in _REPLACED for code in codes} - {MARK}
+    return {character: visible(character) for character in hidden}
+
+
 def on_a_line(text: str) -> str:
     """The text as one line, escaped as by `visible`."""
     return visible(" ".join(text.split()))

@@ -9,11 +9,10 @@ from pathlib import Path
 def make_private(folder: Path) -> None:
     """Create a folder and its missing parents. Only the user can access new folders, whatever the
     umask. Existing ones are not changed. Raises OSError."""
+    if folder.parent != folder and not folder.parent.exists():
+        make_private(folder.parent)
     try:
         folder.mkdir(mode=0o700)
-    except FileNotFoundError:
-        make_private(folder.parent)
-        make_private(folder)
     except OSError:
         if not folder.is_dir():
             raise

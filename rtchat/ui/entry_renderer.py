@@ -25,7 +25,10 @@ from prompt_toolkit.styles import BaseStyle
 from rich.segment import Segment
 from rich.style import Style
 
-from rtchat.ui.panel import LivePanel, Row
+from rtchat.core.text import hidden_characters
+from rtchat.ui.panel import BEGIN_UPDATE, LivePanel, Row
+
+Char.display_mappings.update(hidden_characters())  # prompt_toolkit's own are only the controls
 
 
 class EntryRenderer(Renderer):
@@ -85,12 +88,14 @@ class EntryRenderer(Renderer):
 
     def erase(self, leave_alternate_screen: bool = True) -> None:
         """Remove all rows from the screen, until the next `render`."""
+        if not leave_alternate_screen:
+            return  # the size has changed: `render` is called next, and the rows need not be absent
         self._panel.erase()
         self.reset()
 
     def clear(self) -> None:
-        """Clear the screen."""
-        self._panel.erase()
+        """Clear the screen, and show that together with the next `render`."""
+        self.output.write_raw(BEGIN_UPDATE)
         self.output.erase_screen()
         self.output.cursor_goto(0, 0)
         self.output.flush()

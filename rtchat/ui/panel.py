@@ -208,7 +208,8 @@ def _code(text: str) -> Segment:
     return Segment(f"\x1b{text}", None, [(ControlType.CURSOR_DOWN, 0)])
 
 
-_BEGIN, _END = _code("[?2026h"), _code("[?2026l")
+BEGIN_UPDATE = "\x1b[?2026h"
+_BEGIN, _END = _code(BEGIN_UPDATE.removeprefix("\x1b")), _code("[?2026l")
 """Around output that is to appear at once (synchronised output). Terminals ignore private modes
 that they do not support."""
 _SAVE, _RESTORE = _code("7"), _code("8")

@@ -18,12 +18,19 @@ from prompt_toolkit.application.current import set_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.cursor_shapes import ModalCursorShapeConfig
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, emacs_mode, has_completions, has_focus, vi_insert_mode
+from prompt_toolkit.filters import (
+    Condition,
+    emacs_mode,
+    has_completions,
+    has_focus,
+    has_selection,
+    shift_selection_mode,
+    vi_insert_mode,
+)
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.input.vt100 import raw_mode
-from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
 from prompt_toolkit.key_binding.vi_state import InputMode
@@ -154,10 +161,8 @@ class Prompt:
         with self._meter.polling(self._app.invalidate) if self._meter else nullcontext():
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
 
-    def type_ahead(self, text: str) -> None:
-        """Treat this as typed, once the prompt runs."""
-        keys: list[KeyPress] = []
-        Vt100Parser(keys.append).feed(text)
+    def type_ahead(self, keys: list[KeyPress]) -> None:
+        """Treat these as pressed, once the prompt runs."""
         store_typeahead(self._app.input, keys)
 
     def exit(self) -> None:
@@ -376,8 +381,13 @@ class Prompt:
         def silence(event: KeyPressEvent) -> None:
             self.on_press(CancelPressed())
 
-        @keys.add("escape", filter=typing & has_completions & ~vi_insert_mode, eager=is_single_key)
+        @keys.add(
+            "escape",
+            filter=typing & ((has_completions & ~vi_insert_mode) | (emacs_mode & ~is_stopping)),
+            eager=is_single_key,
+        )
         def close_menu(event: KeyPressEvent) -> None:
+            """Esc alone is not the beginning of an Alt-key: the next key must not be lost."""
             event.current_buffer.cancel_completion()
 
         @keys.add("escape", filter=typing & vi_insert_mode, eager=is_single_key)
@@ -386,6 +396,12 @@ class Prompt:
             buffer = event.current_buffer
             buffer.cursor_position += buffer.document.get_cursor_left_position()
             event.app.vi_state.input_mode = InputMode.NAVIGATION
+
+        @keys.add(Keys.Any, filter=typing & emacs_mode & has_selection & ~shift_selection_mode)
+        def forget_mark(event: KeyPressEvent) -> None:
+            """After Ctrl-Space, prompt_toolkit would ignore what is typed."""
+            event.current_buffer.exit_selection()
+            event.key_processor.feed(event.key_sequence[-1], first=True)
 
         @keys.add("escape", Keys.Any, filter=emacs_mode)
         def ignore(event: KeyPressEvent) -> None:

@@ -54,6 +54,12 @@ class TerminalInput(Vt100Input):
         with self._modes.turned(on=False), super().cooked_mode():
             yield
 
+    def keys_of(self, typeahead: str) -> list[KeyPress]:
+        """The keys in a text that was read from the terminal before. What is not complete is kept
+        for what is read next."""
+        self._parse(self._decoder.feed(typeahead))
+        return self._take()
+
     def read_keys(self) -> list[KeyPress]:
         """The keys that can be read now."""
         self._parse(self._decoder.feed(self.stdin_reader.read(_READ)))
