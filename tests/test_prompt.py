@@ -227,6 +227,7 @@ def test_reading_a_file_can_be_stopped(entry: str, named: str, stop: str) -> Non
             await terminal.run(post)
 
     asyncio.run(run())
+    files.on_read = lambda: None  # the pipe of the keys is closed
     files.answers.set()
     notice, left = posted
     assert isinstance(notice, LocalNotice)
