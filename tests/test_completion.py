@@ -285,6 +285,15 @@ def test_files_and_code_blocks_of_the_conversation(tmp_path: Path) -> None:
     assert all_of(candidates, "attachment") == [Candidate("1", "a.txt (2 B)")]
 
 
+def test_templates_and_short_names_of_models(tmp_path: Path) -> None:
+    (tmp_path / "review.toml").write_text('text = ""', encoding="utf-8")
+    settings = resolve({"url": "wss://h/other", "model": "m"}, {"OPENAI_API_KEY": KEY})
+    settings = replace(settings, aliases={"mini": "m-mini"})
+    candidates = ChatCandidates(settings, environment(tmp_path))
+    assert texts(candidates, "template") == ["review"]
+    assert all_of(candidates, "model")[1:] == [Candidate("mini", "m-mini")]
+
+
 def test_the_models_of_the_api_are_offered_without_asking(tmp_path: Path) -> None:
     candidates = candidates_of(tmp_path, url="wss://api.openai.com/other", model="mine")
     assert texts(candidates, "model") == ["mine", *MODELS]

@@ -10,6 +10,7 @@ from functools import partial
 from rtchat.app.environment import Environment
 from rtchat.app.wiring import endpoint_of, model_of, tls_of
 from rtchat.config.settings import Settings
+from rtchat.config.templates import template_names
 from rtchat.core.conversation import Conversation
 from rtchat.core.errors import RtchatError
 from rtchat.core.models import MODELS
@@ -46,24 +47,33 @@ class ChatCandidates:
             case "model":
                 async for candidate in self._models():
                     yield candidate
-            case "conversation":
-                for conversation in await self._worker.call(self._saved):
-                    yield _described(conversation)
             case "attachment":
                 attached = self.conversation.attached if self.conversation else ()
                 for number, name in enumerate(attached, start=1):
                     yield Candidate(str(number), name)
-            case "block":
-                reply = self.conversation.last_reply if self.conversation else ""
-                for candidate in await self._worker.call(partial(_blocks, reply)):
-                    yield candidate
             case _:
-                pass
+                reply = self.conversation.last_reply if self.conversation else ""
+                for candidate in await self._worker.call(partial(self._read, kind, reply)):
+                    yield candidate
+
+    def _read(self, kind: ArgumentKind, reply: str) -> list[Candidate]:
+        """What takes some time to read."""
+        match kind:
+            case "conversation":
+                return list(map(_described, self._saved()))
+            case "template":
+                return list(map(Candidate, template_names(self._environment.templates_dir)))
+            case "block":
+                return _blocks(reply)
+            case _:
+                return []
 
     async def _models(self) -> AsyncIterator[Candidate]:
         settings = self._settings
         model = model_of(settings)
         yield Candidate(model, "the model of the settings")
+        for alias, meant in settings.aliases.items():
+            yield Candidate(alias, meant)
         if settings.local:
             return
         for used in dict.fromkeys(each.model for each in await self._worker.call(self._saved)):
