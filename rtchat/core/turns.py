@@ -12,9 +12,10 @@ from rtchat.core import events as ev
 from rtchat.core import server_errors
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.question import Question, add
+from rtchat.core.replay import is_question
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.shared import SharedState
-from rtchat.core.signals import BudgetSpent, Output, SummaryDone, TurnDone, clear_timers
+from rtchat.core.signals import BudgetSpent, Output, SummaryDone, TurnDone
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
 from rtchat.core.values import Item, Message, Status
@@ -94,6 +95,7 @@ class Turns:
             out += self.end(Status.CANCELLED, "turn_detected", asks_next=False)
         self._replies.overtaken()
         out += self._begin(question)
+        question.in_session = True
         spent = self._usage.over_budget()
         is_ours = self._connection.needs_new_session or not self._speech.options.replies
         if is_ours and spent is None:
@@ -184,7 +186,7 @@ class Turns:
         out = self._replies.silence()
         if self._replies.phase is ReplyPhase.LIMITED:
             self._replies.reset()
-            out += clear_timers()
+            out.append(fx.ClearTimer(ev.Timer.LIMIT))
         return [*out, *self.end(Status.CANCELLED, "client_cancelled")]
 
     def drop(self) -> list[Output]:
@@ -236,14 +238,15 @@ class Turns:
 
     def session_ready(self, items: Iterable[Item]) -> list[Output]:
         """Send `items` of the conversation so far to a new session. If the question being answered
-        is audio, it is sent so that the server transcribes it."""
+        is audio, it is sent so that the server transcribes it. It is not sent if it was spoken
+        while the session was set up."""
         question = None if self.current is None else self.current.question
         out: list[Output] = []
         items = list(items)
         for item, turn in zip(items, self._log.turns_of(items), strict=True):
             self._connection.items.begin(turn)
             commands: Iterable[fx.Command] = add(item)
-            if question is not None and item is question.item:
+            if question is not None and turn == question.turn and is_question(item):
                 commands = question.to_commands(listens=self._speech.listens)
             out += map(self._connection.send, commands)
         if question is not None and question.is_summary:  # it is not part of the conversation
