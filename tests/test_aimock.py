@@ -204,6 +204,9 @@ def test_json(rtchat: Run) -> None:
     assert all(0 <= milliseconds < 60_000 for milliseconds in timing.values())
     assert reply == {
         "heard": None,
+        "version": 1,
+        "parsed": None,
+        "extracted": None,
         "text": "Hi, scripted.",
         "status": "completed",
         "reason": None,

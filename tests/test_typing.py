@@ -243,7 +243,9 @@ def test_keys_typed_at_once_are_asked(program: Program, engine: Engine, typed: s
     program.may_fork = False
     terminal = Terminal(program, [], {})
     terminal.types(typed)
-    lines = terminal.shows("connected in", f"{PROMPT} hello", "Yes.", f"{PROMPT} and a draft")
+    lines = terminal.shows(
+        "connected in", f"{PROMPT} hello", "Yes.", "first token", f"{PROMPT} and a draft"
+    )
     assert engine.asked == ["hello"]
     connected = next(index for index, line in enumerate(lines) if "connected in" in line)
     assert sum("hello" in line for line in lines[connected:]) == 1
