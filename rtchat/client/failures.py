@@ -24,7 +24,6 @@ from rtchat.client.proxies import proxy_of
 from rtchat.core.errors import CHECK_KEY, ExitCode, LinkError, Problem
 from rtchat.core.events import ConnectionLost, Retry
 from rtchat.core.text import on_a_line, shortened
-from rtchat.system.installation import extra_hint
 from rtchat.wire import read_error_body
 
 MAX_QUOTE = 500
@@ -144,6 +143,8 @@ def _explain_proxy(error: Exception, host: str) -> ConnectionLost:
             what = f"the proxy for {host} cannot be used ({why})"
         case ImportError():
             what = f"the proxy for {host} uses SOCKS, but python-socks is not installed"
+            from rtchat.system.installation import extra_hint  # would delay every start
+
             hint = extra_hint("socks")
         case _:
             what, retry = f"the proxy for {host} cannot be used", Retry.IF_IT_WORKED

@@ -16,7 +16,6 @@ from rtchat.core.errors import Problem, error_lines, hint_line
 from rtchat.core.ports import View
 from rtchat.core.text import shortened, visible
 from rtchat.core.values import StoredConversation
-from rtchat.history.transcript import plain_end
 from rtchat.ui import messages
 
 _ROWS_BELOW = 4
@@ -172,6 +171,8 @@ class PlainView(View):
                     self._write("\n")
                 self._last = ""
             case fx.Resumed(stored) if self._status_writer.is_for_person:
+                from rtchat.history.transcript import plain_end  # would delay every start
+
                 size = get_terminal_size()
                 text, above = plain_end(stored, size.lines - _ROWS_BELOW, max(size.columns, 1))
                 self._status_writer.resumed(stored, above)

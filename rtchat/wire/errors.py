@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
 
 from rtchat.core.text import whole_characters
 from rtchat.core.values import JsonObject
@@ -37,6 +36,8 @@ def _readable(text: str) -> str:
     """The text, or the title or first heading if it is an HTML page."""
     if not _IS_HTML.match(text):
         return text
+    from html import unescape  # imported here because it would delay every start
+
     title = _TITLE.search(text)
     return " ".join(unescape(title[2]).split()) if title else ""
 
