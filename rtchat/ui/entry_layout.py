@@ -71,7 +71,6 @@ class EntryLayout:
         self.queue: Sequence[str] = ()
         """The questions that wait to be asked."""
         self._size = size
-        self._status = status
         self._instead: AnyContainer | None = None
         """What is shown in place of the entry, if anything is."""
         search = SearchToolbar(ignore_case=True)

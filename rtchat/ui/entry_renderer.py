@@ -118,7 +118,7 @@ class EntryRenderer(Renderer):
         self._waits.append(wait)
         self.output.ask_for_cpr()
         self.output.flush()
-        await asyncio.wait((wait,), timeout=None if seconds == float("inf") else seconds)
+        await asyncio.wait((wait,), timeout=seconds)
 
     def report_absolute_cursor_row(self, row: int) -> None:
         """The terminal has shown everything."""
