@@ -22,7 +22,7 @@ from rtchat.ui.slash_help import KEYS, grouped
 ROOT = Path(__file__).parents[1]
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
-MANUAL = ROOT / "man" / "rtchat.1"
+MANUAL = ROOT / "rtchat" / "cli" / "rtchat.1"
 
 _SETTINGS, _COMMANDS, _KEYS, _JSON = "settings", "commands", "keys", "JSON"
 

@@ -88,4 +88,4 @@ def test_without_man_a_hint_says_what_to_do(tmp_path: Path) -> None:
 
 def test_it_is_in_the_wheel() -> None:
     text = (generate.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert re.search(r'^"man/rtchat.1" = "share/man/man1/rtchat.1"', text, re.M)
+    assert re.search(r'^"rtchat/cli/rtchat.1" = "share/man/man1/rtchat.1"', text, re.M)
