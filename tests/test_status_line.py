@@ -27,7 +27,7 @@ def _line(*updates: fx.Update, width: int = 80, profile: str = "", queued: int =
     status = StatusLine(lambda: width, profile=profile)
     for update in updates:
         status.show(update)
-    status.set_queued(queued)
+    status.show(fx.Queued(("?",) * queued))
     return _text(status)
 
 

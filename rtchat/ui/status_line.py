@@ -71,16 +71,14 @@ class StatusLine:
                 self._set_model(model, self._answering if model == self._requested else "")
             case fx.ReplyOver():
                 self._finish(update)
+            case fx.Queued(texts):
+                self._queued = len(texts)
             case fx.Totals(cost=cost):
                 self._cost = cost
             case fx.Notice() if update == notices.CONVERSATION_STARTED.update:
                 self._context = None
             case _:
                 pass
-
-    def set_queued(self, count: int) -> None:
-        """Show how many questions are waiting to be asked."""
-        self._queued = count
 
     def paint(self) -> StyleAndTextTuples:
         """The current line, which fits the width."""

@@ -139,8 +139,6 @@ class Terminal:
             self._attention.show(update)
         if self._status is not None:
             self._status.show(update)
-            if isinstance(update, Queued):
-                self._status.set_queued(len(update.texts))
             if not isinstance(update, TextArrived):
                 self._prompt.invalidate()
         if isinstance(update, Queued):  # nothing is printed, so it is never held
