@@ -1,5 +1,5 @@
 """Markdown for a terminal, rendered block by block while it streams.
 
 May import only `rtchat.core`, for safe text and values. Start at `splitter.py`, which finds the
-complete blocks, then `render.py`, which turns a block into lines.
+complete blocks, then `render.py` and `blocks.py`, which turn a block into lines.
 """

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rtchat.markdown import theme
+from rtchat.markdown.wrap import wrap
 
 Row: TypeAlias = list[Text]
 Side: TypeAlias = Literal["left", "center", "right"]
@@ -59,7 +60,7 @@ class Grid:
     def _fold(self, cell: Text, width: int) -> list[Text]:
         if cell.cell_len <= width and "\n" not in cell.plain:
             return [cell]
-        return list(cell.wrap(self._console, width, overflow="fold"))
+        return wrap(self._console, cell, width)
 
     def _line(self, parts: tuple[Text | None, ...]) -> Text:
         line = Text()

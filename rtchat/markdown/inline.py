@@ -1,0 +1,77 @@
+"""Render the inline text of a block: emphasis, code, links, line breaks."""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it.token import Token
+from rich.text import Text
+
+from rtchat.core.text import visible
+from rtchat.markdown import theme
+from rtchat.markdown.links import link
+
+_MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def draw_inline(inline: Token, style: str, *, links: bool) -> Text:
+    """Render an inline token with its children, in one style. With `links`, the targets of links
+    are clickable."""
+    return _Inline(links=links).draw(inline, style)
+
+
+class _Inline:
+    """Renders inline text."""
+
+    def __init__(self, *, links: bool) -> None:
+        self._text = Text()
+        self._links = links
+
+    def draw(self, inline: Token, style: str) -> Text:
+        text = self._text
+        styles = [style] if style else []
+        targets: list[tuple[str, int]] = []
+        for token in inline.children or ():
+            match token.type:
+                case "link_open":
+                    targets.append((str(token.attrs.get("href", "")), len(text)))
+                case "link_close":
+                    self._end_link(*targets.pop())
+                case "image":
+                    start = len(text)
+                    text.append(visible(token.content), " ".join(styles))
+                    self._end_link(str(token.attrs.get("src", "")), start)
+                case _ if token.tag in _MARKS and token.nesting > 0:
+                    styles.append(_MARKS[token.tag])
+                case _ if token.tag in _MARKS:
+                    styles.pop()
+                case _:
+                    self._add_text(token, styles)
+        return text
+
+    def _add_text(self, token: Token, styles: list[str]) -> None:
+        """Add a text token. It is escaped again: the parser has decoded entities by now."""
+        match token.type:
+            case "softbreak":
+                self._text.append(" ")
+            case "hardbreak":
+                self._text.append("\n")
+            case "html_inline" if _BREAK.fullmatch(token.content):
+                self._text.append("\n")
+            case "html_inline":
+                self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
+            case "code_inline":
+                self._text.append(visible(token.content), " ".join((*styles, theme.CODE)))
+            case _:
+                self._text.append(visible(token.content), " ".join(styles))
+
+    def _end_link(self, href: str, start: int) -> None:
+        """Print the target of a link after its label, unless they are the same."""
+        text, label = self._text, self._text.plain[start:]
+        if label != href and f"mailto:{label}" != href:
+            start = len(text) + 2
+            text.append(f" ({visible(href)})", theme.LINK)
+        clickable = link(href) if self._links else None
+        if clickable is not None:
+            text.stylize(clickable, start, start + len(href))
