@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
-from rtchat.core.replay import is_summary
+from rtchat.core.replay import is_summary, replayed_item
+from rtchat.core.thinking import answer_of
 from rtchat.core.values import (
     Entry,
     Item,
@@ -143,17 +144,17 @@ class ConversationLog:
         left = [(turn.turn, item) for turn, items in self._turn_items() for item in items]
         out = []
         for item in reversed(items):  # they are the last items; earlier ones may be left out
-            while left and replay_item(left[-1][1]) != item:
+            while left and replayed_item(left[-1][1]) != item:
                 left.pop()
             out.append(left.pop()[0] if left else 0)
         return out[::-1]
 
     @property
     def last_reply(self) -> str | None:
-        """The text of the last reply, if there is one."""
+        """The text of the last reply without the model's thoughts, if there is one."""
         messages = (item for item in reversed(self.items) if isinstance(item, Message))
         replies = (item.text for item in messages if item.role == "assistant")
-        return next(filter(None, replies), None)
+        return next(map(answer_of, filter(None, replies)), None)
 
     def was_asked(self, question: Question) -> bool:
         """Whether a question is in `items`."""

@@ -15,7 +15,8 @@ from rtchat.core.saved_entries import SavedEntries
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
 from rtchat.core.spoken_turns import SpokenTurns
-from rtchat.core.values import Item, OtherItem, StoredConversation
+from rtchat.core.thinking import split
+from rtchat.core.values import Item, Message, OtherItem, StoredConversation
 
 ShellCommand: TypeAlias = (
     ev.StatusAsked
@@ -74,7 +75,7 @@ class ShellCommands:
             case ev.VoiceAsked():
                 return self._voice()
             case ev.ReasoningAsked():
-                return [fx.Show(fx.Report(self._describe_reasoning()))]
+                return [fx.Show(fx.Report(self._describe_reasoning(), may_be_long=True))]
             case ev.ThemeAsked(name):
                 return [fx.Show(fx.ThemeChosen(name))]
             case _:
@@ -155,7 +156,26 @@ class ShellCommands:
 
     def _describe_reasoning(self) -> str:
         effort = dict(flat(self._shared.options.session.other)).get(_EFFORT)
-        is_last = self._reasoned_about is not None
-        is_last = is_last and self._reasoned_about is self._shared.log.last_answered
-        summary = "\n\n".join(self._reasoning) if is_last else notices.NO_REASONING
-        return f"{notices.reasoning_effort(effort)}\n{summary}"
+        reasoning = self._reasoning_by_turn()
+        lines = [notices.reasoning_effort(effort)]
+        if not reasoning:
+            return "\n".join((*lines, notices.NO_REASONING))
+        last, turn = self._shared.log.last_answered, max(reasoning)
+        if last is not None and turn < last.turn:
+            lines.append(notices.EARLIER_REASONING)
+        return "\n".join((*lines, "\n\n".join(reasoning[turn])))
+
+    def _reasoning_by_turn(self) -> dict[int, list[str]]:
+        """The summaries and thoughts in the replies of the current branch, by turn."""
+        found: dict[int, list[str]] = {}
+        about = self._reasoned_about
+        if about is not None and about in self._shared.log.branch:
+            found[about.turn] = [*self._reasoning]
+        saved = self._saved.conversation()
+        for entry in saved.entries if saved is not None else ():
+            match entry.item:
+                case Message("assistant") as reply if thought := split(reply.text).thought:
+                    found.setdefault(entry.turn, []).append(thought)
+                case _:
+                    pass
+        return found

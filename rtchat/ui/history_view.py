@@ -14,6 +14,7 @@ from rich.text import Text
 
 from rtchat.core.effects import ReplyOver, Timing
 from rtchat.core.text import on_a_line, visible
+from rtchat.core.thinking import split
 from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.dates import ago
 from rtchat.history.store import SearchHit
@@ -134,9 +135,14 @@ def _about(texts: Sequence[str], console: Console) -> None:
 
 def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
     if entry.kind == "reply":
+        reply = split(entry.text)
         stream = MarkdownStream(console)
-        stream.add(visible(entry.text), console.width)
-        return stream.finish(console.width)
+        stream.add(visible(reply.answer), console.width)
+        answer = stream.finish(console.width)
+        if not reply.thought:
+            return answer
+        folded = Text(messages.thought(reply.thought), theme.DIM)
+        return [folded, Text(), *answer] if answer else [folded]
     return [Text(visible(opening(entry)), "" if entry.kind == "question" else theme.DIM)]
 
 
