@@ -240,8 +240,10 @@ class Terminal:
 
     def _dim(self, text: str) -> str:
         """A text for the pager, as a report is shown above the entry."""
-        style = self._panel.console.get_style(theme.DIM)
-        return "".join(f"{style.render(line)}\n" for line in visible(text).split("\n"))
+        console = self._panel.console
+        style = console.get_style(theme.DIM)
+        rows = Text(visible(text)).wrap(console, console.width, overflow="fold")
+        return "".join(f"{style.render(row.plain)}\n" for row in rows)
 
     def _resized(self) -> None:
         if self._question is not None:
