@@ -62,7 +62,7 @@ class FoldingStream:
                 self._thought.append(piece.text)
                 self._tail = (self._tail + piece.text)[-_MAX_TAIL:]
             case Kind.ANSWER:
-                self._fold()
+                self._fold(width)
                 if self._answer is None:
                     self._answer = self._new_stream()
                 self._answer.add(piece.text, width)
@@ -71,18 +71,20 @@ class FoldingStream:
                     self._thought.append("\n")
             case Kind.LATE_END:
                 self._end_answer(width)
-                self._add_line(messages.THOUGHT_ABOVE)
+                if self._has_lines:
+                    self._add_line(messages.THOUGHT_ABOVE, width)
 
-    def _fold(self) -> None:
+    def _fold(self, width: int) -> None:
         """The thought is over: a line stands for it."""
         thought, self._thought, self._tail = "".join(self._thought).strip(), [], ""
         began, self._began = self._began, None
         if thought and began is not None:
-            self._add_line(messages.thought(thought, self._now() - began) + self._hint)
+            line = messages.thought(thought, self._now() - began)
+            self._add_line(f"{line}{self._hint}", width)
 
-    def _add_line(self, text: str) -> None:
+    def _add_line(self, text: str, width: int) -> None:
         above = [Text()] if self._has_lines else []
-        self._lines += [*above, Text(text, theme.DIM)]
+        self._lines += [*above, *self._rows(text, width)]
         self._has_lines = self._is_after_thought = True
 
     def _add_answer(self, lines: list[Text]) -> None:
@@ -115,7 +117,7 @@ class FoldingStream:
         """End the text. Returns all remaining lines."""
         for piece in self._reader.finish():
             self._take(piece, width)
-        self._fold()
+        self._fold(width)
         self._end_answer(width)
         lines, self._lines = self._lines, []
         return lines
@@ -128,7 +130,9 @@ class FoldingStream:
         thought = self._tail[-rows * width :].strip()
         if not thought:
             return []
-        line = Text(thought.expandtabs(4), theme.DIM)
-        shown = list(line.wrap(self._console, width, overflow="fold"))
+        shown = self._rows(thought.expandtabs(4), width)
         heading = [Text(messages.THINKING, theme.DIM)] if rows > 1 else []
         return [*heading, *shown[len(heading) - rows :]]
+
+    def _rows(self, text: str, width: int) -> list[Text]:
+        return list(Text(text, theme.DIM).wrap(self._console, width, overflow="fold"))
