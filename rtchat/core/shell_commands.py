@@ -9,6 +9,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.dotted_keys import flat
+from rtchat.core.mode import Mode
 from rtchat.core.question import Question
 from rtchat.core.replay import by_turn, count_turns
 from rtchat.core.saved_entries import SavedEntries
@@ -102,14 +103,17 @@ class ShellCommands:
         self._saved.restart(stored, self._shared.time.now)
         self._reasoned_about = None
 
-    def reply_contains(self, question: Question | None, items: Iterable[Item]) -> None:
+    def reply_contains(self, question: Question | None, items: Iterable[Item]) -> Iterable[Output]:
         """The reply to a question contains these items."""
+        is_new = False
         found = [item.reasoning for item in items if isinstance(item, OtherItem)]
         for summary in filter(None, found):
             if question is not self._reasoned_about:
                 self._reasoned_about, self._reasoning = question, []
             if summary not in self._reasoning:  # an item may be reported twice
                 self._reasoning.append(summary)
+                is_new = True
+        return [notices.REASONED] if is_new and self._shared.mode is Mode.CHAT else []
 
     # ------------------------------------------------------------------------------ what is shown
 
