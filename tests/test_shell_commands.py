@@ -61,6 +61,7 @@ from rtchat.core.events import (
     UserSaid,
     VoiceAsked,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import (
@@ -432,6 +433,17 @@ def test_the_summaries_of_all_replies_of_a_turn_are_shown() -> None:
     )
     play.skip(*reply("Done.", 2, OtherItem("reasoning", "i5", reasoning="It worked.")))
     assert reasoning(play)[1] == "The user greets me.\n\nIt worked."
+
+
+def test_a_summary_is_announced_once_to_a_person() -> None:
+    play = begun(UserSaid("hi"), ReplyStarted("r1"))
+    assert notices.REASONED in play.handle(OutputDone("r1", 0, THOUGHT))
+    ended = ReplyEnded("r1", Status.COMPLETED, items=(THOUGHT,))
+    assert notices.REASONED not in play.handle(ended)
+    assert notices.REASONED not in play.handle(OutputDone("r1", 0, THOUGHT))
+    once = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
+    quiet = Playbook(once).skip(*READY, UserSaid("hi"), ReplyStarted("r1"))
+    assert notices.REASONED not in quiet.handle(OutputDone("r1", 0, THOUGHT))
 
 
 def test_what_the_model_thought_is_shown_in_full() -> None:

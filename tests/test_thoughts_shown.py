@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,11 +14,15 @@ from rtchat.core.thinking import answer_of
 from rtchat.core.values import Entry, Message, Part, State, Status, StoredConversation, ToolCall
 from rtchat.history.export import export
 from rtchat.history.transcript import branch_lines
+from rtchat.server.script import Rule, Script, ScriptEngine
+from rtchat.server.sockets import run_server
 from rtchat.ui.history_view import show, show_end
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import PlainView, StatusWriter
 from tests.documents import DOCUMENTS, RANDOM, cut
+from tests.program import Program, background
 from tests.screen import Screen
+from tests.terminal import PROMPT, Terminal
 from tests.test_scrollback import at_once
 
 THOUGHT = "Okay, a **greeting**.\n\n- I greet back.\n"
@@ -227,3 +232,41 @@ def test_a_web_page_folds_the_thought() -> None:
 def test_other_exports_have_the_text_of_the_model() -> None:
     assert REPLY in export(kept(REPLY), "markdown")
     assert "<think>" in export(kept(REPLY), "json")
+
+
+# ----------------------------------------------------------------------------------- in a terminal
+
+LINES = tuple(f"step {number}\n" for number in range(1, 61))
+SCRIPT = Script(
+    (
+        Rule("long", deltas=("<think>\n", *LINES, "</think>\n\n", "It is done.")),
+        Rule("endless", deltas=("<think>\n", "never"), end=None),
+        Rule(deltas=("<think>\nbriefly\n</think>\n\n", "Yes.")),
+    )
+)
+
+
+def test_reasoning_shows_a_long_thought_in_the_pager(tmp_path: Path) -> None:
+    with background(lambda: run_server(ScriptEngine(SCRIPT))) as url:
+        terminal = Terminal(Program(tmp_path), ["--url", url, "-m", "m"], {})
+        terminal.shows("/help", PROMPT)
+        terminal.types("short\r")
+        terminal.shows("(1 line) · /reasoning shows it", "Yes.", "m · ", PROMPT)
+        terminal.types("/reasoning\r")
+        terminal.shows("/reasoning", "reasoning effort", "briefly", PROMPT)
+        terminal.types("long\r")
+        lines = terminal.shows("(60 lines) · /reasoning shows it", "It is done.", "m · ", PROMPT)
+        assert not any(line.startswith("step") for line in lines)
+        terminal.types("/reasoning\r")
+        terminal.shows("step 1", "step 15", ":")
+        terminal.types(" ")
+        terminal.shows("step 30")
+        terminal.types("q")
+        terminal.shows(PROMPT)
+        terminal.types("endless\r")
+        terminal.shows("thinking…", "never")
+        terminal.types("\x03")
+        lines = terminal.shows("(1 line) · /reasoning shows it", "interrupted", PROMPT)
+        assert not any("never" in line for line in lines)
+        terminal.types("/exit\r")
+        assert terminal.ends() == 0

@@ -106,6 +106,8 @@ class ShellCommands:
     def reply_contains(self, question: Question | None, items: Iterable[Item]) -> Iterable[Output]:
         """The reply to a question contains these items."""
         is_new = False
+        if question is None:
+            return []
         found = [item.reasoning for item in items if isinstance(item, OtherItem)]
         for summary in filter(None, found):
             if question is not self._reasoned_about:
