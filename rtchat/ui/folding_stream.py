@@ -56,16 +56,17 @@ class FoldingStream:
 
     def _take(self, piece: Piece, width: int) -> None:
         match piece.kind:
+            case Kind.ANSWER:
+                if self._thought:
+                    self._fold(width)
+                if self._answer is None:
+                    self._answer = self._new_stream()
+                self._answer.add(piece.text, width)
             case Kind.THOUGHT:
                 if self._began is None:
                     self._began = self._now()
                 self._thought.append(piece.text)
                 self._tail = (self._tail + piece.text)[-_MAX_TAIL:]
-            case Kind.ANSWER:
-                self._fold(width)
-                if self._answer is None:
-                    self._answer = self._new_stream()
-                self._answer.add(piece.text, width)
             case Kind.TAG:
                 if self._thought:
                     self._thought.append("\n")
