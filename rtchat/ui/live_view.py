@@ -25,6 +25,7 @@ from rtchat.ui.reply_frame import ReplyFrame, Stream
 
 if TYPE_CHECKING:
     from rtchat.core.values import StoredConversation
+    from rtchat.ui.folding_stream import Habit
     from rtchat.ui.panel import LivePanel
 
 
@@ -83,6 +84,8 @@ class LiveView:
         self._has_printed = False
         """Whether any of the reply has been printed to the scrollback."""
         self._stream: Stream | None = None
+        self._habit: Habit | None = None
+        """How the replies begin; None before the first."""
 
     def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update."""
@@ -214,10 +217,12 @@ class LiveView:
 
             return PlainStream(self._out)
         from rtchat.markdown.render import MarkdownStream
-        from rtchat.ui.folding_stream import FoldingStream
+        from rtchat.ui.folding_stream import FoldingStream, Habit
 
+        self._habit = self._habit or Habit()
         hint = messages.SHOWS_THOUGHT if self._banner else ""
-        return FoldingStream(self._out, partial(MarkdownStream, self._out), self._now, hint)
+        new_stream = partial(MarkdownStream, self._out)
+        return FoldingStream(self._out, new_stream, self._now, self._habit, hint)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""
