@@ -20,16 +20,25 @@ from tests.test_scrollback import at_once, streamed
 
 pytestmark = pytest.mark.full
 
-_DIFFERENCES = {
+_REFERENCES = "a link is resolved only by references above it, because it is printed at once"
+_DIFFERENCES: dict[str, dict[str, set[int]]] = {
     "commonmark": {
-        "a link is resolved only by references above it": {
+        _REFERENCES: {
             *(23, 33, 203, 204, 214, 218, *range(527, 536), 539, 540, 542, 543, 549),
             *(*range(553, 563), 565, 566, *range(568, 572), 573, 576, 577),
             *(*range(582, 590), 591, 593),
         },
-        "an info string": {239, 240},
     },
-    "gfm": {},
+    "gfm": {
+        _REFERENCES: {
+            *(172, 173, 183, 187, 319, 329, *range(535, 544), 547, 548, 550, 551, 557),
+            *(*range(561, 571), 573, 574, *range(576, 580), 581, 584, 585),
+            *(*range(590, 598), 599, 601),
+        },
+        "strong text in strong text looks the same": {398, 426, *range(434, 437), *range(473, 478)}
+        - {476},
+        "no HTML is rendered, so none has to be filtered": {652},
+    },
 }
 
 
@@ -74,7 +83,7 @@ _SAME = [
     (r' colspan="\d+"', ""),
     (r"</?tbody>", ""),
     (r"\s+", " "),
-    (r" ?(</?(?:table|thead|tr|th|td|li|ul|ol)[^>]*>) ?", r"\1"),
+    (r" ?(</?(?:table|thead|tr|th|td|li|ul|ol|blockquote)[^>]*>) ?", r"\1"),
 ]
 
 
