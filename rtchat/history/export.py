@@ -324,7 +324,7 @@ def _html_block(_renderer: object, tokens: list[Any], index: int, *_: object) ->
     return f"<pre><code>{escape(tokens[index].content)}</code></pre>\n"
 
 
-def _long(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+def _as_written(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
     return f"<p>{escape(tokens[index].content)}</p>\n"
 
 
@@ -334,5 +334,6 @@ _RULES: Mapping[str, Callable[..., str]] = {
     "image": _image,
     "html_inline": _html_inline,
     "html_block": _html_block,
-    "long": _long,
+    "long": _as_written,
+    "definition": _as_written,
 }

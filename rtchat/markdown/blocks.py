@@ -20,6 +20,7 @@ from rtchat.markdown.wrap import wrap
 
 _MIN_WIDTH = 8
 _RULE = 40
+_STYLES = {"html_block": theme.HTML, "definition": theme.LINK}
 _MIN_LONG_WIDTH = 8
 """Minimum cells of a column in a long table: later rows may have longer numbers."""
 
@@ -34,6 +35,8 @@ class State:
         """Colours the last fence."""
         self.grid: Grid | None = None
         """The columns of the last table."""
+        self.ends_in_definition = False
+        """Whether the last top-level block is a link reference."""
 
     def copy(self) -> State:
         """An independent state with the same values."""
@@ -60,11 +63,22 @@ class Blocks:
         """The top-level blocks, always separated by an empty line."""
         lines: list[Text] = []
         for token in tokens:
+            continues = self._continues_definitions(token)
             drawn = self._block(token, tokens, width)
-            if drawn and self._is_new(token) and (lines or self._state.has_lines):
+            if drawn and self._is_new(token) and (lines or self._state.has_lines) and not continues:
                 lines.append(Text())
             lines += drawn
+            self._state.ends_in_definition = token.type == "definition"
         return lines
+
+    def _continues_definitions(self, token: Token) -> bool:
+        """Whether a block is a link reference directly below another one."""
+        start = token.map[0] if token.map else 0
+        return (
+            token.type == "definition"
+            and self._state.ends_in_definition
+            and start <= max(self._end, self._skip)
+        )
 
     def _children(self, tokens: Iterator[Token], closing: str, width: int) -> list[Text]:
         """The blocks of a quote or an item, separated by an empty line if the source has one."""
@@ -100,8 +114,8 @@ class Blocks:
                 return drawn
             case "hr":
                 return [Text("─" * min(width, _RULE), theme.QUOTE)]
-            case "code_block" | "html_block" | "long":
-                return self._as_written(token, theme.HTML if token.type == "html_block" else "")
+            case "code_block" | "html_block" | "long" | "definition":
+                return self._as_written(token, _STYLES.get(token.type, ""))
             case _:
                 return []
 

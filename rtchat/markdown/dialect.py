@@ -6,6 +6,7 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
 - A link is resolved only by references above it: it is printed before any below it arrive.
+  Therefore each reference becomes a `definition` token, which is shown.
 """
 
 from __future__ import annotations
@@ -224,8 +225,8 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     """Read a link reference. It and the references directly above it cost at most `MAX_COST`."""
     if not _source(state, line).startswith("["):
         return False
-    blocks, spent = state.env.get("run", (0, 0))
-    if blocks != len(state.tokens):
+    end_of_run, spent = state.env.get("run", (0, 0))
+    if end_of_run != line:
         spent = 0
     line_max = state.lineMax
     start = state.bMarks[line]
@@ -238,6 +239,10 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     found = reference_rule(state, line, end, silent)
     state.lineMax = line_max
     if found:
+        if not silent:
+            token = state.push("definition", "", 0)
+            token.content = state.getLines(line, state.line, state.blkIndent, False)
+            token.map, token.hidden = [line, state.line], True
         spent += state.bMarks[state.line] - start + _REFERENCE
-        state.env["run"] = len(state.tokens), spent
+        state.env["run"] = state.line, spent
     return found

@@ -24,7 +24,7 @@ _CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 _LEAVES = frozenset(
     {
         *("paragraph_open", "heading_open", "table_open", "long"),
-        *("fence", "code_block", "html_block", "hr"),
+        *("fence", "code_block", "html_block", "hr", "definition"),
     }
 )
 _MAX_INDENT = 4
@@ -238,16 +238,23 @@ def _cut_position(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int
     final = _final(last, lines, is_continued=last.start < skip)
     if final > max(skip, last.start + _opening(last)):
         return final, _context(last, lines, inside=True)
-    # Not at the start of the last leaf: a link reference before it may still continue there.
     closed = leaves if _is_closed(last, lines) else leaves[:-1]
+    while 0 < len(closed) < len(leaves) and _may_continue(closed[-1], leaves[len(closed)]):
+        closed = closed[:-1]
     if not closed or closed[-1].end <= skip:
         return 0, Context()
     return closed[-1].end, _context(closed[-1], lines)
 
 
+def _may_continue(leaf: _Leaf, following: _Leaf) -> bool:
+    """Whether a link reference belongs to a run that is still open: the following leaf may become
+    the title of its last one."""
+    return leaf.token.type == "definition" and leaf.end == following.start
+
+
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line cannot belong to this leaf. False if uncertain."""
-    if leaf.token.type in {"paragraph_open", "table_open", "long"}:
+    if leaf.token.type in {"paragraph_open", "table_open", "long", "definition"}:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
 
