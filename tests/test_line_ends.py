@@ -69,11 +69,12 @@ KEPT = {
     "poem": "Roses are red,\nViolets are blue,\nSugar is sweet,\nAnd so are you.",
     "poem in lower case": "the fog comes\non little cat feet.\nit sits looking\nover harbor and city",
     "poem of long lines": (
-        "Sing, O goddess, the anger of Achilles son of Peleus,\n"
-        "That brought countless ills upon the Achaeans, and many\n"
-        "A brave soul did it send hurrying down to Hades, and\n"
-        "Many a hero did it yield a prey to dogs and vultures,\n"
-        "For so were the counsels of Jove fulfilled."
+        "This is the forest primeval. The murmuring pines and the hemlocks,\n"
+        "Bearded with moss, and in garments green, indistinct in the twilight,\n"
+        "Stand like Druids of eld, with voices sad and prophetic,\n"
+        "Stand like harpers hoar, with beards that rest on their bosoms.\n"
+        "Loud from its rocky caverns, the deep-voiced neighboring ocean\n"
+        "Speaks, and in accents disconsolate answers the wail of the forest."
     ),
     "haiku": "古池や\n蛙飛びこむ\n水の音",
     "indented poem": "Whose woods these are\n    I think I know.\nHis house is in",
@@ -122,10 +123,6 @@ KEPT = {
     "footnotes": "[^1]: The first note.\n[^2]: The second note.",
     "references": "[1] A. Author, A Title of a Paper, 1999.\n[2] B. Author, Another Title, 2001.",
     "an alert": "[!NOTE]\nThis is worth knowing.",
-    "a bold line above text": (
-        "**A title in bold**\nThe text below it is long enough to look like prose that was wrapped,\n"
-        "and it goes on here."
-    ),
     "a menu": "Soup of the day 5.50\nBread and butter 2.00\nCheese 7.00",
     "menu with leaders": "Soup ........ 5.50\nBread ....... 2.00",
     "steps": "First, open the lid.\nThen press the button.\nFinally close it again.",
@@ -172,7 +169,8 @@ WRAPPED = {
     ),
     "a name with an initial": (
         "The algorithm was described for the first time in a paper that was by John\n"
-        "A. Smith and others."
+        "A. Smith and others, and it has been used in nearly all of the programs of\n"
+        "this kind since."
     ),
     "a key in a sentence": (
         "There is one thing that everybody who wants to use this should know about\n"

@@ -18,7 +18,8 @@ from rtchat.core.turn_tree import parents_of
 from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
-from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.dialect import BOX, parser, references, with_cells
+from rtchat.markdown.numbers import number_items
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
@@ -276,6 +277,7 @@ def _rendered(text: str) -> str:
         markdown.add_render_rule(name, rule)
     env: dict[str, Any] = {"references": references({}), "links": []}
     tokens = list(with_cells(markdown.parse(visible(text), env)))
+    number_items(tokens)
     page = markdown.renderer.render(tokens, markdown.options, env)
     # Rendering decodes entities, so the characters that they stand for are escaped here.
     return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)

@@ -38,7 +38,8 @@ _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 _BREAK = re.compile(r" {2,}$|\\$|<br\s*/?>\s*$", re.IGNORECASE)
 _MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
-_SENTENCE_END = ".!?:;。！？：；…؟।"
+_SENTENCE_END = tuple(".!?:;。！？：；…؟।")
+_PUNCTUATION = (*_SENTENCE_END, *",，、—–")
 _CJK = re.compile(r"[\u2e80-\u303f\u3040-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 """Scripts and punctuation without spaces between words. Korean has them."""
 _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
@@ -79,13 +80,15 @@ def _are_drawn(texts: list[str]) -> bool:
 
 def _meant(lines: list[str], texts: list[str]) -> list[bool]:
     """Which line ends the author meant."""
-    width = max(map(cell_len, texts))
+    # Without lines of one word: a long URL makes no paragraph wide.
+    width = max((cell_len(text) for text in texts if " " in text or _CJK.search(text)), default=0)
     if not _MIN_WIDTH <= width <= _MAX_WIDTH or _are_records(texts) or _are_drawn(texts):
         return [True] * (len(lines) - 1)
     free = [_free(*pair, width) for pair in pairwise(texts)]
-    marked = _marked(lines, texts, free, width)
+    marked = _marked(lines, texts, free)
     open_ends = [index for index, is_marked in enumerate(marked) if not is_marked]
-    if sum(_evidence(texts[at], texts[at + 1], free[at], width) for at in open_ends) <= 0:
+    evidence = [_evidence(texts[at], texts[at + 1], free[at], width) for at in open_ends]
+    if sum(evidence) <= 0 or _are_verses(texts, open_ends):
         return [True] * (len(lines) - 1)
     return [
         is_marked or (free[at] > _SLACK * width and _ends(texts[at]))
@@ -96,6 +99,14 @@ def _meant(lines: list[str], texts: list[str]) -> list[bool]:
 def _are_records(texts: list[str]) -> bool:
     """Whether all lines have the same kind of parts, or all begin with a quotation mark."""
     return all(map(_SEPARATOR.match, texts)) or all(text[0] in "\"“„«「" for text in texts if text)
+
+
+def _are_verses(texts: list[str], breaks: list[int]) -> bool:
+    """Whether lines are those of a poem: they begin with a capital letter, and half of them end
+    with a punctuation mark."""
+    capitals = all(texts[at + 1].lstrip(_MARKUP)[:1].isupper() for at in breaks)
+    ends = sum(texts[at].rstrip(_MARKUP).endswith(_PUNCTUATION) for at in breaks)
+    return capitals and len(breaks) > 2 and 2 * ends >= len(breaks)
 
 
 def _free(line: str, following: str, width: int) -> int:
@@ -113,13 +124,15 @@ def _first_word(line: str) -> str:
     return found.group() if found else line.split(maxsplit=1)[0] if line else ""
 
 
-def _marked(lines: list[str], texts: list[str], free: list[int], width: int) -> list[bool]:
+def _marked(lines: list[str], texts: list[str], free: list[int]) -> list[bool]:
     """The line ends that are meant whatever the rest of the paragraph is."""
     kinds = [found.lastgroup if (found := _WEAK_MARK.match(text)) else None for text in texts]
     marked = []
     for at, (line, following) in enumerate(pairwise(texts)):
         kind = kinds[at + 1]
-        is_explained = free[at] < 0 and not _ends(line) and kinds.count(kind) == 1
+        is_rare = kinds.count(kind) <= max(1, len(texts) // 3)
+        can_follow = not _ends(line) or (kind in ("key", "quote") and len(texts) > 2)
+        is_explained = free[at] < 0 and is_rare and can_follow
         marked.append(
             bool(_MARK.match(following))
             or bool(_BOLD.fullmatch(line) and free[at] >= 0)
@@ -132,7 +145,7 @@ def _marked(lines: list[str], texts: list[str], free: list[int], width: int) -> 
 
 def _ends(line: str) -> bool:
     """Whether a sentence ends where the line does."""
-    return line.rstrip(_MARKUP + " ").endswith(tuple(_SENTENCE_END))
+    return line.rstrip(_MARKUP + " ").endswith(_SENTENCE_END)
 
 
 def _evidence(line: str, following: str, free: int, width: int) -> float:
