@@ -134,7 +134,8 @@ KEPT = {
     "two sentences, the first longer": (
         "The first sentence is long enough that it could have been wrapped by hand.\nThe second."
     ),
-    "very long lines": "A sentence of a paragraph that its author never wrapped. " * 3 + "\nand more.",
+    "very long lines": "A sentence of a paragraph that its author never wrapped. " * 3
+    + "\nand more.",
     "files": "src/main.py\nsrc/util.py\ntests/test_main.py",
     "files with comments": (
         "src/main.py - the entry point of the program, which reads the arguments\n"

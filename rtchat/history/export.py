@@ -12,6 +12,8 @@ from datetime import tzinfo
 from html import escape
 from typing import Any, Literal, TypeAlias, assert_never
 
+from markdown_it.token import Token
+
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
 from rtchat.core.turn_tree import parents_of
@@ -219,6 +221,7 @@ pre code { padding: 0; font-size: inherit }
 blockquote { margin: 0; padding-left: .8rem; border-left: 3px solid var(--line) }
 table { border-collapse: collapse }
 th, td { border: 1px solid var(--line); padding: .25rem .6rem }
+li.task { list-style: none }
 img { max-width: 100% }
 """
 _IMAGE_URL = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
@@ -278,9 +281,18 @@ def _rendered(text: str) -> str:
     env: dict[str, Any] = {"references": references({}), "links": []}
     tokens = list(with_cells(markdown.parse(visible(text), env)))
     number_items(tokens)
+    _add_boxes(tokens)
     page = markdown.renderer.render(tokens, markdown.options, env)
     # Rendering decodes entities, so the characters that they stand for are escaped here.
     return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)
+
+
+def _add_boxes(tokens: list[Any]) -> None:
+    """Put the box of each task before its text, in place of the bullet."""
+    for item, inline in zip(tokens, tokens[2:], strict=False):
+        if box := item.meta.get(BOX):
+            item.attrs["class"] = "task"
+            inline.children.insert(0, Token("text", "", 0, content=f"{box} "))
 
 
 _EXTERNAL = re.compile(r"(https?://[^/]|mailto:.).*", re.IGNORECASE)

@@ -49,8 +49,7 @@ _MARKS = "*_~`<&\\!"
 _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 """The blocks that a quote, a list or a heading can interrupt."""
 _MAX_COLUMNS = 30
-_MAX_DEPTH = 30
-_MAX_INLINE_DEPTH = 20
+_MAX_DEPTH = 26
 BOX = "box"
 """The key of the `meta` of a list item whose bullet is a box: "☐" or "☑"."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
@@ -72,7 +71,7 @@ def is_long(paragraph: str) -> bool:
 
 def parser() -> MarkdownIt:
     """Create a parser. To parse inline text too, its `env` needs "references"."""
-    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_INLINE_DEPTH})
+    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_DEPTH})
     markdown.core.ruler.after("normalize", "last_line", _end_last_line)
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])

@@ -40,7 +40,9 @@ _BREAK = re.compile(r" {2,}$|\\$|<br\s*/?>\s*$", re.IGNORECASE)
 _MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
 _SENTENCE_END = tuple(".!?:;。！？：；…؟।")
 _PUNCTUATION = (*_SENTENCE_END, *",，、—–")
-_CJK = re.compile(r"[\u2e80-\u303f\u3040-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+_CJK = re.compile(
+    r"[\u2e80-\u303f\u3040-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+)
 """Scripts and punctuation without spaces between words. Korean has them."""
 _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
 
@@ -74,7 +76,9 @@ def _join(line: str, following: str) -> str:
 
 def _are_drawn(texts: list[str]) -> bool:
     """Whether lines are a tree, a drawing, or text in columns."""
-    drawn = sum(text[:1] in set("├└│┌┐┘─╭╰║╔╚╠═|+/\\") or bool(_COLUMNS.search(text)) for text in texts)
+    drawn = sum(
+        text[:1] in set("├└│┌┐┘─╭╰║╔╚╠═|+/\\") or bool(_COLUMNS.search(text)) for text in texts
+    )
     return drawn > 1
 
 
@@ -98,7 +102,7 @@ def _meant(lines: list[str], texts: list[str]) -> list[bool]:
 
 def _are_records(texts: list[str]) -> bool:
     """Whether all lines have the same kind of parts, or all begin with a quotation mark."""
-    return all(map(_SEPARATOR.match, texts)) or all(text[0] in "\"“„«「" for text in texts if text)
+    return all(map(_SEPARATOR.match, texts)) or all(text[0] in '"“„«「' for text in texts if text)
 
 
 def _are_verses(texts: list[str], breaks: list[int]) -> bool:
