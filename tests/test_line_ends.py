@@ -8,9 +8,7 @@ import textwrap
 import pytest
 
 from rtchat.markdown.line_ends import line_ends
-from rtchat.markdown.render import Drawing
-from rtchat.markdown.splitter import Piece
-from tests.screen import Screen
+from tests.test_list_numbers import page, shown
 
 PROSE = {
     "English": (
@@ -34,10 +32,10 @@ PROSE = {
     ),
     "German": (
         "Die Donaudampfschifffahrtsgesellschaft betrieb seit dem neunzehnten Jahrhundert Schiffe "
-        "auf der Donau und ihren Nebenflüssen. Ihre Geschäftsgrundlage war ein Abkommen zwischen "
-        "dem Kaiserreich Österreich und dem Königreich Bayern. Die Bundesnetzagentur veröffentlicht "
-        "Frequenznutzungspläne, in denen die Zuweisungen an Rundfunkdienste und Funkamateure "
-        "aufgeführt sind; die Rechtsschutzversicherungsgesellschaften hingegen müssen ihre "
+        "auf der Donau und ihren Nebenflüssen. Ihre Geschäftsgrundlage war ein Abkommen "
+        "zwischen dem Kaiserreich Österreich und dem Königreich Bayern. Die Bundesnetzagentur "
+        "veröffentlicht Frequenznutzungspläne, in denen die Zuweisungen an Rundfunkdienste "
+        "und Funkamateure aufgeführt sind; die Rechtsschutzversicherungsgesellschaften hingegen müssen ihre "
         "Allgemeinen Versicherungsbedingungen in jeder Geschäftsstelle auslegen."
     ),
     "markup": (
@@ -89,8 +87,10 @@ KEPT = {
         "**Cons:** it is old, and nobody maintains it any more.\n"
         "**Verdict:** use it for the prototype and replace it in the next version."
     ),
-    "colon after bold": "**Pros**: quick to learn, easy to read, and well supported today\n**Cons**: slow",
-    "a long record": (
+    "colon after bold": (
+        "**Pros**: quick to learn, easy to read, and well supported today\n**Cons**: slow"
+    ),
+    "a record with a long line": (
         "Summary: the build failed because the disk of the build server is full\n"
         "Owner: the team of the build server\nStatus: open"
     ),
@@ -103,7 +103,9 @@ KEPT = {
     "letters in brackets": "(a) the first one\n(b) the second one",
     "capital letters": "A. Vienna\nB. Bern\nC. Prague",
     "Roman numbers": "i. the first\nii. the second\niii. the third",
-    "numbers": "The steps, in the order in which they must be carried out every day:\n2. open\n3. close",
+    "numbers": (
+        "The steps, in the order in which they must be carried out every day:\n2. open\n3. close"
+    ),
     "bullets": "• one\n• two\n• three",
     "bullets, long": (
         "• The first point is that this line is long enough to look like prose\n"
@@ -113,12 +115,12 @@ KEPT = {
     "a dialogue": (
         "— Do you think that it will rain tomorrow, or will it be dry again?\n— Yes\n— Oh, really?"
     ),
-    "a dialogue in quotes": '"Are you there?" she asked me from the other end of the room.\n"I am."',
+    "a dialogue in quotes": '"Are you there?" she asked from the other end of the room.\n"I am."',
     "speakers": "Ann: Hello, how are you?\nBob: Fine, thanks.\nAnn: Good.",
     "arrows": "→ open the file\n→ edit it\n→ close it",
     "check marks": "✓ tests pass\n✓ no warnings\n✗ coverage",
     "boxes": "☐ buy milk\n☑ call Ann",
-    "emoji": "🚀 The launch of the new version went well and everybody is happy\n🐛 bugs were fixed",
+    "emoji": "🚀 The launch of the new version went well, and we are happy\n🐛 bugs were fixed",
     "emoji of the first plane": "✅ done\n❌ failed\n⚠️ skipped",
     "footnotes": "[^1]: The first note.\n[^2]: The second note.",
     "references": "[1] A. Author, A Title of a Paper, 1999.\n[2] B. Author, Another Title, 2001.",
@@ -208,3 +210,99 @@ def test_short_lines_of_any_kind_are_kept() -> None:
         lines = [" ".join(chance.choices(words, k=chance.randint(1, 4))) for _ in range(5)]
         source = "\n".join(line[:49] for line in lines)
         assert ends(source) == {"\n"}, source
+
+
+WRAPPED_PROSE = textwrap.fill(PROSE["English"], 72)
+
+
+def flowing(source: str) -> list[str]:
+    """The lines of prose without line ends."""
+    return shown(" ".join(source.split()))
+
+
+@pytest.mark.parametrize("start", ["", "- ", "> ", "1. ", "> - "])
+def test_wrapped_prose_fills_the_screen(start: str) -> None:
+    following = start if start == "> " else start.replace("- ", "  ").replace("1. ", "   ")
+    source = start + WRAPPED_PROSE.replace("\n", "\n" + following)
+    assert shown(source) == shown(start + " ".join(WRAPPED_PROSE.split()))
+
+
+def test_wrapped_prose_in_items_and_lazy_lines_of_a_quote() -> None:
+    items = (
+        "".join(f"- {WRAPPED_PROSE}\n" for _ in range(2))
+        .replace("\n", "\n  ")
+        .replace("  - ", "- ")
+    )
+    assert shown(items) == 2 * shown("- " + " ".join(WRAPPED_PROSE.split()))
+    assert shown("> " + WRAPPED_PROSE) == shown("> " + " ".join(WRAPPED_PROSE.split()))
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100])
+def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
+    source = textwrap.fill(PROSE["markup"], width, break_on_hyphens=False)
+    assert shown(source) == flowing(PROSE["markup"])
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("*a\nb* c\nd", ["a", "b c", "d"]),
+        ("**a\nb**\nc", ["a", "b", "c"]),
+        ("`a` x\n`b` y", ["a x", "b y"]),
+        ("`a\nb` c\nd", ["a b c", "d"]),
+        ("a  \nb\nc\\\nd", ["a", "b", "c", "d"]),
+        ("a<br>\nb\nc", ["a", "", "b", "c"]),
+        ("[a\nb](https://example.com) c\nd", ["a", "b (https://example.com) c", "d"]),
+        ("a &amp;\nb", ["a &", "b"]),
+        ("a\n  b\n    c\nd", ["a", "  b", "    c", "d"]),
+        ("- a\n    b\n    c", ["• a", "  b", "  c"]),
+        ("- a\nb", ["• a", "  b"]),
+        ("> a\nb", ["▌ a", "▌ b"]),
+        ("a\nb\n===", ["a", "b"]),
+    ],
+)
+def test_line_ends_between_markup(source: str, lines: list[str]) -> None:
+    assert shown(source) == lines
+
+
+def test_an_alert_has_a_line_of_its_own() -> None:
+    assert shown("> [!NOTE]\n> Text.\n\n> [!Warning]  \n>\n> - a\n") == [
+        *("▌ NOTE", "▌ Text.", "", "▌ Warning", "▌", "▌ • a"),
+    ]
+    assert shown("> [!NOTE] text\n\n[!TIP]\ntext\n") == ["▌ [!NOTE] text", "", "[!TIP]", "text"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "a | b*c | d\ne | f*g | h",
+        "| a | b |\n|--|\n| `c` | __d__ |",
+        "| a | b |\n| 1 | 2 |\n| &amp; | [x] |",
+        "name | age\n---|---|---\nAnn | 5",
+    ],
+)
+def test_a_table_without_its_second_row_is_shown_as_written(rows: str) -> None:
+    assert shown(rows) == rows.split("\n")
+    assert page(rows).count("<br") == rows.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "following", "joined"),
+    [
+        ("中文", "日本", "中文日本"),
+        ("中文。", "あ", "中文。あ"),
+        ("中文", "abc", "中文 abc"),
+        ("한국", "어", "한국 어"),
+    ],
+)
+def test_lines_of_scripts_without_spaces_are_joined_without_one(
+    line: str, following: str, joined: str
+) -> None:
+    rest = "字" * 38
+    source = f"{rest}{line}\n{following}{rest}\n{rest}中文\n{rest}"
+    assert "".join(shown(source, 400)).startswith(f"{rest}{joined}{rest}")
+
+
+def test_a_web_page_keeps_the_same_lines() -> None:
+    assert page("Roses are red,\nViolets are blue.").count("<br") == 1
+    assert page(WRAPPED_PROSE).count("<br") == 0

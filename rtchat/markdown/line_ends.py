@@ -157,7 +157,8 @@ def _evidence(line: str, following: str, free: int, width: int) -> float:
     start = following.lstrip(_MARKUP)[:1]
     word = _first_word(following).strip(_MARKUP + ",.;:!?")
     goes_on = start.islower() and word.replace("-", "").replace("'", "").replace("’", "").isalpha()
-    if free >= 0 and not (goes_on and free <= _SLACK * width):
+    slack = _SLACK * width if goes_on or _CJK.match(following) else -1
+    if free > slack:
         return -2
     is_longest = cell_len(line) == width
     if goes_on:
