@@ -35,8 +35,8 @@ PROSE = {
         "auf der Donau und ihren Nebenflüssen. Ihre Geschäftsgrundlage war ein Abkommen "
         "zwischen dem Kaiserreich Österreich und dem Königreich Bayern. Die Bundesnetzagentur "
         "veröffentlicht Frequenznutzungspläne, in denen die Zuweisungen an Rundfunkdienste "
-        "und Funkamateure aufgeführt sind; die Rechtsschutzversicherungsgesellschaften hingegen müssen ihre "
-        "Allgemeinen Versicherungsbedingungen in jeder Geschäftsstelle auslegen."
+        "und Funkamateure aufgeführt sind; die Rechtsschutzversicherungsgesellschaften hingegen "
+        "müssen ihre Allgemeinen Versicherungsbedingungen in jeder Geschäftsstelle auslegen."
     ),
     "markup": (
         "Use **`git rebase`** to move *commits* onto another [branch](https://example.com/b), but "
@@ -65,7 +65,7 @@ PROSE = {
 }
 KEPT = {
     "poem": "Roses are red,\nViolets are blue,\nSugar is sweet,\nAnd so are you.",
-    "poem in lower case": "the fog comes\non little cat feet.\nit sits looking\nover harbor and city",
+    "poem in lower case": "the fog comes\non little cat feet.\nit sits looking\nover harbor and",
     "poem of long lines": (
         "This is the forest primeval. The murmuring pines and the hemlocks,\n"
         "Bearded with moss, and in garments green, indistinct in the twilight,\n"

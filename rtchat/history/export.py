@@ -12,16 +12,14 @@ from datetime import tzinfo
 from html import escape
 from typing import Any, Literal, TypeAlias, assert_never
 
-from markdown_it.token import Token
-
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
 from rtchat.core.turn_tree import parents_of
 from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
-from rtchat.markdown.dialect import BOX, parser, references, with_cells
-from rtchat.markdown.numbers import number_items
+from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.list_items import add_boxes, number_items
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
@@ -281,18 +279,10 @@ def _rendered(text: str) -> str:
     env: dict[str, Any] = {"references": references({}), "links": []}
     tokens = list(with_cells(markdown.parse(visible(text), env)))
     number_items(tokens)
-    _add_boxes(tokens)
+    add_boxes(tokens)
     page = markdown.renderer.render(tokens, markdown.options, env)
     # Rendering decodes entities, so the characters that they stand for are escaped here.
     return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)
-
-
-def _add_boxes(tokens: list[Any]) -> None:
-    """Put the box of each task before its text, in place of the bullet."""
-    for item, inline in zip(tokens, tokens[2:], strict=False):
-        if box := item.meta.get(BOX):
-            item.attrs["class"] = "task"
-            inline.children.insert(0, Token("text", "", 0, content=f"{box} "))
 
 
 _EXTERNAL = re.compile(r"(https?://[^/]|mailto:.).*", re.IGNORECASE)

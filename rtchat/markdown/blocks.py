@@ -15,7 +15,7 @@ from rtchat.markdown.dialect import BOX
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
-from rtchat.markdown.numbers import Number
+from rtchat.markdown.list_items import Number
 from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
 from rtchat.markdown.table import MIN_WIDTH, Grid, Row, Side
 from rtchat.markdown.wrap import wrap

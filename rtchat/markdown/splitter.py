@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 from rtchat.core.values import value
 from rtchat.markdown.dialect import LONG_MARK, MAX_COST, cost, is_long, parser
-from rtchat.markdown.numbers import Number
+from rtchat.markdown.list_items import Number
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
 _QUOTE = re.compile(r"[ \t]*>[ \t]?")

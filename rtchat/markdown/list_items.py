@@ -1,12 +1,13 @@
-"""The numbers of list items: as written, or counted if all items have the same one."""
+"""List items: their numbers, as written or counted if all items have the same one, and boxes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markdown_it.token import Token
 
 from rtchat.core.values import value
+from rtchat.markdown.dialect import BOX
 
 
 @value
@@ -30,6 +31,15 @@ class Number:
         if self.repeats is None or written != self.written:
             return Number(written, None)
         return Number(written, self.repeats + 1)
+
+
+def add_boxes(tokens: Sequence[Token]) -> None:
+    """Put the boxes of tasks before their text. A web page needs this, the terminal does not."""
+    for item, inline in zip(tokens, tokens[2:], strict=False):
+        if BOX in item.meta:
+            item.attrs["class"] = "task"
+            box = Token("text", "", 0, content=f"{item.meta[BOX]} ")
+            inline.children = [box, *(inline.children or ())]
 
 
 def number_items(tokens: Iterable[Token]) -> None:
