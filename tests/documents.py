@@ -114,6 +114,7 @@ _ATOMS = (
     ),
     *("---", "***", "|a|b|", "|---|---|", "|", "-", "a", "foo", "[x]", "'", '"', "<div>", "<!--"),
     *("-->", "</div>", "`", "**", "&#27;", "\\", "<br>", "!", "[", "](", "word", "あ", "😀"),
+    *("[ ] ", "[x] ", "[!NOTE]", "1. ", "007. ", "a) ", "Key: ", "    - "),
 )
 _SPACES = (
     " ",
@@ -143,6 +144,7 @@ _WORDS = st.sampled_from(
         *("[label](https://example.com/x)", "<https://example.com>", "![image](a.png)", "[ref]"),
         *("日本語", "한국어", "e\u0301", "नमस्ते", "שלום", "مرحبا", "é" * 30, "漢" * 50),
         *("😀", "👩\u200d💻", "❤\ufe0f", "👍🏽", "🇩🇪", "👨\u200d👩\u200d👧\u200d👦"),
+        *("[ ]", "[x]", "[!NOTE]", "a)", "•", "Key:", "| cell |", "|", "├──", "✓"),
     )
 )
 _SEPARATORS = st.sampled_from((" ",) * 8 + ("\n", "\n", "  \n", "\\\n", "  "))
@@ -235,12 +237,12 @@ _LONG_LINE = st.tuples(
 
 def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     inner = st.lists(blocks, min_size=1, max_size=3).map("\n\n".join)
-    marks = st.sampled_from(("- ", "* ", "1. ", "7) ", "10. ", "-    "))
+    marks = st.sampled_from(("- ", "* ", "1. ", "7) ", "10. ", "-    ", "- [x] ", "007. [ ] "))
     items = st.lists(inner, min_size=1, max_size=4)
     loose = st.sampled_from(("\n", "\n\n"))
     lists = st.tuples(marks, items, loose).map(
         lambda parts: parts[2].join(
-            parts[0] + _indent(item, " " * len(parts[0])) for item in parts[1]
+            parts[0] + _indent(item, " " * len(parts[0].split("[")[0])) for item in parts[1]
         )
     )
     return st.one_of(lists, inner.map(lambda text: "> " + _indent(text, "> ")))

@@ -37,6 +37,7 @@ _PURE_MODULES = (
     *("ui.slash_commands", "ui.slash_arguments", "ui.slash_help"),
     *("ui.key_codes", "ui.key_decoder", "ui.terminal_kind"),
     *("markdown.dialect", "markdown.splitter", "markdown.theme"),
+    *("markdown.line_ends", "markdown.list_items"),
     *("history.schema", "history.transcript"),
     *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),
 )

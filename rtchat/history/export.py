@@ -19,6 +19,7 @@ from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.list_items import add_boxes, number_items
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
@@ -218,6 +219,7 @@ pre code { padding: 0; font-size: inherit }
 blockquote { margin: 0; padding-left: .8rem; border-left: 3px solid var(--line) }
 table { border-collapse: collapse }
 th, td { border: 1px solid var(--line); padding: .25rem .6rem }
+li.task { list-style: none }
 img { max-width: 100% }
 """
 _IMAGE_URL = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
@@ -276,6 +278,8 @@ def _rendered(text: str) -> str:
         markdown.add_render_rule(name, rule)
     env: dict[str, Any] = {"references": references({}), "links": []}
     tokens = list(with_cells(markdown.parse(visible(text), env)))
+    number_items(tokens)
+    add_boxes(tokens)
     page = markdown.renderer.render(tokens, markdown.options, env)
     # Rendering decodes entities, so the characters that they stand for are escaped here.
     return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)

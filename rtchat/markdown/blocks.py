@@ -11,10 +11,12 @@ from rich.text import Span, Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
+from rtchat.markdown.dialect import BOX
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
-from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths, start_number
+from rtchat.markdown.list_items import Number
+from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
 from rtchat.markdown.table import MIN_WIDTH, Grid, Row, Side
 from rtchat.markdown.wrap import wrap
 
@@ -136,10 +138,13 @@ class Blocks:
     def _text(self, token: Token, inline: Token, width: int) -> list[Text]:
         if not self._is_new(token):
             return []
-        style = ""
-        if token.type == "heading_open":
-            style = theme.TITLE if token.tag == "h1" else theme.HEADING
-        return self._wrap(self._inline(inline, style), width)
+        if token.type != "heading_open":
+            return self._wrap(self._inline(inline, ""), width)
+        if token.tag == "h1":
+            return self._wrap(self._inline(inline, theme.TITLE), width)
+        mark = "#" * int(token.tag[1:]) + " "
+        title = self._inline(inline, theme.HEADING)
+        return self._wrap(Text.assemble((mark, theme.DIM), title), width)
 
     def _as_written(self, token: Token, style: str) -> list[Text]:
         new = self._is_new(token)
@@ -166,16 +171,17 @@ class Blocks:
 
     def _list(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         lines: list[Text] = []
-        number = start_number(token) if self._is_new(token) else self._numbers[self._depth]
+        number = None if self._is_new(token) else self._numbers[self._depth]
         self._depth += 1
         first = True
         for item in tokens:
             if item.nesting < 0:
                 break
-            mark = "• " if token.type == "bullet_list_open" else f"{number}{item.markup} "
+            if not first or number is None:
+                number = number.next(item.info) if number else Number(item.info)
+            mark = f"{number.shown}{item.markup} " if item.info else f"{item.meta.get(BOX, '•')} "
             lines += self._gap(item, first=first)
             lines += self._item(item, tokens, mark, width)
-            number += 1
             first = False
         self._depth -= 1
         return lines

@@ -1,4 +1,6 @@
-"""The Markdown dialect: CommonMark with tables and strikethrough, and limits.
+"""The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, and limits.
+
+Line ends that the author meant are hard breaks (see `line_ends`).
 
 The limits keep an endless block from delaying a stream. They also apply to text rendered at once:
 - A paragraph whose parsing cost exceeds `MAX_COST` becomes a `long` token, shown as written.
@@ -11,6 +13,7 @@ The limits keep an endless block from delaying a stream. They also apply to text
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -28,7 +31,11 @@ from markdown_it.rules_block import reference as reference_rule
 from markdown_it.rules_block import table as table_rule
 from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
+
+from rtchat.markdown.line_ends import are_rows, line_ends
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -43,8 +50,13 @@ _MARKS = "*_~`<&\\!"
 _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 """The blocks that a quote, a list or a heading can interrupt."""
 _MAX_COLUMNS = 30
-_MAX_DEPTH = 20
-_MAX_INLINE_DEPTH = 20
+_MAX_DEPTH = 26
+BOX = "box"
+"""The key of the `meta` of a list item whose bullet is a box: "☐" or "☑"."""
+_TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
+_AT = "at"
+"""The key of the `meta` of a soft break: its position in the source."""
+_ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
 
 
 def cost(source: str) -> int:
@@ -60,10 +72,11 @@ def is_long(paragraph: str) -> bool:
 
 def parser() -> MarkdownIt:
     """Create a parser. To parse inline text too, its `env` needs "references"."""
-    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_INLINE_DEPTH})
+    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_DEPTH})
     markdown.core.ruler.after("normalize", "last_line", _end_last_line)
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])
+    markdown.inline.ruler.at("newline", _newline)
     block = markdown.block.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
     block.at("blockquote", partial(_within_depth, quote_rule), {"alt": [*_NOT_TABLES, "list"]})
@@ -126,15 +139,70 @@ def _inline(state: StateCore) -> None:
     found = state.env["references"].maps[0]
     below = deque(found.items())
     found.clear()
-    for token in state.tokens:
+    for index, token in enumerate(state.tokens):
         if token.type != "inline" or token.map is None:
             continue
+        if token.content.startswith("[") and state.tokens[index - 1].type == "paragraph_open":
+            _mark_first(state.tokens[max(index - 2, 0)], token)
         while below and below[0][1]["map"][1] <= token.map[0]:
             found.update([below.popleft()])
         token.children = []
-        if token.content:
+        if "\n" not in token.content:
             state.md.inline.parse(token.content, state.md, state.env, token.children)
+        elif are_rows(token.content):
+            token.children = list(_as_lines(token.content))
+        else:
+            state.md.inline.parse(token.content, state.md, state.env, token.children)
+            token.children = list(_with_line_ends(token.content, token.children))
     found.update(below)
+
+
+def _mark_first(parent: Token, inline: Token) -> None:
+    """Show the box of a task, or the kind of an alert, that the first paragraph of an item or a
+    quote begins with."""
+    if parent.type == "blockquote_open":
+        inline.content = _ALERT.sub(r"**\1**", inline.content, count=1)
+    elif parent.type == "list_item_open" and (task := _TASK.match(inline.content)):
+        box = "☐" if task[1] == " " else "☑"
+        inline.content = inline.content[task.end() :]
+        if parent.info:
+            inline.content = f"{box} {inline.content}"
+        else:
+            parent.meta[BOX] = box
+
+
+def _as_lines(source: str) -> Iterator[Token]:
+    """The inline tokens of lines that are shown as written."""
+    for index, line in enumerate(source.split("\n")):
+        if index:
+            yield Token("hardbreak", "br", 0)
+        yield Token("text", "", 0, content=line)
+
+
+def _with_line_ends(source: str, tokens: Iterable[Token]) -> Iterator[Token]:
+    """Turn each soft break into what it means: a hard break, a space or nothing."""
+    ends = line_ends(source)
+    line = at = 0
+    for token in tokens:
+        if token.type != "softbreak":
+            yield token
+            continue
+        line += source.count("\n", at, token.meta[_AT])
+        at = token.meta[_AT]
+        if not ends[line].startswith("\n"):
+            yield Token("text", "", 0, content=ends[line])
+            continue
+        yield Token("hardbreak", "br", 0)
+        if indent := ends[line][1:]:
+            yield Token("text", "", 0, content=indent)
+
+
+def _newline(state: StateInline, silent: bool) -> bool:
+    at = state.pos
+    found = newline_rule(state, silent)
+    if found and not silent:
+        state.tokens[-1].meta[_AT] = at
+    return found
 
 
 # -------------------------------------------------------------------------------------- block rules

@@ -16,6 +16,7 @@ from markdown_it.token import Token
 
 from rtchat.core.values import value
 from rtchat.markdown.dialect import LONG_MARK, MAX_COST, cost, is_long, parser
+from rtchat.markdown.list_items import Number
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
 _QUOTE = re.compile(r"[ \t]*>[ \t]?")
@@ -44,8 +45,8 @@ class Context:
     content."""
 
     source: str = ""
-    numbers: tuple[int, ...] = ()
-    """The number of the open item of each open list, outermost first; for bullets it is unused."""
+    numbers: tuple[Number, ...] = ()
+    """The number of the open item of each open list, outermost first."""
 
     @property
     def height(self) -> int:
@@ -71,7 +72,7 @@ class _Leaf:
     """The line after its last one, without trailing blank lines."""
     path: tuple[Token, ...]
     """The open quotes and list items, outermost first."""
-    numbers: tuple[int, ...]
+    numbers: tuple[Number, ...]
 
 
 def end_line(token: Token, lines: list[str], quotes: int) -> int:
@@ -86,11 +87,6 @@ def _without_blanks(lines: list[str], start: int, end: int, quotes: int) -> int:
     while end > start + 1 and _is_blank(lines[end - 1], quotes):
         end -= 1
     return end
-
-
-def start_number(token: Token) -> int:
-    """The number of the first item of a list."""
-    return int(token.attrs.get("start", 1))
 
 
 def _is_blank(line: str, quotes: int) -> bool:
@@ -204,20 +200,24 @@ def _lines(text: str) -> list[str]:
 def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator[_Leaf]:
     """All leaves in order. An empty quote or item counts as a leaf."""
     path: list[Token] = []
-    numbers: list[int] = []
+    numbers: list[Number | None] = []
     for token, following in zip_longest(tokens, tokens[1:]):
         start = token.map[0] if token.map else 0
         match token.type:
             case "bullet_list_open" | "ordered_list_open":
-                known = start < context.height
-                number = context.numbers[len(numbers)] if known else start_number(token)
-                numbers.append(number - 1)
+                numbers.append(None)
             case "bullet_list_close" | "ordered_list_close":
                 numbers.pop()
             case "blockquote_close" | "list_item_close":
                 path.pop()
             case "list_item_open":
-                numbers[-1] += 1
+                depth, before = len(numbers) - 1, numbers[-1]
+                if before is not None:
+                    numbers[depth] = before.next(token.info)
+                elif start < context.height:
+                    numbers[depth] = context.numbers[depth]
+                else:
+                    numbers[depth] = Number(token.info)
                 path.append(token)
             case "blockquote_open":
                 path.append(token)
@@ -227,7 +227,7 @@ def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator
         if is_empty or token.type in _LEAVES:
             quotes = sum(outer.type == "blockquote_open" for outer in path)
             end = end_line(token, lines, quotes)
-            yield _Leaf(token, start, end, tuple(path), tuple(numbers))
+            yield _Leaf(token, start, end, tuple(path), tuple(filter(None, numbers)))
 
 
 def _cut_position(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Context]:
