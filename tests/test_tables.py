@@ -129,8 +129,8 @@ def test_columns_that_are_too_narrow_become_records() -> None:
         ["three", "", "", "*d*", ""],
     )
     assert drawn(text, 32) == [
-        *("Name: one", "What: Tokens are sent as soon as", "  the model has produced them,"),
-        *("  in small deltas", "no key", "d: 10", "Last: x", "  y"),
+        *("Name: one", "What: Tokens are sent as soon", "  as the model has produced"),
+        *("  them, in small deltas", "no key", "d: 10", "Last: x", "  y"),
         *("", "Name: two"),
         *("", "Name: three", "d: d"),
     ]

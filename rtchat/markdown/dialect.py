@@ -200,8 +200,8 @@ def _read_row(state: StateBlock, line: int, source: str, columns: int) -> None:
 
 
 def _split_row(source: str, columns: int) -> list[str]:
-    """The cells of a row. If there are more than `columns`, pipes in code do not end a cell, and the
-    last cell is the rest of the row."""
+    """The cells of a row. If there are more than `columns`, pipes in code do not end a cell, and
+    the last cell is the rest of the row."""
     cells = _split(source)
     if len(cells) > columns:
         cells = _split(_CODE.sub(lambda code: _PIPE.sub(r"\\|", code[0]), source))

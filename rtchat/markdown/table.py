@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from copy import copy
+from functools import cached_property
 from itertools import zip_longest
 from typing import Literal, TypeAlias
 
@@ -94,10 +95,9 @@ class Grid:
         for cell in self._head:
             cell.stylize(theme.HEADING)
         self._width = width
-        columns = list(zip_longest(*rows, fillvalue=Text()))
-        self._words = [max(map(_unbroken, column)) for column in columns]
-        self._natural = [max(map(_width, column)) for column in columns]
-        self._least = [1] * len(columns)
+        self._columns = list(zip_longest(*rows, fillvalue=Text()))
+        self._natural = [max(map(_width, column)) for column in self._columns]
+        self._least = [1] * len(self._columns)
         self._widths = self._fitted(self._natural)
         self._is_record = self._is_too_narrow()
         if is_long:
@@ -119,16 +119,22 @@ class Grid:
         grown = zip(fitted, self._natural, self._least, strict=True)
         self._widths = [max(min(cells, most), least) for cells, most, least in grown]
 
+    @cached_property
+    def _words(self) -> list[int]:
+        return [max(map(_unbroken, column)) for column in self._columns]
+
     @property
     def _room(self) -> int:
         return self._width - _GAP * (len(self._justify) - 1)
 
     def _fitted(self, longest: list[int]) -> list[int]:
         """The widths of the columns, given the width at which each needs no more."""
+        if sum(longest) <= self._room:
+            return list(map(max, self._least, longest))
         return _fit(_fit(self._least, self._words, self._room), longest, self._room)
 
     def _is_too_narrow(self) -> bool:
-        if len(self._justify) == 1:
+        if len(self._widths) == 1 or self._widths == self._natural:
             return False
         widths = zip(self._widths, self._natural, strict=True)
         is_narrow = any(width < min(_MIN_WIDTH, natural) for width, natural in widths)
