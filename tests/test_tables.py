@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from rtchat.markdown.render import Drawing, MarkdownStream
 from rtchat.markdown.splitter import Piece
-from tests.documents import BLOCKS
+from tests.documents import BLOCKS, cut
 from tests.test_scrollback import at_once, streamed
 
 
@@ -167,6 +169,7 @@ def test_records_in_a_quote_in_a_list() -> None:
         (r"| `a \|\| b` | x |", ["a || b", "x"]),
         (r"| a \| b \| c | x |", ["a | b | c", "x"]),
         (r"| **`\|`** | \|\| |", ["|", "||"]),
+        (r"| `a\\|b` | a \\| b |", [r"a\|b", "a | b"]),
         ("| `a || b` | x |", ["a || b", "x"]),
         ("| ``a ` | b`` | x |", ["a ` | b", "x"]),
         (r"| `a | b \| c` | x |", ["a | b | c", "x"]),
@@ -217,6 +220,25 @@ def test_the_columns_of_a_preview_only_grow(width: int) -> None:
         assert all(x <= y for x, y in zip(before, after, strict=True))
 
 
+_RANDOM_CELLS = st.sampled_from(
+    ("", "1", "$1,234.50", "yes", "`code`", "a<br>b", "word " * 7, PROSE, "x" * 30, "漢字" * 9)
+)
+
+
+@pytest.mark.full
+@given(
+    rows=st.lists(st.lists(_RANDOM_CELLS, min_size=1, max_size=4), max_size=5),
+    width=st.integers(30, 100),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_column_of_a_preview_becomes_narrower(rows: list[list[str]], width: int) -> None:
+    heads = ["Aa", "Bb", "Cc", "Dd"]
+    found = columns(table(heads, *rows), heads, width)
+    assert 1 <= len(found) <= 1 + sum(map(len, rows))
+    for before, after in pairwise(found):
+        assert all(x <= y for x, y in zip(before, after, strict=True))
+
+
 def test_characters_of_a_row_do_not_move_the_columns() -> None:
     heads = ["Name", "Text"]
     assert columns(table(heads, ["a", PROSE], ["b", PROSE]), heads, 60) == [[0, 7]]
@@ -243,8 +265,11 @@ def test_the_preview_of_a_long_table_has_the_columns_that_are_printed() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])
-@pytest.mark.parametrize("text", [SIX, BLOCKS["table of records"](9_000), "> - " + SIX])
+@pytest.mark.parametrize("text", [SIX, "> - " + SIX.replace("\n", "\n>   ")])
 def test_streamed_equals_at_once(text: str, width: int) -> None:
-    size = 7 if len(text) < 2_000 else 300
-    deltas = [text[start : start + size] for start in range(0, len(text), size)]
-    assert streamed(deltas, width, 20) == at_once(text, width)
+    assert streamed(cut(text, list(range(0, len(text), 7))), width, 20) == at_once(text, width)
+
+
+def test_long_records_streamed_equal_those_at_once() -> None:
+    text = BLOCKS["table of records"](9_000)
+    assert streamed(cut(text, list(range(0, len(text), 600))), 40, 20) == at_once(text, 40)

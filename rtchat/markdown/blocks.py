@@ -196,7 +196,8 @@ class Blocks:
         new = self._is_new(token)
         # The last line of a preview has no end yet.
         is_open = self._grids is not None and end == len(self._lines) and len(rows) > 1
-        if new or self._state.grid is None:
+        grid = self._state.grid
+        if new or grid is None:
             known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
             measured = [*rows[:-1], rows[-1][:-1]] if is_open else rows
             grid = Grid(self._console, measured[:known], justify, width, is_long=known < len(rows))
@@ -204,8 +205,7 @@ class Blocks:
                 line = self._state.line + start - self._skip
                 grid.hold(self._grids.get(line))
                 self._grids[line] = grid
-            self._state.grid = grid
-        grid = self._state.grid.within(width)
+        self._state.grid = grid = grid.within(width)
         lines = (grid.head() if len(rows) > 1 else grid.keys()) if new else []
         for row in rows[1:]:
             lines += grid.row(row, is_open=is_open and new and row is rows[-1])
