@@ -65,6 +65,12 @@ def _block(line: str, *, before: str = "", after: str = "") -> Callable[[int], s
 BLOCKS: dict[str, Callable[[int], str]] = {
     "table": _block("| a cell | **bold** | 1234 |\n", before="| a | b | c |\n|---|:-:|--:|\n"),
     "table of short rows": _block("|a\n", before="|" + "a|" * 20 + "\n|" + "-|" * 20 + "\n"),
+    "table of records": _block(
+        "| a cell | `a || b` | 1234 " * 4 + "|\n", before="|" + "a|" * 12 + "\n|" + "-|" * 12 + "\n"
+    ),
+    "table of long cells": _block(
+        f"| {_WORDY} | a<br>b | {_WORDY}|\n", before="| a | b | c |\n|---|:-:|--:|\n"
+    ),
     "paragraph of one line": _block(_WORDY),
     "paragraph of many lines": _block(_WORDY + "\n"),
     "paragraph of short lines": _block("a\n"),
@@ -183,13 +189,26 @@ def _fence(draw: st.DrawFn) -> str:
     return "\n".join((mark + language, *draw(_CODE), end))
 
 
+_CELL = st.one_of(
+    _LINE,
+    _WORDS,
+    st.sampled_from(("", "1", "$1,234.50", "10 ms", "yes", "`a || b`", "a \\| b", "`", "a<br>b")),
+)
+
+
 @st.composite
 def _table(draw: st.DrawFn) -> str:
-    columns = draw(st.integers(1, 5))
+    columns = draw(st.integers(1, 8))
     sides = st.sampled_from(("---", ":--", "--:", ":-:"))
-    rows = draw(st.lists(st.lists(_LINE, min_size=columns, max_size=columns), max_size=4))
+    cells = draw(st.sampled_from((_LINE, _CELL)))
+    surplus = draw(st.sampled_from((0, 0, 2)))
+    row = st.lists(cells, min_size=max(columns - surplus, 1), max_size=columns + surplus)
     head = ["Head"] * columns
+    if draw(st.booleans()):
+        heads = st.sampled_from(("", "#", "A head", "`x`", "a<br>b", "Internationalization"))
+        head = draw(st.lists(heads, min_size=columns, max_size=columns))
     marks = draw(st.lists(sides, min_size=columns, max_size=columns))
+    rows = draw(st.lists(row, max_size=4))
     return "\n".join("|" + "|".join(row) + "|" for row in (head, marks, *rows))
 
 
@@ -215,6 +234,7 @@ _LONG = st.tuples(
             "|a cell|another *cell*|\n",
             "|a|\n",
             "|%|a % cell|\n",
+            "| a cell that is wrapped | 1 | a | `b || c` | https://example.com/% |\n",
             "a line of **words**, and\n",
             "a line | with a pipe\n",
             "[x]: /u\n",
@@ -225,7 +245,17 @@ _LONG = st.tuples(
         )
     ),
     st.integers(10, 400),
-    st.sampled_from(("", "| a | b |\n|---|--:|\n", "<!--\n", "<div>\n", "```\n", "[x]: /u '")),
+    st.sampled_from(
+        (
+            "",
+            "| a | b |\n|---|--:|\n",
+            "|a|b||d|e|\n" + "|-" * 5 + "\n",
+            "<!--\n",
+            "<div>\n",
+            "```\n",
+            "[x]: /u '",
+        )
+    ),
     st.sampled_from(("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "")),
 ).map(lambda parts: parts[2] + _numbered(parts[0], parts[1])[:6_500] + parts[3])
 _LONG_LINE = st.tuples(

@@ -17,14 +17,12 @@ from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
 from rtchat.markdown.list_items import Number
 from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
-from rtchat.markdown.table import MIN_WIDTH, Grid, Row, Side
+from rtchat.markdown.table import Grid, read_rows
 from rtchat.markdown.wrap import wrap
 
 _MIN_WIDTH = 8
 _RULE = 40
 _STYLES = {"html_block": theme.HTML, "definition": theme.LINK}
-_MIN_LONG_WIDTH = 8
-"""Minimum cells of a column in a long table: later rows may have longer numbers."""
 
 
 class State:
@@ -39,20 +37,34 @@ class State:
         """The columns of the last table."""
         self.ends_in_definition = False
         """Whether the last top-level block is a link reference."""
+        self.line = 0
+        """How many lines of the text were rendered."""
 
     def copy(self) -> State:
         """An independent state with the same values."""
         other = copy(self)
         other.highlighter = self.highlighter.copy()
+        other.grid = copy(self.grid)
         return other
 
 
 class Blocks:
-    """Renders the block tokens of one piece, and updates the state for the next one."""
+    """Renders the block tokens of one piece, and updates the state for the next one.
 
-    def __init__(self, console: Console, state: State, piece: Piece) -> None:
+    A preview also updates `grids`: the columns of its tables, by the line of the text at which each
+    begins.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        state: State,
+        piece: Piece,
+        grids: dict[int, Grid] | None = None,
+    ) -> None:
         self._console = console
         self._state = state
+        self._grids = grids
         self._lines = (piece.context.source + piece.source).split("\n")
         self._end = 0
         """The line at which the last leaf ended."""
@@ -198,44 +210,26 @@ class Blocks:
         ]
 
     def _table(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
-        rows: list[Row] = []
-        justify: list[Side] = []
-        for part in tokens:
-            match part.type:
-                case "table_close":
-                    break
-                case "tr_open":
-                    rows.append([])
-                case "th_open":
-                    justify.append(_justify(part))
-                case "inline":
-                    rows[-1].append(self._inline(part, ""))
-                case _:
-                    pass
+        width = max(width, _MIN_WIDTH)
+        rows, justify = read_rows(tokens, self._inline)
         start, end = token.map or (0, 0)
         new = self._is_new(token)
-        if len(justify) * MIN_WIDTH > width:
-            source = self._lines[start if new else self._skip : end]
-            return self._wrap(Text(visible("\n".join(source))), width) if source else []
-        if new or self._state.grid is None:
-            known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
-            min_width = _MIN_LONG_WIDTH if known < len(rows) else 1
-            self._state.grid = Grid(
-                self._console, rows[:known], justify, width, min_width=min_width
-            )
+        # The last line of a preview has no end yet.
+        is_open = self._grids is not None and end == len(self._lines) and len(rows) > 1
         grid = self._state.grid
-        head = grid.head(rows[0]) if new else []
-        return head + [line for row in rows[1:] for line in grid.row(row)]
+        if new or grid is None:
+            known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
+            measured = [*rows[:-1], rows[-1][:-1]] if is_open else rows
+            grid = Grid(self._console, measured[:known], justify, width, is_long=known < len(rows))
+            if self._grids is not None:
+                line = self._state.line + start - self._skip
+                grid.hold(self._grids.get(line))
+                self._grids[line] = grid
+        self._state.grid = grid = grid.within(width)
+        lines = (grid.head() if len(rows) > 1 else grid.keys()) if new else []
+        for row in rows[1:]:
+            lines += grid.row(row, is_open=is_open and new and row is rows[-1])
+        return lines
 
-    def _inline(self, inline: Token, style: str) -> Text:
+    def _inline(self, inline: Token, style: str = "") -> Text:
         return draw_inline(inline, style, links=isinstance(self._console, LinkingConsole))
-
-
-def _justify(token: Token) -> Side:
-    match token.attrs.get("style"):
-        case "text-align:right":
-            return "right"
-        case "text-align:center":
-            return "center"
-        case _:
-            return "left"

@@ -7,6 +7,8 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - A heading, table head or run of link references that exceeds it is parsed as a paragraph.
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
+- In a row with more cells than the head, pipes in code do not end a cell. Cells that are still too
+  many, which GFM drops, are text of the last cell.
 - A link is resolved only by references above it: it is printed before any below it arrive.
   Therefore each reference becomes a `definition` token, which is shown.
 """
@@ -57,6 +59,9 @@ _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
 _AT = "at"
 """The key of the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
+_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
+_PIPE = re.compile(r"(?<!\\)\|")
+_MAX_INLINE_DEPTH = 20
 
 
 def cost(source: str) -> int:
@@ -256,16 +261,32 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
 
 
 def _read_row(state: StateBlock, line: int, source: str, columns: int) -> None:
+    state.push("tr_open", "tr", 1)
+    for cell in _split_row(source, columns):
+        token = state.push("inline", "", 0)
+        token.content, token.map = cell.strip(), [line, line + 1]
+    state.push("tr_close", "tr", -1)
+
+
+def _split_row(source: str, columns: int) -> list[str]:
+    """The cells of a row. If there are more than `columns`, pipes in code do not end a cell, and
+    the last cell is the rest of the row."""
+    cells = _split(source)
+    if len(cells) > columns:
+        cells = _split(_CODE.sub(lambda code: _PIPE.sub(r"\\|", code[0]), source))
+    while len(cells) > columns and not cells[-1].strip():
+        del cells[-1]
+    last = "|".join(cells[columns - 1 :])
+    return [*cells[: columns - 1], last] if len(cells) >= columns else cells
+
+
+def _split(source: str) -> list[str]:
     cells = escapedSplit(source)
     if not cells[0]:
         del cells[0]
     if cells and not cells[-1]:
         del cells[-1]
-    state.push("tr_open", "tr", 1)
-    for cell in cells[:columns]:
-        token = state.push("inline", "", 0)
-        token.content, token.map = cell.strip(), [line, line + 1]
-    state.push("tr_close", "tr", -1)
+    return cells
 
 
 def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:

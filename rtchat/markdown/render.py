@@ -15,6 +15,7 @@ from rich.text import Text
 from rtchat.markdown.blocks import Blocks, State
 from rtchat.markdown.dialect import MAX_COST, parser, references
 from rtchat.markdown.splitter import Piece, Splitter
+from rtchat.markdown.table import Grid
 from rtchat.markdown.wrap import wrap
 
 _SLICE = 500
@@ -93,13 +94,21 @@ class Drawing:
         self._parser = parser()
         self._references: dict[str, Any] = {}
         self._state = State()
+        self._grids: dict[int, Grid] = {}
+        """The tables of the last preview."""
 
     def draw(self, piece: Piece, width: int) -> list[Text]:
         """The lines of the next piece, with the empty line that separates it from the previous."""
+        lines = self._draw(piece, width)
+        self._state.line += piece.source.count("\n")
+        self._grids = {at: grid for at, grid in self._grids.items() if at >= self._state.line}
+        return lines
+
+    def _draw(self, piece: Piece, width: int, grids: dict[int, Grid] | None = None) -> list[Text]:
         known = references(self._references)
         tokens = self._parser.parse(piece.context.source + piece.source, {"references": known})
         self._references |= known.maps[0]
-        lines = Blocks(self._console, self._state, piece).top(iter(tokens), width)
+        lines = Blocks(self._console, self._state, piece, grids).top(iter(tokens), width)
         for line in lines:
             line.rstrip()
         self._state.has_lines = self._state.has_lines or bool(lines)
@@ -109,6 +118,6 @@ class Drawing:
         """The result of `draw`, without advancing to the next piece."""
         before = self._references, self._state
         self._references, self._state = dict(self._references), self._state.copy()
-        lines = self.draw(piece, width)
+        lines = self._draw(piece, width, self._grids)
         self._references, self._state = before
         return lines
