@@ -29,6 +29,8 @@ from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
+from rtchat.markdown.emphasis import InlineState
+
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
 MAX_COST = 5_000
@@ -132,8 +134,15 @@ def _inline(state: StateCore) -> None:
             found.update([below.popleft()])
         token.children = []
         if token.content:
-            state.md.inline.parse(token.content, state.md, state.env, token.children)
+            _parse(InlineState(token.content, state.md, state.env, token.children))
     found.update(below)
+
+
+def _parse(state: InlineState) -> None:
+    """What the parser's own `inline.parse` does, with our state."""
+    state.md.inline.tokenize(state)
+    for rule in state.md.inline.ruler2.getRules(""):
+        rule(state)
 
 
 # -------------------------------------------------------------------------------------- block rules
