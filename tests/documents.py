@@ -143,6 +143,14 @@ _WORDS = st.sampled_from(
         *("[label](https://example.com/x)", "<https://example.com>", "![image](a.png)", "[ref]"),
         *("日本語", "한국어", "e\u0301", "नमस्ते", "שלום", "مرحبا", "é" * 30, "漢" * 50),
         *("😀", "👩\u200d💻", "❤\ufe0f", "👍🏽", "🇩🇪", "👨\u200d👩\u200d👧\u200d👦"),
+        *("https://example.com/" + "a_b*c/" * 20, "www.example.com/x_y", "me@example.com"),
+        *(
+            "**注意：**请看",
+            "他说“你好”，然后（走了）。",
+            "**중요(중요)**합니다",
+            "これは「例」です。",
+        ),
+        *("https://example.com/a。", "ภาษาไทยไม่มีช่องว่าง", "हिन्दी", "word—word", "café—", "1,000円"),
     )
 )
 _SEPARATORS = st.sampled_from((" ",) * 8 + ("\n", "\n", "  \n", "\\\n", "  "))

@@ -29,7 +29,7 @@ from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from rtchat.markdown.emphasis import InlineState
+from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -65,6 +65,8 @@ def parser() -> MarkdownIt:
     markdown.core.ruler.after("normalize", "last_line", _end_last_line)
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])
+    markdown.inline.ruler.before("text", "bare_link", bare_link_rule)
+    markdown.inline.ruler.at("text", text_up_to_link_rule)
     block = markdown.block.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
     block.at("blockquote", partial(_within_depth, quote_rule), {"alt": [*_NOT_TABLES, "list"]})

@@ -21,8 +21,8 @@ _FULL_WIDTH_FORM = "\ufe01"
 """After one of these quotes, it chooses the full-width form."""
 
 
-class InlineState(StateInline):
-    """The state of markdown-it's inline parser, with these rules for runs of `*`, `_` and `~`."""
+class EmphasisState(StateInline):
+    """The state of the inline parser, with these rules for runs of `*`, `_` and `~`."""
 
     def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:  # noqa: N802, N803 # its names
         """Whether the run of one mark at `start` can open and can close, and its length. With
@@ -64,7 +64,7 @@ def _kind_before(source: str, start: int) -> tuple[bool, bool]:
 
 @lru_cache(maxsize=1_000)
 def _is_cjk(character: str) -> bool:
-    """Whether a character is Chinese, Japanese or Korean. Emoji are not, though they are as wide."""
+    """Whether a character is Chinese, Japanese or Korean. Emoji are not."""
     code = ord(character)
     if 0x1100 <= code < 0x1200 or 0xD7B0 <= code < 0xD800:  # parts of Hangul syllables
         return True
