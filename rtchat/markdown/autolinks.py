@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import MutableMapping
 from typing import Any, NamedTuple
 from unicodedata import east_asian_width
 
@@ -79,7 +80,7 @@ class InlineState(EmphasisState):
     """The state of the inline parser, with the links without brackets in its source."""
 
     def __init__(
-        self, source: str, markdown: MarkdownIt, env: dict[str, Any], tokens: list[Token]
+        self, source: str, markdown: MarkdownIt, env: MutableMapping[str, Any], tokens: list[Token]
     ) -> None:
         super().__init__(source, markdown, env, tokens)
         self.bare_links = bare_links(source)
