@@ -145,7 +145,7 @@ class Blocks:
         self._end = end_line(token, self._lines, self._quotes)
 
     def _wrap(self, text: Text, width: int) -> list[Text]:
-        return wrap(self._console, text, max(width, _MIN_WIDTH))
+        return wrap(self._console, text, max(width, _MIN_WIDTH), whole_urls=True)
 
     def _text(self, token: Token, inline: Token, width: int) -> list[Text]:
         if not self._is_new(token):

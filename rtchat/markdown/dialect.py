@@ -38,6 +38,7 @@ from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.line_ends import are_rows, line_ends
+from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -82,6 +83,8 @@ def parser() -> MarkdownIt:
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])
     markdown.inline.ruler.at("newline", _newline)
+    markdown.inline.ruler.before("text", "bare_link", bare_link_rule)
+    markdown.inline.ruler.at("text", text_up_to_link_rule)
     block = markdown.block.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
     block.at("blockquote", partial(_within_depth, quote_rule), {"alt": [*_NOT_TABLES, "list"]})
@@ -152,14 +155,22 @@ def _inline(state: StateCore) -> None:
         while below and below[0][1]["map"][1] <= token.map[0]:
             found.update([below.popleft()])
         token.children = []
-        if "\n" not in token.content:
-            state.md.inline.parse(token.content, state.md, state.env, token.children)
-        elif are_rows(token.content):
+        if not token.content:
+            continue
+        if "\n" in token.content and are_rows(token.content):
             token.children = list(_as_lines(token.content))
-        else:
-            state.md.inline.parse(token.content, state.md, state.env, token.children)
+            continue
+        _parse(InlineState(token.content, state.md, state.env, token.children))
+        if "\n" in token.content:
             token.children = list(_with_line_ends(token.content, token.children))
     found.update(below)
+
+
+def _parse(state: InlineState) -> None:
+    """What the parser's own `inline.parse` does, with our state."""
+    state.md.inline.tokenize(state)
+    for rule in state.md.inline.ruler2.getRules(""):
+        rule(state)
 
 
 def _mark_first(parent: Token, inline: Token) -> None:

@@ -69,9 +69,10 @@ class _Inline:
     def _end_link(self, href: str, start: int) -> None:
         """Print the target of a link after its label, unless they are the same."""
         text, label = self._text, self._text.plain[start:]
-        if label != href and f"mailto:{label}" != href:
+        if label not in (href, href.removeprefix("mailto:"), href.removeprefix("http://")):
             start = len(text) + 2
             text.append(f" ({visible(href)})", theme.LINK)
+            label = href
         clickable = link(href) if self._links else None
         if clickable is not None:
-            text.stylize(clickable, start, start + len(href))
+            text.stylize(clickable, start, start + len(label))
