@@ -6,9 +6,11 @@ import asyncio
 import io
 import os
 import select
+import subprocess
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 from time import monotonic
 
 import pytest
@@ -211,6 +213,24 @@ def test_in_tmux_the_client_that_is_attached_now_counts(
     command(tmp_path, f'[ "$WAYLAND_DISPLAY" ] && echo wl-copy >{tmp_path}/used')
     asked(in_tmux(tmp_path, script, **pane))
     assert (tmp_path / "used").read_text().strip() == used
+
+
+@pytest.mark.skipif(which("tmux") is None, reason="tmux is not installed")
+def test_a_real_tmux(tmp_path: Path) -> None:
+    base = ["tmux", "-S", str(tmp_path / "socket"), "-f", "/dev/null"]
+
+    def tmux(*arguments: str) -> str:
+        return subprocess.run([*base, *arguments], capture_output=True, text=True).stdout
+
+    try:
+        pane = tmux("new-session", "-d", "-P", "-F", "#{socket_path},#{pid},0 #{pane_id}", "cat")
+        socket, pane_id = pane.split()
+        environ = {"TERM": "tmux", "TMUX": socket, "TMUX_PANE": pane_id, "PATH": os.environ["PATH"]}
+        notice, written = asked(environ, "ü\t\n")
+        assert ("tmux's buffer" in notice.text, written) == (True, "")
+        assert tmux("show-buffer") == "ü\t\n"
+    finally:
+        tmux("kill-server")
 
 
 # ----------------------------------------------------------------------------------- the program
