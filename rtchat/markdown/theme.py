@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from rtchat.core.values import ThemeName
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ACCENT = "cyan"
 DIM = "dim"
