@@ -181,6 +181,10 @@ _CODE = st.lists(
             "# a comment",
             "'text'",
             "\tx = 1",
+            "a\tb  \t\tc",
+            "漢\t" * 9,
+            "y" * 22 + "\t" + "y" * 60 + "\tz",
+            "@@ -1 +1 @@",
             "z" * 130,
             "```",
         )
@@ -193,7 +197,14 @@ _CODE = st.lists(
 def _fence(draw: st.DrawFn) -> str:
     mark = draw(st.sampled_from(("```", "~~~", "````")))
     end = draw(st.sampled_from((mark, mark, mark, "")))
-    language = draw(st.sampled_from(("", "python", "js", "diff", "nonsense", "c++")))
+    language = draw(
+        st.sampled_from(
+            (
+                *("", "python", "js", "diff", "nonsense", "c++", "py:src/a.py", "{.go .x}"),
+                *("jsonc title=\x1b漢/x.json", "console " + "x/" * 60 + "y.z"),
+            )
+        )
+    )
     return "\n".join((mark + language, *draw(_CODE), end))
 
 
@@ -228,6 +239,7 @@ _LEAF = st.one_of(
     st.tuples(st.sampled_from(("# ", "## ", "###### ")), _LINE).map("".join),
     st.tuples(_LINE, st.sampled_from(("\n===", "\n---"))).map("".join),
     st.sampled_from(("---", "* * *", "<div>\nhtml\n</div>", "<!-- a\n\ncomment -->", "    code")),
+    st.sampled_from(("    code\n\n    more", "\ta\tb", "    \tmore\n\n\n\tx\n")),
     st.sampled_from(("[ref]: https://example.com/ref 'title'", "[^1]: a note", "|a|b|", "")),
 )
 

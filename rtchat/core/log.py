@@ -13,6 +13,7 @@ from dataclasses import replace
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
 from rtchat.core.replay import is_summary
+from rtchat.core.reply import BETWEEN_PARTS
 from rtchat.core.values import (
     Entry,
     Item,
@@ -150,10 +151,15 @@ class ConversationLog:
 
     @property
     def last_reply(self) -> str | None:
-        """The text of the last reply, if there is one."""
+        """The text of the last reply, if there is one. Tool calls may divide it."""
         messages = (item for item in reversed(self.items) if isinstance(item, Message))
-        replies = (item.text for item in messages if item.role == "assistant")
-        return next(filter(None, replies), None)
+        parts: list[str] = []
+        for message in messages:
+            if message.role == "assistant":
+                parts += filter(None, [message.text])
+            elif parts:
+                break
+        return BETWEEN_PARTS.join(reversed(parts)) or None
 
     def was_asked(self, question: Question) -> bool:
         """Whether a question is in `items`."""

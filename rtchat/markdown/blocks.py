@@ -9,10 +9,11 @@ from markdown_it.token import Token
 from rich.console import Console
 from rich.text import Span, Text
 
-from rtchat.core.text import visible
+from rtchat.core.text import TAB, visible
 from rtchat.markdown import theme
 from rtchat.markdown.dialect import BOX
 from rtchat.markdown.highlight import Highlighter
+from rtchat.markdown.info_string import Info, parse_info
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
 from rtchat.markdown.list_items import Number
@@ -28,7 +29,9 @@ _STYLES = {"html_block": theme.HTML, "definition": theme.LINK}
 class State:
     """What one piece of a text needs to know about the pieces before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, code_blocks: int | None = None) -> None:
+        self.code_blocks = code_blocks
+        """How many code blocks the reply had so far; None if they have no numbers."""
         self.has_lines = False
         """Whether anything was rendered: then an empty line precedes the next block."""
         self.highlighter = Highlighter("")
@@ -72,6 +75,7 @@ class Blocks:
         self._skip = piece.context.height
         self._numbers = piece.context.numbers
         self._depth = 0
+        self._has_code_color = theme.has_code_color(console)
 
     def top(self, tokens: Iterator[Token], width: int) -> list[Text]:
         """The top-level blocks, always separated by an empty line."""
@@ -121,14 +125,17 @@ class Blocks:
             case "table_open":
                 return self._table(token, tokens, width)
             case "fence":
-                return self._fence(token)
+                return self._fence(token, width)
             case "paragraph_open" | "heading_open":
                 drawn = self._text(token, next(tokens), width)
                 next(tokens)
                 return drawn
             case "hr":
                 return [Text("─" * min(width, _RULE), theme.QUOTE)]
-            case "code_block" | "html_block" | "long" | "definition":
+            case "code_block":
+                label = [self._label(Info("", ""), width)] if self._is_new(token) else []
+                return label + self._as_written(token, "", keeps_tabs=self._is_at_margin)
+            case "html_block" | "long" | "definition":
                 return self._as_written(token, _STYLES.get(token.type, ""))
             case _:
                 return []
@@ -158,19 +165,38 @@ class Blocks:
         title = self._inline(inline, theme.HEADING)
         return self._wrap(Text.assemble((mark, theme.DIM), title), width)
 
-    def _as_written(self, token: Token, style: str) -> list[Text]:
+    @property
+    def _is_at_margin(self) -> bool:
+        """Whether lines begin in the first column, where tabs have their usual width."""
+        return not self._depth and not self._quotes
+
+    def _as_written(self, token: Token, style: str, *, keeps_tabs: bool = False) -> list[Text]:
         new = self._is_new(token)
         source = token.content if new else token.content.partition("\n")[2]
-        text = visible(source).rstrip(" \t\n").expandtabs(4)
+        text = visible(source).rstrip(" \t\n")
+        text = text if keeps_tabs else text.expandtabs(TAB)
         return [Text(line, style) for line in text.split("\n")] if text or new else []
 
-    def _fence(self, token: Token) -> list[Text]:
-        new = self._is_new(token)
-        if new:
-            language = token.info.strip().partition(" ")[0]
-            self._state.highlighter = Highlighter(language)
-        code = visible(token.content).rstrip(" \t\n").expandtabs(4)
-        return self._state.highlighter.lines(code) if code or new else []
+    def _fence(self, token: Token, width: int) -> list[Text]:
+        lines: list[Text] = []
+        if self._is_new(token):
+            info = parse_info(token.info)
+            self._state.highlighter = Highlighter(info.language)
+            lines.append(self._label(info, width))
+        code = visible(token.content).rstrip(" \t\n")
+        code = code if self._is_at_margin else code.expandtabs(TAB)
+        return lines + (self._state.highlighter.lines(code) if code else [])
+
+    def _label(self, info: Info, width: int) -> Text:
+        """The line above a code block."""
+        number = ""
+        if self._state.code_blocks is not None:
+            self._state.code_blocks += 1
+            number = f"/copy {self._state.code_blocks}"
+        is_extension = info.file.lower().endswith(f".{info.language}")
+        name = Text(" · ".join(filter(None, ("" if is_extension else info.language, info.file))))
+        name.truncate(max(width - len(f"── … · {number}"), _MIN_WIDTH), overflow="ellipsis")
+        return Text(f"── {' · '.join(filter(None, (name.plain, number))) or 'code'}", theme.LABEL)
 
     def _quote(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         self._close(token)
@@ -232,4 +258,5 @@ class Blocks:
         return lines
 
     def _inline(self, inline: Token, style: str = "") -> Text:
-        return draw_inline(inline, style, links=isinstance(self._console, LinkingConsole))
+        links, backticks = isinstance(self._console, LinkingConsole), not self._has_code_color
+        return draw_inline(inline, style, links=links, backticks=backticks)

@@ -37,8 +37,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
-from rtchat.markdown.line_ends import are_rows, line_ends
 from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
+from rtchat.markdown.line_ends import are_rows, line_ends
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 

@@ -15,18 +15,19 @@ _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-def draw_inline(inline: Token, style: str, *, links: bool) -> Text:
+def draw_inline(inline: Token, style: str, *, links: bool, backticks: bool) -> Text:
     """Render an inline token with its children, in one style. With `links`, the targets of links
-    are clickable."""
-    return _Inline(links=links).draw(inline, style)
+    are clickable. With `backticks`, code is between them as in the source."""
+    return _Inline(links=links, backticks=backticks).draw(inline, style)
 
 
 class _Inline:
     """Renders inline text."""
 
-    def __init__(self, *, links: bool) -> None:
+    def __init__(self, *, links: bool, backticks: bool) -> None:
         self._text = Text()
         self._links = links
+        self._backticks = backticks
 
     def draw(self, inline: Token, style: str) -> Text:
         text = self._text
@@ -62,7 +63,11 @@ class _Inline:
             case "html_inline":
                 self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
             case "code_inline":
-                self._text.append(visible(token.content), " ".join((*styles, theme.CODE)))
+                code = visible(token.content)
+                if self._backticks:
+                    space = " " if code.startswith("`") or code.endswith("`") else ""
+                    code = f"{token.markup}{space}{code}{space}{token.markup}"
+                self._text.append(code, " ".join((*styles, theme.CODE)))
             case _:
                 self._text.append(visible(token.content), " ".join(styles))
 

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from rtchat.core.values import ThemeName
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ACCENT = "cyan"
 DIM = "dim"
@@ -18,6 +22,7 @@ NOTICES = {"detail": "dim", "info": "dim", "warning": "yellow", "error": "red"}
 HEADING = "bold"
 TITLE = "bold underline"
 CODE = "cyan"
+LABEL = "dim"
 LINK = "dim"
 MATCH = "bold yellow"
 MARKER = "cyan"
@@ -36,6 +41,8 @@ SYNTAX = {
     "Token.Name.Tag": "blue",
     "Token.Generic.Deleted": "red",
     "Token.Generic.Inserted": "green",
+    "Token.Generic.Heading": "bold",
+    "Token.Generic.Subheading": "cyan",
 }
 """Styles of Pygments token types. Types not listed have the style of their nearest ancestor."""
 
@@ -66,3 +73,9 @@ def in_theme(style: str, name: ThemeName) -> str:
     """A style as a theme draws it."""
     replaced = THEMES[name]
     return " ".join(filter(None, (replaced.get(word, word) for word in style.split())))
+
+
+def has_code_color(console: Console) -> bool:
+    """Whether a console shows inline code in a colour of its own."""
+    is_colored = console.color_system is not None and not console.no_color
+    return is_colored and console.get_style(CODE).color is not None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
+from rtchat.core.text import TAB
 from rtchat.core.values import ThemeName
 from rtchat.markdown.links import LinkingConsole, supports_links
 from rtchat.markdown.theme import in_theme
@@ -49,6 +50,36 @@ def make_console(
     )
 
 
+class WithTabs:
+    """Text that is printed with its tabs, which Rich would replace by spaces."""
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the segments of the text, and a newline."""
+        lines = self.text.split("\n", allow_blank=True)
+        shown = Text("\n").join(_within(line, console.width) for line in lines)
+        yield from shown.render(console, end="\n")
+
+
+def _within(line: Text, width: int) -> Text:
+    """The line, with spaces for the tabs that lead past the right margin: there a terminal stops,
+    and writes over the last character."""
+    first, *parts = line.split("\t", allow_blank=True)
+    column = first.cell_len
+    shown = first
+    for part in parts:
+        stop = (column // TAB + 1) * TAB
+        shown.append("\t" if stop < width else " " * (stop - column))
+        shown.append_text(part)
+        column = stop + part.cell_len
+    return shown
+
+
 def print_text(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
-    """Print text unchanged: Rich interprets nothing in it."""
-    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+    """Print text unchanged: Rich interprets nothing in it. With `soft_wrap`, the terminal wraps
+    its lines, and tabs are kept unless the terminal is dumb."""
+    keeps_tabs = soft_wrap and "\t" in text.plain and not console.is_dumb_terminal
+    shown = WithTabs(text) if keeps_tabs else text
+    console.print(shown, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

@@ -78,6 +78,8 @@ class LiveView:
         self._has_printed = False
         """Whether any of the reply has been printed to the scrollback."""
         self._stream: Stream | None = None
+        self._code_blocks = 0 if banner else None
+        """How many code blocks of the reply are complete, if /copy can copy them."""
 
     def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update."""
@@ -165,6 +167,7 @@ class LiveView:
             self._panel.stop()
         self._panel = None
         self._stream, self._has_printed, self._shown = None, False, 0
+        self._code_blocks = 0 if self._banner else None
         self._frame.reset()
 
     # ------------------------------------------------------------------------------- the reply
@@ -210,11 +213,13 @@ class LiveView:
             return PlainStream(self._out)
         from rtchat.markdown.render import MarkdownStream
 
-        return MarkdownStream(self._out)
+        return MarkdownStream(self._out, self._code_blocks)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""
         lines = self._stream.finish(self._out.width) if self._stream else []
+        if self._stream is not None:
+            self._code_blocks = self._stream.code_blocks
         self._stream = None
         if self._panel is None:
             self._print(lines)

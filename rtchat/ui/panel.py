@@ -18,7 +18,8 @@ from rich.segment import ControlType, Segment, Segments
 from rich.style import Style
 from rich.text import Text
 
-from rtchat.ui.console import print_text
+from rtchat.core.text import TAB
+from rtchat.ui.console import WithTabs, print_text
 
 Row = list[Segment]
 _FIRST = (0, 0)
@@ -193,9 +194,10 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
     for each in renderables:
         if isinstance(each, Control) and not each.segment.text:
             continue
-        if not isinstance(each, Text):
+        text = each.text if isinstance(each, WithTabs) else each
+        if not isinstance(text, Text):
             return None
-        for line in each.plain.split("\n"):
+        for line in text.plain.expandtabs(TAB).split("\n"):
             if len(line) >= width:
                 return None
             if not (line.isascii() or len(line) == cell_len(line) == sum(map(_max_cells, line))):
