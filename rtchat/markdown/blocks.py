@@ -11,9 +11,11 @@ from rich.text import Span, Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
+from rtchat.markdown.formula import in_display
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
+from rtchat.markdown.math import is_punctuation
 from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths, start_number
 from rtchat.markdown.table import MIN_WIDTH, Grid, Row, Side
 from rtchat.markdown.wrap import wrap
@@ -98,6 +100,8 @@ class Blocks:
                 drawn = self._text(token, next(tokens), width)
                 next(tokens)
                 return drawn
+            case "math_open":
+                return self._formula(token, tokens, width)
             case "hr":
                 return [Text("─" * min(width, _RULE), theme.QUOTE)]
             case "code_block" | "html_block" | "long":
@@ -140,6 +144,16 @@ class Blocks:
             self._state.highlighter = Highlighter(language)
         code = visible(token.content).rstrip(" \t\n").expandtabs(4)
         return self._state.highlighter.lines(code) if code or new else []
+
+    def _formula(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
+        """A formula in display. Its lines are kept, and the terminal wraps long ones."""
+        after = self._inline(next(tokens), "")
+        next(tokens)
+        lines = [Text(line, theme.MATH if token.info else "") for line in in_display(token)]
+        if not is_punctuation(after.plain):
+            return lines + self._wrap(after, width)
+        lines[-1].append(after.plain)
+        return lines
 
     def _quote(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         self._close(token)

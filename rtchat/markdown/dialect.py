@@ -1,4 +1,4 @@
-"""The Markdown dialect: CommonMark with tables and strikethrough, and limits.
+"""The Markdown dialect: CommonMark with tables, strikethrough and formulas, and limits.
 
 The limits keep an endless block from delaying a stream. They also apply to text rendered at once:
 - A paragraph whose parsing cost exceeds `MAX_COST` becomes a `long` token, shown as written.
@@ -28,6 +28,8 @@ from markdown_it.rules_block import table as table_rule
 from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
+
+from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -71,6 +73,7 @@ def parser() -> MarkdownIt:
     block.at("heading", _heading, {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
     block.at("paragraph", _paragraph)
+    add_math(markdown, cost, MAX_COST)
     return markdown
 
 

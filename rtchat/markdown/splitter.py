@@ -24,7 +24,7 @@ _CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 _LEAVES = frozenset(
     {
         *("paragraph_open", "heading_open", "table_open", "long"),
-        *("fence", "code_block", "html_block", "hr"),
+        *("fence", "code_block", "html_block", "hr", "math_open"),
     }
 )
 _MAX_INDENT = 4
@@ -247,7 +247,7 @@ def _cut_position(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int
 
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line cannot belong to this leaf. False if uncertain."""
-    if leaf.token.type in {"paragraph_open", "table_open", "long"}:
+    if leaf.token.type in {"paragraph_open", "table_open", "long", "math_open"}:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
 
