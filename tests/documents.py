@@ -98,6 +98,12 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "empty quotes": _block(">\n"),
     "spaces": _block(" "),
     "escapes": _block("\x1b[2J"),
+    "formula": _block("- x^2 + \\alpha\n", before="$$\n"),
+    "formula that is closed": _block("x^2\n", before="\\[\n", after="\n\\]"),
+    "formula of one line": _block("x^2 + ", before="$$ "),
+    "formulas": _block("$x^2$ \\(\\alpha_1\\) "),
+    "dollars": _block("$a "),
+    "text after a formula": _block(_WORDY + "\n", before="$$\nx\n$$ "),
 }
 """Makers of one block of any size. A program that waits for the end of a block would be delayed."""
 
@@ -121,6 +127,7 @@ _ATOMS = (
     *("---", "***", "|a|b|", "|---|---|", "|", "-", "a", "foo", "[x]", "'", '"', "<div>", "<!--"),
     *("-->", "</div>", "`", "**", "&#27;", "\\", "<br>", "!", "[", "](", "word", "あ", "😀"),
     *("[ ] ", "[x] ", "[!NOTE]", "1. ", "007. ", "a) ", "Key: ", "    - "),
+    *("$$", "\\[", "\\]", "\\(", "\\)", "$x$", "\\begin{align}", "\\end{align}", "x^2"),
 )
 _SPACES = (
     " ",
@@ -149,6 +156,18 @@ _WORDS = st.sampled_from(
         *("**bold**", "*it*", "~~no~~", "`code`", "``a ` b``", "<kbd>k</kbd>", "<br>", "!"),
         *("[label](https://example.com/x)", "<https://example.com>", "![image](a.png)", "[ref]"),
         *("日本語", "한국어", "e\u0301", "नमस्ते", "שלום", "مرحبا", "é" * 30, "漢" * 50),
+        *(
+            "$x_1$",
+            "\\(\\alpha\\)",
+            "\\[x^2\\]",
+            "$$a*b$$",
+            "2*3*4",
+            "$$",
+            "\\]",
+            "$5",
+            "$",
+            "\\frac",
+        ),
         *("😀", "👩\u200d💻", "❤\ufe0f", "👍🏽", "🇩🇪", "👨\u200d👩\u200d👧\u200d👦"),
         *("[ ]", "[x]", "[!NOTE]", "a)", "•", "Key:", "| cell |", "|", "├──", "✓"),
         *("https://example.com/" + "a_b*c/" * 20, "www.example.com/x_y", "me@example.com"),
@@ -171,6 +190,21 @@ def _prose(draw: st.DrawFn) -> str:
 
 
 _LINE = _prose().map(lambda text: " ".join(text.split()))
+_MATHS = (
+    *(
+        "x^2",
+        "- x",
+        "+ \\alpha_1",
+        "= b",
+        "# n",
+        "> 0",
+        "|x| \\\\",
+        "a &= b \\\\",
+        "\\frac{a}{b}",
+        "",
+    ),
+    *("1. y", "\\text{if } x", "```", "  x_{ij}", "{", "e^{-x^2}", "$", "---", "z" * 130),
+)
 _CODE = st.lists(
     st.sampled_from(
         (
@@ -231,7 +265,20 @@ def _table(draw: st.DrawFn) -> str:
     return "\n".join("|" + "|".join(row) + "|" for row in (head, marks, *rows))
 
 
+@st.composite
+def _formula(draw: st.DrawFn) -> str:
+    """A formula in display: closed or not, with text after it or not, perhaps with empty lines."""
+    marks = (("$$", "$$"), ("\\[", "\\]"), ("\\begin{align*}", "\\end{align*}"))
+    opening, closing = draw(st.sampled_from(marks))
+    lines = draw(st.lists(st.sampled_from(_MATHS), max_size=5))
+    between = draw(st.sampled_from(("\n", "\n", " ")))
+    end = draw(st.sampled_from((closing, closing, closing + ".", closing + " where", "")))
+    after = draw(st.sampled_from(("", "", "\nand more *text*")))
+    return opening + between + "\n".join(lines) + between + end + after
+
+
 _LEAF = st.one_of(
+    _formula(),
     _prose(),
     _prose(),
     _fence(),
@@ -257,6 +304,7 @@ _LONG = st.tuples(
             "| a cell that is wrapped | 1 | a | `b || c` | https://example.com/% |\n",
             "a line of **words**, and\n",
             "a line | with a pipe\n",
+            "x_1 + % &= *y* \\\\\n",
             "[x]: /u\n",
             "> \n",
             "    code\n",
@@ -270,13 +318,16 @@ _LONG = st.tuples(
             "",
             "| a | b |\n|---|--:|\n",
             "|a|b||d|e|\n" + "|-" * 5 + "\n",
+            "$$\n",
             "<!--\n",
             "<div>\n",
             "```\n",
             "[x]: /u '",
         )
     ),
-    st.sampled_from(("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "")),
+    st.sampled_from(
+        ("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "$$", "")
+    ),
 ).map(lambda parts: parts[2] + _numbered(parts[0], parts[1])[:6_500] + parts[3])
 _LONG_LINE = st.tuples(
     st.sampled_from(("", "", "# ", "```\n", "| a |\n|---|\n|", "    ", "<b>", "- a\n\n  ")),

@@ -332,6 +332,18 @@ def _as_written(_renderer: object, tokens: list[Any], index: int, *_: object) ->
     return f"<p>{escape(tokens[index].content)}</p>\n"
 
 
+def _math_inline(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    return f'<code class="math">{escape(tokens[index].content)}</code>'
+
+
+def _math_open(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    return f'<div class="math"><pre><code>{escape(tokens[index].content)}</code></pre>'
+
+
+def _math_close(*_: object) -> str:
+    return "</div>\n"
+
+
 _RULES: Mapping[str, Callable[..., str]] = {
     "link_open": _link_open,
     "link_close": _link_close,
@@ -340,4 +352,7 @@ _RULES: Mapping[str, Callable[..., str]] = {
     "html_block": _html_block,
     "long": _as_written,
     "definition": _as_written,
+    "math_inline": _math_inline,
+    "math_open": _math_open,
+    "math_close": _math_close,
 }

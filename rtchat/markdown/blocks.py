@@ -12,11 +12,13 @@ from rich.text import Span, Text
 from rtchat.core.text import TAB, visible
 from rtchat.markdown import theme
 from rtchat.markdown.dialect import BOX
+from rtchat.markdown.formula import in_display
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.info_string import Info, parse_info
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
 from rtchat.markdown.list_items import Number
+from rtchat.markdown.math import is_punctuation
 from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
 from rtchat.markdown.table import Grid, read_rows
 from rtchat.markdown.wrap import wrap
@@ -130,6 +132,8 @@ class Blocks:
                 drawn = self._text(token, next(tokens), width)
                 next(tokens)
                 return drawn
+            case "math_open":
+                return self._formula(token, tokens, width)
             case "hr":
                 return [Text("─" * min(width, _RULE), theme.QUOTE)]
             case "code_block":
@@ -197,6 +201,16 @@ class Blocks:
         name = Text(" · ".join(filter(None, ("" if is_extension else info.language, info.file))))
         name.truncate(max(width - len(f"── … · {number}"), _MIN_WIDTH), overflow="ellipsis")
         return Text(f"── {' · '.join(filter(None, (name.plain, number))) or 'code'}", theme.LABEL)
+
+    def _formula(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
+        """A formula in display. Its lines are kept, and the terminal wraps long ones."""
+        after = self._inline(next(tokens), "")
+        next(tokens)
+        lines = [Text(line, theme.MATH if token.info else "") for line in in_display(token)]
+        if not is_punctuation(after.plain):
+            return lines + self._wrap(after, width)
+        lines[-1].append(after.plain)
+        return lines
 
     def _quote(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         self._close(token)

@@ -1,4 +1,5 @@
-"""The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, and limits.
+"""The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, formulas, and
+limits.
 
 Line ends that the author meant are hard breaks (see `line_ends`).
 
@@ -39,6 +40,7 @@ from markdown_it.token import Token
 
 from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
 from rtchat.markdown.line_ends import are_rows, line_ends
+from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -93,6 +95,7 @@ def parser() -> MarkdownIt:
     block.at("heading", _heading, {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
     block.at("paragraph", _paragraph)
+    add_math(markdown, cost, MAX_COST)
     return markdown
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
+from rtchat.markdown.formula import in_line
 from rtchat.markdown.links import link
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
@@ -62,6 +63,8 @@ class _Inline:
                 self._text.append("\n")
             case "html_inline":
                 self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
+            case "math_inline":
+                self._text.append(in_line(token), " ".join((*styles, theme.MATH)))
             case "code_inline":
                 code = visible(token.content)
                 if self._backticks:

@@ -25,9 +25,11 @@ _CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 _LEAVES = frozenset(
     {
         *("paragraph_open", "heading_open", "table_open", "long"),
-        *("fence", "code_block", "html_block", "hr", "definition"),
+        *("fence", "code_block", "html_block", "hr", "definition", "math_open"),
     }
 )
+_ENDED_BY_NEXT_LINE = {"paragraph_open", "table_open", "long", "definition", "math_open"}
+"""The leaves that are complete once the next line is known not to belong to them."""
 _MAX_INDENT = 4
 """Columns from the mark of an item to its text. After more, the text is indented code."""
 MAX_LINE = 10_000
@@ -254,7 +256,8 @@ def _may_continue(leaf: _Leaf, following: _Leaf) -> bool:
 
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line cannot belong to this leaf. False if uncertain."""
-    if leaf.token.type in {"paragraph_open", "table_open", "long", "definition"}:
+    if leaf.token.type in _ENDED_BY_NEXT_LINE:
+    if leaf.token.type in {"paragraph_open", "table_open", "long", "math_open"}:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
 

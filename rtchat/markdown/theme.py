@@ -28,6 +28,7 @@ MATCH = "bold yellow"
 MARKER = "cyan"
 QUOTE = "dim"
 HTML = "dim"
+MATH = "magenta"
 
 SYNTAX = {
     "Token.Comment": "dim",
