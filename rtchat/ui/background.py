@@ -18,7 +18,7 @@ _ANSWER = re.compile(
     r"(?:\x1b\\|[\x07\x9c])",
     re.IGNORECASE,
 )
-_BEGINNING = re.compile(r"\x1b\]1(?:1(?:;[rgba:/0-9A-F]{0,32}\x1b?)?)?", re.IGNORECASE)
+_BEGINNING = re.compile(r"\x1b\](?:1(?:1(?:;[rgba:/0-9A-F]{0,32}\x1b?)?)?)?", re.IGNORECASE)
 _LIGHT = 0.5
 """The luma, from 0 to 1, from which on a background is light."""
 
