@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyte
-from rich.console import Console
 from wcwidth import wcwidth
+
+from rtchat.ui.console import ThemedConsole
 
 _GLYPH = re.compile(
     "[\U0001f1e6-\U0001f1ff]{2}|.(?:[\u0300-\u036f\ufe0f\U0001f3fb-\U0001f3ff]|\u200d.)*",
@@ -95,7 +96,7 @@ class Screen:
         """The number of bytes written to the terminal."""
         self.output = ""
         """What was read last."""
-        self.console = Console(
+        self.console = ThemedConsole(
             file=self._file,
             force_terminal=True,
             color_system="standard",

@@ -7,19 +7,19 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from rich.console import Console
 from rich.style import Style
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
-from rtchat.markdown.links import LinkingConsole, link, supports_links
+from rtchat.markdown.links import link, supports_links
+from rtchat.ui.console import ThemedConsole, ThemedLinkingConsole
 from rtchat.ui.live_view import LiveView
 
 _LINK = re.compile(r"\x1b\]8;id=[^;]*;([^\x1b]+)\x1b\\(.*?)\x1b\]8;;\x1b\\", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 
-def written(text: str, kind: type[Console] = LinkingConsole, width: int = 80) -> str:
+def written(text: str, kind: type[ThemedConsole] = ThemedLinkingConsole, width: int = 80) -> str:
     file = io.StringIO()
     console = kind(
         file=file,
@@ -145,7 +145,7 @@ def test_the_same_target_is_the_same_link() -> None:
 
 def test_a_repaint_does_not_write_a_link_again() -> None:
     file = io.StringIO()
-    console = LinkingConsole(
+    console = ThemedLinkingConsole(
         file=file, force_terminal=True, color_system="standard", width=60, height=24, _environ={}
     )
     view = LiveView(console, console, now=lambda: 0.0)
@@ -157,7 +157,7 @@ def test_a_repaint_does_not_write_a_link_again() -> None:
 
 
 def test_other_terminals_get_no_links() -> None:
-    assert "\x1b]" not in written("<https://a.example>", Console)
+    assert "\x1b]" not in written("<https://a.example>", ThemedConsole)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
 from rtchat.core import effects as fx
@@ -49,8 +49,8 @@ class LiveView:
 
     def __init__(
         self,
-        out: Console,
-        err: Console,
+        out: ThemedConsole,
+        err: ThemedConsole,
         *,
         now: Callable[[], float] = time.monotonic,
         panel: LivePanel | None = None,
@@ -324,9 +324,10 @@ class LiveView:
         self._print_status(line.plain)
 
     def _choose_theme(self, name: ThemeName | None) -> None:
-        if isinstance(self._out, ThemedConsole) and isinstance(self._err, ThemedConsole):
-            self._out.theme = self._err.theme = name or self._out.theme
-            self._print_status(messages.theme(self._out.theme, () if name else theme.THEMES))
+        styles = self._out.styles
+        styles.theme = name or styles.theme
+        names = () if name else theme.THEMES
+        self._print_status(messages.theme(styles.theme, styles.background or "", names))
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""
@@ -337,4 +338,4 @@ class LiveView:
 
 def _question(text: str) -> Text:
     """A question as at the prompt."""
-    return Text(PROMPT + visible(text).replace("\n", "\n  "))
+    return Text.assemble((PROMPT, theme.PROMPT), visible(text).replace("\n", "\n  "))

@@ -12,14 +12,14 @@ from itertools import accumulate, groupby
 from unicodedata import category
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleRenderable, RenderableType, RenderHook
+from rich.console import ConsoleRenderable, RenderableType, RenderHook
 from rich.control import Control
 from rich.segment import ControlType, Segment, Segments
 from rich.style import Style
 from rich.text import Text
 
 from rtchat.core.text import TAB
-from rtchat.ui.console import WithTabs, print_text
+from rtchat.ui.console import ThemedConsole, WithTabs, print_text
 
 Row = list[Segment]
 _FIRST = (0, 0)
@@ -33,7 +33,7 @@ class LivePanel(RenderHook):
     `reflows` is whether the terminal wraps rows again when its width changes.
     """
 
-    def __init__(self, console: Console, *, reflows: bool = False) -> None:
+    def __init__(self, console: ThemedConsole, *, reflows: bool = False) -> None:
         self.console = console
         self._reflows = reflows
         self._is_started = False

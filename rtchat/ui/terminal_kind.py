@@ -136,6 +136,10 @@ class TerminalModes:
         finally:
             self._turn(on=before)
 
+    def ask(self, query: str) -> None:
+        """Send a request to the terminal, which answers among the keys."""
+        self._write(query)
+
     def _turn(self, *, on: bool) -> None:
         if self._modes and on is not self._are_on:
             self._are_on = on
