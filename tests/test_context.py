@@ -233,6 +233,16 @@ def test_the_last_turn_is_chosen_even_if_it_is_too_long() -> None:
     assert (replay.turns, replay.left_out) == (1, 1)
 
 
+def test_thoughts_of_earlier_replies_are_left_out() -> None:
+    asked, thought = message("user", "<think>?</think>"), "<think>\nwhy\n</think>\n\n"
+    replay = replay_of([asked, message("assistant", f"{thought}Because."), asked], 1_000)
+    assert list(replay.items) == [asked, message("assistant", "Because."), asked]
+    only = [asked, message("assistant", thought)]
+    assert list(replay_of(only, 1_000).items) == only
+    stored = conversation_of([(asked, message("assistant", f"{thought}Because."))])
+    assert Driver(stored=stored).connect().sent == [asked, message("assistant", "Because.")]
+
+
 def test_calls_and_their_outputs_stay_with_their_turn() -> None:
     question, reply = turn(2)
     calls = (ToolCall("f", "c", "{}"), ToolOutput("c", "x" * 4000))
@@ -412,6 +422,17 @@ def test_a_summary_replaces_all_but_the_last_turns_in_a_new_session() -> None:
     assert summary.text.endswith("We counted to ten.")
     assert rest == items_of(*map(turn, range(7, 11)))
     assert driver.replayed == [4]
+
+
+def test_a_summary_has_no_thoughts() -> None:
+    driver = Driver(10).connect()
+    driver.compact("<think>\nLet me see.\n</think>\n\nWe counted to ten.")
+    assert driver.records[-1].item == message("system", "We counted to ten.")
+    driver = Driver(10).connect()
+    driver.effects.clear()
+    driver.compact("<think>\nLet me see.")
+    assert driver.records == []
+    assert notices.NOT_COMPACTED in driver.effects
 
 
 def test_the_reply_to_the_request_is_shown_like_any_other() -> None:

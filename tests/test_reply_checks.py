@@ -196,6 +196,8 @@ def _schema(folder: Path, schema: object) -> OutputSchema:
         (" [1, 2.50]\n", [1, 2.5]),
         ('{"a": 1, "a": 2}', {"a": 2}),
         ("```\n[]\n```", []),
+        ("<think>\n```json\n1\n```\n</think>\n\n2", 2),
+        ("<think>\n3\n</think>\n\n```json\n1\n```", 1),
         ("~~~JSON\nnull\n~~~", None),
         ("```json\n1\n```\n```python\n2\n```", 1),
         ('"\\ud800\\u202e"', "\ud800\u202e"),
@@ -373,6 +375,14 @@ def test_only_the_text_after_the_last_call_counts() -> None:
     out, err = _shown(TextArrived(_CODE), call, TextArrived("\n\nDone."), over)
     assert out == ""
     assert "no code block" in err
+
+
+def test_what_the_model_thinks_does_not_count() -> None:
+    thought = f"<think>\n{_CODE}\n</think>\n\n"
+    for text, words in ((thought + "Done.", "no code block"), (f"{thought}```\nyes\n```", "")):
+        out, err = _shown(TextArrived(text), ReplyOver(Status.COMPLETED, text, "m"))
+        assert out == ("" if words else "yes\n")
+        assert words in err
 
 
 def test_only_the_final_answer_counts() -> None:

@@ -661,6 +661,21 @@ def test_sentences_are_spoken_in_order_as_they_are_completed() -> None:
     ]
 
 
+def test_what_the_model_thinks_is_not_spoken() -> None:
+    driver = active_driver()
+    driver.say("<thi")
+    driver.say("nk>I greet. Back.</think>\n\nOne is here. And")
+    assert [speak.text for speak in driver.speaks] == ["One is here."]
+    driver.add_audio(b"\x01\x02")
+    driver.finish(Finish())
+    driver.end_speech()
+    assert driver.speaks[-1].text == "And"
+    driver = active_driver()
+    driver.say("One is <")
+    driver.finish(Finish())
+    assert [speak.text for speak in driver.speaks] == ["One is <"]
+
+
 def test_a_response_is_active_until_it_is_spoken() -> None:
     driver = active_driver()
     driver.say("One.")

@@ -13,6 +13,7 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     Action,
     ConversationStatus,
+    Copy,
     Effect,
     Export,
     MicrophoneStatus,
@@ -32,6 +33,7 @@ from rtchat.core.events import (
     ConnectionLost,
     ConnectionOpened,
     ConversationLoaded,
+    CopyAsked,
     Delta,
     EditAsked,
     EventsAsked,
@@ -59,6 +61,7 @@ from rtchat.core.events import (
     UserSaid,
     VoiceAsked,
 )
+from rtchat.core.mode import Mode
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.values import (
@@ -414,7 +417,9 @@ def test_the_summary_is_that_of_the_last_reply() -> None:
     play.skip(*reply("Hello.", 1, THOUGHT, more)[1:])
     assert reasoning(play)[1] == "The user greets me.\n\nI greet back."
     play.skip(UserSaid("and?"), *reply("Yes.", 2, OtherItem("odd")))
-    assert reasoning(play)[1] == notices.NO_REASONING
+    earlier, _, summary = reasoning(play)[1].partition("\n")
+    assert earlier == notices.EARLIER_REASONING
+    assert summary == "The user greets me.\n\nI greet back."
     play.skip(UserSaid("why?"), *reply("So.", 3, more))
     assert reasoning(play)[1] == "I greet back."
     play.skip(NewConversationAsked())
@@ -428,6 +433,51 @@ def test_the_summaries_of_all_replies_of_a_turn_are_shown() -> None:
     )
     play.skip(*reply("Done.", 2, OtherItem("reasoning", "i5", reasoning="It worked.")))
     assert reasoning(play)[1] == "The user greets me.\n\nIt worked."
+
+
+def test_a_summary_is_announced_once_to_a_person() -> None:
+    play = begun(UserSaid("hi"), ReplyStarted("r1"))
+    assert notices.REASONED in play.handle(OutputDone("r1", 0, THOUGHT))
+    ended = ReplyEnded("r1", Status.COMPLETED, items=(THOUGHT,))
+    assert notices.REASONED not in play.handle(ended)
+    assert notices.REASONED not in play.handle(OutputDone("r1", 0, THOUGHT))
+    once = Conversation("m", Options(modality="text"), mode=Mode.ONCE)
+    quiet = Playbook(once).skip(*READY, UserSaid("hi"), ReplyStarted("r1"))
+    assert notices.REASONED not in quiet.handle(OutputDone("r1", 0, THOUGHT))
+
+
+def test_what_the_model_thought_is_shown_in_full() -> None:
+    play = begun(UserSaid("hi"), *reply("<think>\none\n\ntwo\n</think>\n\nHello."))
+    assert reasoning(play)[1] == "one\n\ntwo"
+    play.skip(UserSaid("and?"), *reply("<think>three</think>Yes.", 2, THOUGHT))
+    assert reasoning(play)[1] == "The user greets me.\n\nthree"
+    play.skip(UndoAsked())
+    assert reasoning(play)[1] == "one\n\ntwo"
+    play.skip(NewConversationAsked())
+    assert reasoning(play)[1] == notices.NO_REASONING
+
+
+def test_a_resumed_conversation_has_its_thoughts() -> None:
+    roles: tuple[Role, ...] = "user", "assistant"
+    entries = tuple(
+        Entry(turn, index, Message(roles[index], (Part("text", text),)), State.COMPLETED, "m")
+        for turn, reply in enumerate(("<think>a</think>One.", "Two."), 1)
+        for index, text in enumerate(("?", reply))
+    )
+    stored = StoredConversation(1, "t", 0.0, 0.0, "m", 2, entries)
+    play = begun(stored=stored)
+    assert reasoning(play)[1] == f"{notices.EARLIER_REASONING}\na"
+
+
+def test_copies_and_files_have_no_thoughts() -> None:
+    code = "```\nx\n```\n"
+    play = begun(UserSaid("hi"), *reply(f"<think>\n{code}</think>\n\n{code}"))
+    assert play.handle(CopyAsked(1)) == [Show(Copy(code, 1))]
+    (saved,) = play.handle(SaveAsked(block=1))
+    assert isinstance(saved, SaveReply)
+    assert saved.text == code
+    play.skip(UserSaid("and?"), *reply("<think>only a thought", 2))
+    assert play.handle(CopyAsked()) == [Show(Copy("<think>only a thought"))]
 
 
 def test_a_notice_is_not_an_answer() -> None:

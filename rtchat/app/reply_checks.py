@@ -21,6 +21,7 @@ from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import InputEnded, LeaveAsked, LocalEvent, UserSaid
 from rtchat.core.ports import Post, View
 from rtchat.core.text import exact_json, on_a_line, shortened, visible
+from rtchat.core.thinking import answer_of
 from rtchat.core.values import JsonObject, Status, value
 from rtchat.system.installation import extra_hint
 from rtchat.ui.plain_view import StatusWriter
@@ -96,7 +97,7 @@ class CodeExtraction:
     def __call__(self, text: str) -> Checked:
         from rtchat.markdown.code_blocks import last_block
 
-        block = last_block(text, self._language)
+        block = last_block(answer_of(text), self._language)
         if block is not None:
             return Checked(block.text, {"extracted": block.text})
         of = f" in {self._language}" if self._language else ""
@@ -197,11 +198,12 @@ def _loads(text: str) -> Any:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """The texts that may be the JSON value: the reply, and its last code block."""
-    yield text
+    """The texts that may be the JSON value: the answer in the reply, and its last code block."""
+    answer = answer_of(text)
+    yield answer
     from rtchat.markdown.code_blocks import last_block
 
-    if block := last_block(text, "json") or last_block(text):
+    if block := last_block(answer, "json") or last_block(answer):
         yield block.text
 
 

@@ -14,6 +14,7 @@ from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replay import summary_index
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
+from rtchat.core.thinking import split
 from rtchat.core.values import Message, Part, Status
 
 _REQUEST = """\
@@ -44,7 +45,7 @@ class Compaction:
     def end(self, over: fx.ReplyOver) -> list[Output]:
         """The reply to the request is over. Only a complete one replaces anything."""
         self._connection.is_renewal_due = True
-        text = over.text.strip()
+        text = split(over.text).answer.strip()
         index = summary_index(self._log.items)
         if over.status is not Status.COMPLETED or not text or index is None:
             return [notices.NOT_COMPACTED]

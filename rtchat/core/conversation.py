@@ -106,7 +106,7 @@ class Conversation:
 
     @property
     def last_reply(self) -> str:
-        """The text of the last reply, which /copy copies; empty if there is none."""
+        """The last reply without the model's thoughts, which /copy copies; empty if none."""
         return self._shared.log.last_reply or ""
 
     @property
@@ -171,11 +171,9 @@ class Conversation:
             case ev.ReplyStarted():
                 return self._replies.started(event)
             case ev.ReplyEnded(items=items):
-                self._note_reasoning(items)
-                return self._replies.ended(event)
+                return [*self._note_reasoning(items), *self._replies.ended(event)]
             case ev.OutputDone(item=OtherItem() as item):
-                self._note_reasoning((item,))
-                return self._replies.item_event(event)
+                return [*self._note_reasoning((item,)), *self._replies.item_event(event)]
             case ev.OutputAdded() | ev.OutputDone() | ev.ToolCalled() | ev.RemoteCallUpdate():
                 return self._replies.item_event(event)
             case ev.ToolListing():
@@ -511,9 +509,9 @@ class Conversation:
             return [notices.NOTHING_TO_COPY]
         return [fx.Show(fx.Copy(reply, block))]
 
-    def _note_reasoning(self, items: Iterable[Item]) -> None:
+    def _note_reasoning(self, items: Iterable[Item]) -> Iterable[Output]:
         turn = self._turns.current
-        self._commands.reply_contains(None if turn is None else turn.question, items)
+        return self._commands.reply_contains(None if turn is None else turn.question, items)
 
     def _start_over(self) -> Iterable[Output]:
         yield from self._replies.silence()

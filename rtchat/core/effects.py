@@ -362,9 +362,11 @@ class WholeConversation:
 
 @value
 class Report:
-    """The answer to a command, one or more lines."""
+    """The answer to a command, one or more lines. If it may be long, a terminal may show it in a
+    pager."""
 
     text: str
+    may_be_long: bool = False
 
 
 @value

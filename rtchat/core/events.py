@@ -719,8 +719,7 @@ class VoiceAsked:
 
 @value
 class ReasoningAsked:
-    """/reasoning without an argument: show how much the model reasons, and the summary of its last
-    reasoning."""
+    """/reasoning without an argument: show how much the model reasons, and its last reasoning."""
 
 
 @value

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
-from rtchat.core.replay import is_summary
+from rtchat.core.replay import is_summary, replayed_item
 from rtchat.core.reply import BETWEEN_PARTS
+from rtchat.core.thinking import split
 from rtchat.core.values import (
     Entry,
     Item,
@@ -144,14 +145,15 @@ class ConversationLog:
         left = [(turn.turn, item) for turn, items in self._turn_items() for item in items]
         out = []
         for item in reversed(items):  # they are the last items; earlier ones may be left out
-            while left and replay_item(left[-1][1]) != item:
+            while left and replayed_item(left[-1][1]) != item:
                 left.pop()
             out.append(left.pop()[0] if left else 0)
         return out[::-1]
 
     @property
     def last_reply(self) -> str | None:
-        """The text of the last reply, if there is one. Tool calls may divide it."""
+        """The text of the last reply without the model's thoughts, if there is one. Tool calls may
+        divide it."""
         messages = (item for item in reversed(self.items) if isinstance(item, Message))
         parts: list[str] = []
         for message in messages:
@@ -159,7 +161,9 @@ class ConversationLog:
                 parts += filter(None, [message.text])
             elif parts:
                 break
-        return BETWEEN_PARTS.join(reversed(parts)) or None
+        parts.reverse()
+        answers = filter(None, (split(part).answer for part in parts))
+        return BETWEEN_PARTS.join(answers) or BETWEEN_PARTS.join(parts) or None
 
     def was_asked(self, question: Question) -> bool:
         """Whether a question is in `items`."""

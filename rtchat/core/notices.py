@@ -179,7 +179,9 @@ def price_unknown(model: str) -> Show:
     return notice("warning", server_errors.no_price(model))
 
 
-NO_REASONING = "the server sent no summary of the model's reasoning"
+REASONED = notice("info", "the model's reasoning was summarized; /reasoning shows the summary")
+NO_REASONING = "no reply contains any of the model's reasoning"
+EARLIER_REASONING = "the last reply contains none; this is from an earlier one:"
 
 
 def reasoning_effort(effort: object) -> str:

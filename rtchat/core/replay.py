@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rtchat.core.question import replay_item
+from rtchat.core.thinking import answer_of
 from rtchat.core.tokens import item_tokens
 from rtchat.core.values import Item, Message, Part, value
 
@@ -84,7 +85,20 @@ def summary_index(items: Sequence[Item]) -> int | None:
 
 
 def _replayed(items: Iterable[Item]) -> list[Item]:
-    return [sent for item in items if (sent := replay_item(item)) is not None]
+    return [sent for item in items if (sent := replayed_item(item)) is not None]
+
+
+def replayed_item(item: Item) -> Item | None:
+    """An item as by `replay_item`, without the model's thoughts: models expect only their answers
+    in later turns."""
+    sent = replay_item(item)
+    if not isinstance(sent, Message) or sent.role != "assistant":
+        return sent
+    parts = tuple(
+        replace(part, text=answer_of(part.text)) if part.kind == "text" else part
+        for part in sent.parts
+    )
+    return sent if parts == sent.parts else replace(sent, parts=parts)
 
 
 def _after_summary(items: Sequence[Item]) -> int:

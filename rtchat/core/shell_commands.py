@@ -9,13 +9,15 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.dotted_keys import flat
+from rtchat.core.mode import Mode
 from rtchat.core.question import Question
 from rtchat.core.replay import by_turn, count_turns
 from rtchat.core.saved_entries import SavedEntries
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
 from rtchat.core.spoken_turns import SpokenTurns
-from rtchat.core.values import Item, OtherItem, StoredConversation
+from rtchat.core.thinking import split
+from rtchat.core.values import Item, Message, OtherItem, StoredConversation
 
 ShellCommand: TypeAlias = (
     ev.StatusAsked
@@ -74,7 +76,7 @@ class ShellCommands:
             case ev.VoiceAsked():
                 return self._voice()
             case ev.ReasoningAsked():
-                return [fx.Show(fx.Report(self._describe_reasoning()))]
+                return [fx.Show(fx.Report(self._describe_reasoning(), may_be_long=True))]
             case ev.ThemeAsked(name):
                 return [fx.Show(fx.ThemeChosen(name))]
             case _:
@@ -101,14 +103,19 @@ class ShellCommands:
         self._saved.restart(stored, self._shared.time.now)
         self._reasoned_about = None
 
-    def reply_contains(self, question: Question | None, items: Iterable[Item]) -> None:
+    def reply_contains(self, question: Question | None, items: Iterable[Item]) -> Iterable[Output]:
         """The reply to a question contains these items."""
+        is_new = False
+        if question is None:
+            return []
         found = [item.reasoning for item in items if isinstance(item, OtherItem)]
         for summary in filter(None, found):
             if question is not self._reasoned_about:
                 self._reasoned_about, self._reasoning = question, []
             if summary not in self._reasoning:  # an item may be reported twice
                 self._reasoning.append(summary)
+                is_new = True
+        return [notices.REASONED] if is_new and self._shared.mode is Mode.CHAT else []
 
     # ------------------------------------------------------------------------------ what is shown
 
@@ -155,7 +162,26 @@ class ShellCommands:
 
     def _describe_reasoning(self) -> str:
         effort = dict(flat(self._shared.options.session.other)).get(_EFFORT)
-        is_last = self._reasoned_about is not None
-        is_last = is_last and self._reasoned_about is self._shared.log.last_answered
-        summary = "\n\n".join(self._reasoning) if is_last else notices.NO_REASONING
-        return f"{notices.reasoning_effort(effort)}\n{summary}"
+        reasoning = self._reasoning_by_turn()
+        lines = [notices.reasoning_effort(effort)]
+        if not reasoning:
+            return "\n".join((*lines, notices.NO_REASONING))
+        last, turn = self._shared.log.last_answered, max(reasoning)
+        if last is not None and turn < last.turn:
+            lines.append(notices.EARLIER_REASONING)
+        return "\n".join((*lines, "\n\n".join(reasoning[turn])))
+
+    def _reasoning_by_turn(self) -> dict[int, list[str]]:
+        """The summaries and thoughts in the replies of the current branch, by turn."""
+        found: dict[int, list[str]] = {}
+        about = self._reasoned_about
+        if about is not None and about in self._shared.log.branch:
+            found[about.turn] = [*self._reasoning]
+        saved = self._saved.conversation()
+        for entry in saved.entries if saved is not None else ():
+            match entry.item:
+                case Message("assistant") as reply if thought := split(reply.text).thought:
+                    found.setdefault(entry.turn, []).append(thought)
+                case _:
+                    pass
+        return found

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
+from rtchat.core.thinking import split
 from rtchat.core.turn_tree import parents_of
 from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
@@ -210,6 +211,8 @@ h2.who { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 2rem 0
 .question, .instructions { white-space: pre-wrap; border-left: 3px solid var(--accent);
   padding-left: .8rem }
 .instructions { border-color: var(--line); color: var(--soft) }
+.thought { color: var(--soft); font-size: .85rem }
+.thought div { white-space: pre-wrap }
 a { color: var(--accent) }
 pre, code { font-family: ui-monospace, monospace; font-size: .9em; background: var(--code);
   border-radius: 4px }
@@ -257,12 +260,21 @@ def _section(entry: TranscriptEntry) -> str:
 def _content(entry: TranscriptEntry) -> str:
     match entry.kind:
         case "reply":
-            return f'<div class="reply" dir="auto">\n{_rendered(entry.text)}</div>'
+            reply = split(entry.text)
+            answer = f'<div class="reply" dir="auto">\n{_rendered(reply.answer)}</div>'
+            return f"{_thought(reply.thought)}{answer}" if reply.thought else answer
         case "question" | "instructions":
             return f'<div class="{entry.kind}" dir="auto">{_escaped(entry.text)}</div>'
         case "call" | "output" | "other":
             return f"<pre><code>{_escaped(entry.text)}</code></pre>" if entry.text else ""
     assert_never(entry.kind)
+
+
+def _thought(text: str) -> str:
+    return (
+        '<details class="thought" dir="auto">\n<summary>Reasoning</summary>\n'
+        f"<div>{_escaped(text)}</div>\n</details>\n"
+    )
 
 
 def _image_tag(url: str) -> str:

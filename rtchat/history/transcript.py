@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from rtchat.core.replay import is_summary
 from rtchat.core.text import PROMPT
+from rtchat.core.thinking import answer_of
 from rtchat.core.turn_tree import parents_of, path, tree
 from rtchat.core.values import (
     Approval,
@@ -142,7 +143,7 @@ def branch_lines(conversation: StoredConversation) -> list[str]:
     texts: dict[int, list[str]] = {}
     for entry in transcript_entries(conversation):
         if entry.kind in ("question", "reply"):
-            texts.setdefault(entry.entry.turn, []).append(_beginning(entry.text))
+            texts.setdefault(entry.entry.turn, []).append(_beginning(answer_of(entry.text)))
     return [
         "branches (* marks the current one):",
         *(

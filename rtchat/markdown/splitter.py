@@ -257,7 +257,6 @@ def _may_continue(leaf: _Leaf, following: _Leaf) -> bool:
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line cannot belong to this leaf. False if uncertain."""
     if leaf.token.type in _ENDED_BY_NEXT_LINE:
-    if leaf.token.type in {"paragraph_open", "table_open", "long", "math_open"}:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
 

@@ -7,11 +7,12 @@ of it was spoken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from rtchat.core import events as ev
+from rtchat.core.thinking import Kind, Piece, ThoughtReader
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, value
 from rtchat.server.engine import CallPiece, Finish
 from rtchat.server.items import Items
@@ -81,6 +82,8 @@ class ResponseBuilder:
         self._outputs: dict[int | None, _Output] = {}
         """By the number of the call; None for the message."""
         self._sentences = SentenceQueue()
+        self._thoughts = ThoughtReader()
+        """Separates what the model thinks from what is spoken."""
         self._finish: Finish | None = None
         """How the response ends once everything is spoken."""
 
@@ -108,7 +111,7 @@ class ResponseBuilder:
             yield ev.Delta(Channel.TEXT, text, *place)
         else:
             yield ev.Delta(Channel.TRANSCRIPT, text, *place)
-            output.sentences.add(text)
+            self._say(self._thoughts.feed(text))
             yield from self._continue()
 
     def add_audio(self, audio: bytes) -> Iterator[BuildStep]:
@@ -131,6 +134,7 @@ class ResponseBuilder:
         if finish.status is Status.COMPLETED and not self._outputs:
             yield from self._begin(self._open(None))
         self._finish = finish
+        self._say(self._thoughts.finish())
         self._sentences.end()
         yield from self._continue()
 
@@ -139,6 +143,11 @@ class ResponseBuilder:
         that was sent, but the conversation keeps only what was spoken."""
         self._sentences.discard_silent()
         yield from self._end(finish)
+
+    def _say(self, pieces: Iterable[Piece]) -> None:
+        for kind, text in pieces:
+            if kind is Kind.ANSWER:
+                self._sentences.add(text)
 
     def _continue(self) -> Iterator[BuildStep]:
         sentence = self._sentences.next()

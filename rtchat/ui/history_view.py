@@ -14,6 +14,7 @@ from rich.text import Text
 
 from rtchat.core.effects import ReplyOver, Timing
 from rtchat.core.text import TAB, on_a_line, visible
+from rtchat.core.thinking import split
 from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.dates import ago
 from rtchat.history.store import SearchHit
@@ -113,10 +114,16 @@ def _lines(
         if number:
             yield Text()
         if entry.kind == "reply":
+            reply = split(entry.text)
             stream = MarkdownStream(console, code_blocks)
-            stream.add(visible(entry.text), console.width)
-            yield from stream.finish(console.width)
+            stream.add(visible(reply.answer), console.width)
+            answer = stream.finish(console.width)
             code_blocks = stream.code_blocks
+            if reply.thought:
+                yield Text(messages.thought(reply.thought), theme.DIM)
+            if reply.thought and answer:
+                yield Text()
+            yield from answer
         else:
             style = "" if entry.kind == "question" else theme.DIM
             yield Text(visible(opening(entry)), style)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 def preload() -> None:
     """Import the modules for drawing. It takes long: call it in a thread, before text arrives."""
-    for module in ("rich.panel", "rich.table", "rtchat.markdown.render", "rtchat.ui.panel"):
+    for module in (
+        *("rich.panel", "rich.table", "rtchat.markdown.render"),
+        *("rtchat.ui.folding_stream", "rtchat.ui.panel"),
+    ):
         import_module(module)
     from rtchat.markdown.highlight import Highlighter
 
@@ -73,6 +77,7 @@ class LiveView:
         """Whether a question was asked and its reply is not over."""
         self._panel: LivePanel | None = None
         self._frame = ReplyFrame(now, is_plain=plain)
+        self._now = now
         self._shown = 0
         """How many characters of the reply have arrived."""
         self._has_printed = False
@@ -212,8 +217,11 @@ class LiveView:
 
             return PlainStream(self._out)
         from rtchat.markdown.render import MarkdownStream
+        from rtchat.ui.folding_stream import FoldingStream
 
-        return MarkdownStream(self._out, self._code_blocks)
+        hint = messages.SHOWS_THOUGHT if self._banner else ""
+        new_stream = partial(MarkdownStream, self._out)
+        return FoldingStream(self._out, new_stream, self._now, hint, self._code_blocks)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""

@@ -37,6 +37,10 @@ from rtchat.ui.approval import as_code
 HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
 NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
+THINKING = "thinking…"
+THOUGHT_ABOVE = "the text above is what the model thought"
+"""Printed if that becomes clear only at the end of the thought."""
+SHOWS_THOUGHT = " · /reasoning shows it"
 _SEPARATOR = " · "
 _MAX_SHOWN = 200
 """Characters of arguments and outputs that are shown without `--verbose`."""
@@ -142,6 +146,13 @@ def ending(over: ReplyOver) -> str:
             return over.reason or "the reply failed"
         case _:
             assert_never(over.status)
+
+
+def thought(text: str, seconds: float | None = None) -> str:
+    """A line that stands for a thought of the model; `seconds` is how long the model thought."""
+    count = text.count("\n") + 1
+    time = "" if seconds is None else f" for {seconds:.1f} s"
+    return f"thought{time} ({count} line{'' if count == 1 else 's'})"
 
 
 def stats(over: ReplyOver) -> str:

@@ -18,6 +18,7 @@ from rtchat.core.effects import (
     QuestionAsked,
     Queued,
     ReplyOver,
+    Report,
     TextArrived,
     ToolAsked,
     Update,
@@ -33,7 +34,9 @@ from rtchat.core.events import (
     UserSaid,
 )
 from rtchat.core.ports import View
+from rtchat.core.text import visible
 from rtchat.core.values import ImageDetail, StoredConversation
+from rtchat.markdown import theme
 from rtchat.ui.approval import ToolQuestion
 from rtchat.ui.attention import Attention
 from rtchat.ui.clipboard import Clipboard
@@ -162,6 +165,9 @@ class Terminal:
             case WholeConversation(stored):
                 self._tasks.create_task(self._show_history(stored))
                 return
+            case Report(text, may_be_long=True) if self._conversations.pager.is_long(text):
+                self._tasks.create_task(self.page(self._dim(text)))
+                return
             case MicrophoneStatus():
                 self._prompt.set_microphone(update)
             case Draft(text):
@@ -231,6 +237,13 @@ class Terminal:
 
     async def _show_history(self, conversation: StoredConversation) -> None:
         await self.page(await asyncio.to_thread(self._conversations.text, conversation))
+
+    def _dim(self, text: str) -> str:
+        """A text for the pager, as a report is shown above the entry."""
+        console = self._panel.console
+        style = console.get_style(theme.DIM)
+        rows = Text(visible(text)).wrap(console, console.width, overflow="fold")
+        return "".join(f"{style.render(row.plain)}\n" for row in rows)
 
     def _resized(self) -> None:
         if self._question is not None:

@@ -1,0 +1,193 @@
+"""Separates a model's thoughts from its answer.
+
+Many models write what they think at the beginning of a reply, between tags. Tags anywhere else are
+a part of the answer, with one exception: if the opening tag is part of the server's prompt, the
+reply begins with a thought, and only a closing tag, on a line of its own, shows that it was one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from rtchat.core.values import value
+
+_TAGS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]",
+}
+"""The opening tags and their closing tags. Most models use the first; Mistral's use the last."""
+_FENCES = ("```", "~~~")
+_SPACE = " \t\r\n"
+_MARKS = (*_TAGS, *_TAGS.values(), *_FENCES)
+"""What makes a line of an answer special if it begins with it."""
+_LONGEST = max(map(len, _MARKS))
+
+
+class Kind(Enum):
+    """What a piece of a reply is."""
+
+    THOUGHT = auto()
+    ANSWER = auto()
+    TAG = auto()
+    """A tag of a thought, with the white space around it."""
+    LATE_END = auto()
+    """A closing tag without an opening one: what seemed to be the answer so far is a thought."""
+
+
+class Piece(NamedTuple):
+    """A piece of a reply. All pieces together are the whole text."""
+
+    kind: Kind
+    text: str
+
+
+class ThoughtReader:
+    """Reads one text that arrives in deltas. What a piece is does not depend on the deltas."""
+
+    def __init__(self) -> None:
+        self._read = self._read_start
+        """Reads the next piece. Returns False if it needs more text."""
+        self._held = ""
+        """Text that is not in a piece yet."""
+        self._close = ""
+        """The closing tag of the current thought."""
+        self._has_tag = False
+        """Whether a tag precedes the text."""
+        self._fence = ""
+        """The fence of the code block that the answer is in; empty if it is in none."""
+        self._may_end = True
+        """Whether the answer has no opening tag, so that a closing tag would be a late one."""
+        self._is_in_line = False
+        """Whether the beginning of the current line of the answer is known."""
+        self._pieces: list[tuple[Kind, list[str]]] = []
+
+    def feed(self, text: str) -> list[Piece]:
+        """Add text. Returns the pieces that are now known."""
+        self._held += text
+        while self._held and self._read():
+            pass
+        return self._take()
+
+    def finish(self) -> list[Piece]:
+        """End the text. Returns the last pieces."""
+        held, self._held = self._held, ""
+        if self._read == self._read_thought:
+            self._add(Kind.THOUGHT, held)
+        elif self._read == self._read_start:
+            is_space = self._has_tag and not held.strip(_SPACE)
+            self._add(Kind.TAG if is_space else Kind.ANSWER, held)
+        else:
+            is_end = not self._is_in_line and held.strip(_SPACE) in _TAGS.values()
+            self._add(Kind.LATE_END if is_end and self._can_end else Kind.ANSWER, held)
+        return self._take()
+
+    @property
+    def _can_end(self) -> bool:
+        return self._may_end and not self._fence
+
+    def _add(self, kind: Kind, text: str) -> None:
+        if text and self._pieces and self._pieces[-1][0] is kind:
+            self._pieces[-1][1].append(text)
+        elif text:
+            self._pieces.append((kind, [text]))
+
+    def _cut(self, kind: Kind, end: int) -> None:
+        """Add the text held so far up to `end` as a piece."""
+        text, self._held = self._held[:end], self._held[end:]
+        self._add(kind, text)
+
+    def _take(self) -> list[Piece]:
+        pieces, self._pieces = self._pieces, []
+        return [Piece(kind, "".join(texts)) for kind, texts in pieces]
+
+    def _read_start(self) -> bool:
+        """Before the answer: read an opening tag, if there is one."""
+        body = self._held.lstrip(_SPACE)
+        at = len(self._held) - len(body)
+        tag = next((tag for tag in _TAGS if body.startswith(tag)), None)
+        if tag is not None:
+            self._cut(Kind.TAG, at + len(tag))
+            self._close, self._read, self._has_tag = _TAGS[tag], self._read_thought, True
+            return True
+        if any(tag.startswith(body) for tag in _TAGS):
+            return False
+        if self._has_tag:  # not with the indentation of the answer's first line
+            self._cut(Kind.TAG, self._held.rfind("\n", 0, at) + 1)
+        self._read = self._read_answer
+        return True
+
+    def _read_thought(self) -> bool:
+        end = self._held.find(self._close)
+        if end >= 0:
+            self._cut(Kind.THOUGHT, end)
+            self._cut(Kind.TAG, len(self._close))
+            self._read = self._read_start
+            return True
+        may_begin = range(min(len(self._held), len(self._close) - 1), 0, -1)
+        kept = next((n for n in may_begin if self._held.endswith(self._close[:n])), 0)
+        self._cut(Kind.THOUGHT, len(self._held) - kept)
+        return False
+
+    def _read_answer(self) -> bool:
+        if self._is_in_line:
+            end = self._held.find("\n") + 1
+            self._is_in_line = not end
+            self._cut(Kind.ANSWER, end or len(self._held))
+            return True
+        body = self._held.lstrip(" \t\r")
+        start = body[:_LONGEST]
+        if any(mark.startswith(start) and mark != start for mark in _MARKS):
+            return False
+        tag = next((tag for tag in _TAGS.values() if body.startswith(tag)), None)
+        if tag is not None and self._can_end:
+            rest = body[len(tag) :].lstrip(" \t\r")
+            if not rest:
+                return False
+            if rest[0] == "\n":
+                self._cut(Kind.LATE_END, len(self._held) - len(rest) + 1)
+                self._has_tag, self._read = True, self._read_start
+                return True
+        self._may_end = self._may_end and not start.startswith(tuple(_TAGS))
+        if start[:3] in _FENCES and self._fence in ("", start[:3]):
+            self._fence = "" if self._fence else start[:3]
+        self._is_in_line = True
+        return True
+
+
+@value
+class Reply:
+    """A reply without tags."""
+
+    thought: str
+    """What the model thought, without white space around it; empty if it did not say."""
+    answer: str
+    """If there is no thought, exactly the text of the reply."""
+
+
+def split(text: str) -> Reply:
+    """Separate the thoughts in a whole reply from the answer."""
+    if not any(tag in text for tags in _TAGS.items() for tag in tags):
+        return Reply("", text)
+    reader = ThoughtReader()
+    thoughts, answer = [""], ""
+    for kind, piece in (*reader.feed(text), *reader.finish()):
+        match kind:
+            case Kind.THOUGHT:
+                thoughts[-1] += piece
+            case Kind.ANSWER:
+                answer += piece
+            case Kind.TAG:
+                thoughts.append("")
+            case Kind.LATE_END:
+                thoughts += [answer, ""]
+                answer = ""
+    return Reply("\n\n".join(filter(None, (each.strip() for each in thoughts))), answer)
+
+
+def answer_of(text: str) -> str:
+    """The answer in a reply, or all of the reply if it consists of a thought only."""
+    return split(text).answer or text
