@@ -19,7 +19,7 @@ _GLYPH = re.compile(
 """A character with those that are drawn in the same cell."""
 
 
-class _Terminal(pyte.HistoryScreen):
+class Grid(pyte.HistoryScreen):
     """Handles wide and zero-width characters as terminals do; pyte drops or splits some.
 
     With `clusters`, a glyph of several characters takes two cells, as in newer terminals. Without,
@@ -88,7 +88,7 @@ class Screen:
     """A Rich console whose output goes to a terminal emulator."""
 
     def __init__(self, width: int = 60, height: int = 20, *, clusters: bool = True) -> None:
-        self._pyte = _Terminal(width, height, clusters=clusters)
+        self._pyte: Grid = Grid(width, height, clusters=clusters)
         self._pyte.set_mode(pyte.modes.LNM)
         self._stream = pyte.Stream(self._pyte)
         self._file = io.StringIO()
