@@ -65,6 +65,12 @@ def _block(line: str, *, before: str = "", after: str = "") -> Callable[[int], s
 BLOCKS: dict[str, Callable[[int], str]] = {
     "table": _block("| a cell | **bold** | 1234 |\n", before="| a | b | c |\n|---|:-:|--:|\n"),
     "table of short rows": _block("|a\n", before="|" + "a|" * 20 + "\n|" + "-|" * 20 + "\n"),
+    "table of records": _block(
+        "| a cell | `a || b` | 1234 " * 4 + "|\n", before="|" + "a|" * 12 + "\n|" + "-|" * 12 + "\n"
+    ),
+    "table of long cells": _block(
+        f"| {_WORDY} | a<br>b | {_WORDY}|\n", before="| a | b | c |\n|---|:-:|--:|\n"
+    ),
     "paragraph of one line": _block(_WORDY),
     "paragraph of many lines": _block(_WORDY + "\n"),
     "paragraph of short lines": _block("a\n"),
@@ -92,6 +98,12 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "empty quotes": _block(">\n"),
     "spaces": _block(" "),
     "escapes": _block("\x1b[2J"),
+    "formula": _block("- x^2 + \\alpha\n", before="$$\n"),
+    "formula that is closed": _block("x^2\n", before="\\[\n", after="\n\\]"),
+    "formula of one line": _block("x^2 + ", before="$$ "),
+    "formulas": _block("$x^2$ \\(\\alpha_1\\) "),
+    "dollars": _block("$a "),
+    "text after a formula": _block(_WORDY + "\n", before="$$\nx\n$$ "),
 }
 """Makers of one block of any size. A program that waits for the end of a block would be delayed."""
 
@@ -114,6 +126,8 @@ _ATOMS = (
     ),
     *("---", "***", "|a|b|", "|---|---|", "|", "-", "a", "foo", "[x]", "'", '"', "<div>", "<!--"),
     *("-->", "</div>", "`", "**", "&#27;", "\\", "<br>", "!", "[", "](", "word", "あ", "😀"),
+    *("[ ] ", "[x] ", "[!NOTE]", "1. ", "007. ", "a) ", "Key: ", "    - "),
+    *("$$", "\\[", "\\]", "\\(", "\\)", "$x$", "\\begin{align}", "\\end{align}", "x^2"),
 )
 _SPACES = (
     " ",
@@ -142,7 +156,28 @@ _WORDS = st.sampled_from(
         *("**bold**", "*it*", "~~no~~", "`code`", "``a ` b``", "<kbd>k</kbd>", "<br>", "!"),
         *("[label](https://example.com/x)", "<https://example.com>", "![image](a.png)", "[ref]"),
         *("日本語", "한국어", "e\u0301", "नमस्ते", "שלום", "مرحبا", "é" * 30, "漢" * 50),
+        *(
+            "$x_1$",
+            "\\(\\alpha\\)",
+            "\\[x^2\\]",
+            "$$a*b$$",
+            "2*3*4",
+            "$$",
+            "\\]",
+            "$5",
+            "$",
+            "\\frac",
+        ),
         *("😀", "👩\u200d💻", "❤\ufe0f", "👍🏽", "🇩🇪", "👨\u200d👩\u200d👧\u200d👦"),
+        *("[ ]", "[x]", "[!NOTE]", "a)", "•", "Key:", "| cell |", "|", "├──", "✓"),
+        *("https://example.com/" + "a_b*c/" * 20, "www.example.com/x_y", "me@example.com"),
+        *(
+            "**注意：**请看",
+            "他说“你好”，然后（走了）。",
+            "**중요(중요)**합니다",
+            "これは「例」です。",
+        ),
+        *("https://example.com/a。", "ภาษาไทยไม่มีช่องว่าง", "हिन्दी", "word—word", "café—", "1,000円"),
     )
 )
 _SEPARATORS = st.sampled_from((" ",) * 8 + ("\n", "\n", "  \n", "\\\n", "  "))
@@ -155,6 +190,21 @@ def _prose(draw: st.DrawFn) -> str:
 
 
 _LINE = _prose().map(lambda text: " ".join(text.split()))
+_MATHS = (
+    *(
+        "x^2",
+        "- x",
+        "+ \\alpha_1",
+        "= b",
+        "# n",
+        "> 0",
+        "|x| \\\\",
+        "a &= b \\\\",
+        "\\frac{a}{b}",
+        "",
+    ),
+    *("1. y", "\\text{if } x", "```", "  x_{ij}", "{", "e^{-x^2}", "$", "---", "z" * 130),
+)
 _CODE = st.lists(
     st.sampled_from(
         (
@@ -165,6 +215,10 @@ _CODE = st.lists(
             "# a comment",
             "'text'",
             "\tx = 1",
+            "a\tb  \t\tc",
+            "漢\t" * 9,
+            "y" * 22 + "\t" + "y" * 60 + "\tz",
+            "@@ -1 +1 @@",
             "z" * 130,
             "```",
         )
@@ -177,21 +231,54 @@ _CODE = st.lists(
 def _fence(draw: st.DrawFn) -> str:
     mark = draw(st.sampled_from(("```", "~~~", "````")))
     end = draw(st.sampled_from((mark, mark, mark, "")))
-    language = draw(st.sampled_from(("", "python", "js", "diff", "nonsense", "c++")))
+    language = draw(
+        st.sampled_from(
+            (
+                *("", "python", "js", "diff", "nonsense", "c++", "py:src/a.py", "{.go .x}"),
+                *("jsonc title=\x1b漢/x.json", "console " + "x/" * 60 + "y.z"),
+            )
+        )
+    )
     return "\n".join((mark + language, *draw(_CODE), end))
+
+
+_CELL = st.one_of(
+    _LINE,
+    _WORDS,
+    st.sampled_from(("", "1", "$1,234.50", "10 ms", "yes", "`a || b`", "a \\| b", "`", "a<br>b")),
+)
 
 
 @st.composite
 def _table(draw: st.DrawFn) -> str:
-    columns = draw(st.integers(1, 5))
+    columns = draw(st.integers(1, 8))
     sides = st.sampled_from(("---", ":--", "--:", ":-:"))
-    rows = draw(st.lists(st.lists(_LINE, min_size=columns, max_size=columns), max_size=4))
+    cells = draw(st.sampled_from((_LINE, _CELL)))
+    surplus = draw(st.sampled_from((0, 0, 2)))
+    row = st.lists(cells, min_size=max(columns - surplus, 1), max_size=columns + surplus)
     head = ["Head"] * columns
+    if draw(st.booleans()):
+        heads = st.sampled_from(("", "#", "A head", "`x`", "a<br>b", "Internationalization"))
+        head = draw(st.lists(heads, min_size=columns, max_size=columns))
     marks = draw(st.lists(sides, min_size=columns, max_size=columns))
+    rows = draw(st.lists(row, max_size=4))
     return "\n".join("|" + "|".join(row) + "|" for row in (head, marks, *rows))
 
 
+@st.composite
+def _formula(draw: st.DrawFn) -> str:
+    """A formula in display: closed or not, with text after it or not, perhaps with empty lines."""
+    marks = (("$$", "$$"), ("\\[", "\\]"), ("\\begin{align*}", "\\end{align*}"))
+    opening, closing = draw(st.sampled_from(marks))
+    lines = draw(st.lists(st.sampled_from(_MATHS), max_size=5))
+    between = draw(st.sampled_from(("\n", "\n", " ")))
+    end = draw(st.sampled_from((closing, closing, closing + ".", closing + " where", "")))
+    after = draw(st.sampled_from(("", "", "\nand more *text*")))
+    return opening + between + "\n".join(lines) + between + end + after
+
+
 _LEAF = st.one_of(
+    _formula(),
     _prose(),
     _prose(),
     _fence(),
@@ -199,6 +286,7 @@ _LEAF = st.one_of(
     st.tuples(st.sampled_from(("# ", "## ", "###### ")), _LINE).map("".join),
     st.tuples(_LINE, st.sampled_from(("\n===", "\n---"))).map("".join),
     st.sampled_from(("---", "* * *", "<div>\nhtml\n</div>", "<!-- a\n\ncomment -->", "    code")),
+    st.sampled_from(("    code\n\n    more", "\ta\tb", "    \tmore\n\n\n\tx\n")),
     st.sampled_from(("[ref]: https://example.com/ref 'title'", "[^1]: a note", "|a|b|", "")),
 )
 
@@ -213,8 +301,10 @@ _LONG = st.tuples(
             "|a cell|another *cell*|\n",
             "|a|\n",
             "|%|a % cell|\n",
+            "| a cell that is wrapped | 1 | a | `b || c` | https://example.com/% |\n",
             "a line of **words**, and\n",
             "a line | with a pipe\n",
+            "x_1 + % &= *y* \\\\\n",
             "[x]: /u\n",
             "> \n",
             "    code\n",
@@ -223,8 +313,21 @@ _LONG = st.tuples(
         )
     ),
     st.integers(10, 400),
-    st.sampled_from(("", "| a | b |\n|---|--:|\n", "<!--\n", "<div>\n", "```\n", "[x]: /u '")),
-    st.sampled_from(("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "")),
+    st.sampled_from(
+        (
+            "",
+            "| a | b |\n|---|--:|\n",
+            "|a|b||d|e|\n" + "|-" * 5 + "\n",
+            "$$\n",
+            "<!--\n",
+            "<div>\n",
+            "```\n",
+            "[x]: /u '",
+        )
+    ),
+    st.sampled_from(
+        ("===", "---", "-->", "|-|-|", "|---|", "'", "[x]", "word", "- item", "$$", "")
+    ),
 ).map(lambda parts: parts[2] + _numbered(parts[0], parts[1])[:6_500] + parts[3])
 _LONG_LINE = st.tuples(
     st.sampled_from(("", "", "# ", "```\n", "| a |\n|---|\n|", "    ", "<b>", "- a\n\n  ")),
@@ -235,12 +338,12 @@ _LONG_LINE = st.tuples(
 
 def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     inner = st.lists(blocks, min_size=1, max_size=3).map("\n\n".join)
-    marks = st.sampled_from(("- ", "* ", "1. ", "7) ", "10. ", "-    "))
+    marks = st.sampled_from(("- ", "* ", "1. ", "7) ", "10. ", "-    ", "- [x] ", "007. [ ] "))
     items = st.lists(inner, min_size=1, max_size=4)
     loose = st.sampled_from(("\n", "\n\n"))
     lists = st.tuples(marks, items, loose).map(
         lambda parts: parts[2].join(
-            parts[0] + _indent(item, " " * len(parts[0])) for item in parts[1]
+            parts[0] + _indent(item, " " * len(parts[0].split("[")[0])) for item in parts[1]
         )
     )
     return st.one_of(lists, inner.map(lambda text: "> " + _indent(text, "> ")))

@@ -22,7 +22,7 @@ _MAY_IMPORT = {
     "client": "core wire system",
     "api": "core wire system client",
     "server": "core wire system",
-    "config": "core wire system client",
+    "config": "core wire system client markdown",
     "trace": "core wire system",
     "history": "core wire system markdown",
     "ui": "core wire system markdown history",
@@ -35,8 +35,9 @@ _PURE = ("core", "wire")
 _PURE_MODULES = (
     *("ui.messages", "ui.approval", "ui.suggestions", "ui.mentions"),
     *("ui.slash_commands", "ui.slash_arguments", "ui.slash_help"),
-    *("ui.key_codes", "ui.key_decoder", "ui.terminal_kind"),
+    *("ui.key_codes", "ui.key_decoder", "ui.terminal_kind", "ui.background"),
     *("markdown.dialect", "markdown.splitter", "markdown.theme"),
+    *("markdown.line_ends", "markdown.list_items"),
     *("history.schema", "history.transcript"),
     *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),
 )

@@ -15,6 +15,7 @@ from rtchat.core.effects import (
     ClearTimer,
     Connect,
     Connecting,
+    Copy,
     CreateResponse,
     Notice,
     QuestionAsked,
@@ -39,6 +40,7 @@ from rtchat.core.events import (
     CancelPressed,
     ConnectionLost,
     ConnectionOpened,
+    CopyAsked,
     Delta,
     Event,
     InputEnded,
@@ -177,6 +179,15 @@ def test_text_before_and_after_a_call_is_separated() -> None:
             ),
         ]
     )
+
+
+def test_a_reply_that_calls_divide_is_copied_as_a_whole() -> None:
+    play = asked(Mode.CHAT, "clock").skip(ReplyEnded("r1", Status.COMPLETED))
+    play.skip(UserSaid("When?"), ReplyStarted("r2"), Delta(Channel.TEXT, "Wait.", "r2", "i"))
+    play.skip(calls(message("Wait."), CLOCK, reply="r2"), ToolFinished("c3", "noon"))
+    play.skip(ReplyStarted("r3"), Delta(Channel.TEXT, "Noon.", "r3", "j"))
+    play.skip(ReplyEnded("r3", Status.COMPLETED))
+    play >> CopyAsked(2) << Show(Copy("Wait.\n\nNoon.", 2))
 
 
 def test_each_item_is_recorded() -> None:

@@ -14,8 +14,8 @@ from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.output import DummyOutput
-from rich.console import Console
 
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.editing_mode import editing_mode
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
 def test_esc_leaves_insert_mode_without_waiting_for_another_key() -> None:
     async def run() -> str:
         with create_pipe_input() as keys:
-            panel = LivePanel(Console(file=io.StringIO()))
+            panel = LivePanel(ThemedConsole(file=io.StringIO()))
             prompt = Prompt(panel, None, editing_mode=_VI, input=keys, output=DummyOutput())
             sent: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             prompt.on_entry = lambda entry: sent.set_result(entry.text)

@@ -418,7 +418,7 @@ _TABLES = [
     ("| a | b |\n|:-:|--:|\n| 1 | 2 |", [["1", "2"]], ["center", "right"]),
     (
         "| a | b |\n|---|---|\n| 1 |\n|  | 2 |\n| 1 | 2 | 3 |",
-        [["1", ""], ["", "2"], ["1", "2"]],
+        [["1", ""], ["", "2"], ["1", "2 | 3"]],
         [],
     ),
     ("| a |\n|---|", [], []),
@@ -454,6 +454,8 @@ def test_missing_cells_of_a_row_become_one_cell() -> None:
         ("[![x](https://a/y.png)](https://b/)", '<p><a href="https://b/">x</a></p>'),
         ("a<br>b <u>c</u>", "<p>a<br>\nb &lt;u&gt;c&lt;/u&gt;</p>"),
         ("<p>a\n<b>", "<pre><code>&lt;p&gt;a\n&lt;b&gt;\n</code></pre>"),
+        (r"a \(x_1 < y_2\)", r'<p>a <code class="math">\(x_1 &lt; y_2\)</code></p>'),
+        ("$$\n<b\n$$ *c*", "<pre><code>$$\n&lt;b\n$$</code></pre><em>c</em></div>"),
     ],
 )
 def test_links_images_and_html_in_a_reply(text: str, html: str) -> None:

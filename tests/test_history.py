@@ -399,6 +399,7 @@ def test_a_conversation_on_a_terminal_looks_as_in_talk(filled: Program) -> None:
         "",
         "It is one TCP ␛[31m connection<U+202E>.",
         "",
+        "── sh",
         "ls",
         "",
         "m1 · first token 0.21 s · 1.9 s · 28 tok/s · 57 in (16 cache",

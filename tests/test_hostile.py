@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import endpoint, open_connection
@@ -26,7 +25,7 @@ from rtchat.core.events import InputEnded, UserSaid
 from rtchat.core.mode import Mode
 from rtchat.core.ports import Post, View
 from rtchat.core.values import Options, Status
-from rtchat.markdown.links import LinkingConsole
+from rtchat.ui.console import ThemedConsole, ThemedLinkingConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.plain_view import PlainView, StatusWriter
 from tests.faulty import FaultyServer, frame, http, sockets, tcp
@@ -80,7 +79,7 @@ def acting(written: str) -> set[str]:
 class Terminal:
     """Views on one terminal, and the output written to it."""
 
-    def __init__(self, kind: type[Console] = Console) -> None:
+    def __init__(self, kind: type[ThemedConsole] = ThemedConsole) -> None:
         self._file = io.StringIO()
         self._bytes = io.BytesIO()
         self.console = kind(
@@ -127,7 +126,7 @@ def test_sequences_in_a_reply_split_anywhere(text: str, kind: str) -> None:
 @each
 def test_sequences_on_a_terminal_with_links(text: str) -> None:
     for at in range(len(text) + 1):
-        terminal = Terminal(LinkingConsole)
+        terminal = Terminal(ThemedLinkingConsole)
         show(terminal.live(), ["before ", text[:at], text[at:], " after"])
         assert acting(terminal.written) == set()
 

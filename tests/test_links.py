@@ -7,19 +7,19 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from rich.console import Console
 from rich.style import Style
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
-from rtchat.markdown.links import LinkingConsole, link, supports_links
+from rtchat.markdown.links import link, supports_links
+from rtchat.ui.console import ThemedConsole, ThemedLinkingConsole
 from rtchat.ui.live_view import LiveView
 
 _LINK = re.compile(r"\x1b\]8;id=[^;]*;([^\x1b]+)\x1b\\(.*?)\x1b\]8;;\x1b\\", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 
-def written(text: str, kind: type[Console] = LinkingConsole, width: int = 80) -> str:
+def written(text: str, kind: type[ThemedConsole] = ThemedLinkingConsole, width: int = 80) -> str:
     file = io.StringIO()
     console = kind(
         file=file,
@@ -58,9 +58,64 @@ def test_a_label_that_looks_like_a_target_is_not_clickable() -> None:
     ]
 
 
-def test_a_link_of_several_rows_has_the_same_target_in_each() -> None:
-    href = "https://a.example/" + "x" * 40
-    assert links(f"<{href}>", width=30) == [(href, href[:30]), (href, href[30:])]
+LONG = "https://a.example/" + "x" * 40
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"<{LONG}>", LONG, f"See {LONG}.", f"- item ({LONG})", f"> [label]({LONG})", f"见{LONG}。"],
+)
+def test_a_url_longer_than_a_line_is_left_for_the_terminal_to_wrap(text: str) -> None:
+    assert links(text, width=30) == [(LONG, LONG)]
+
+
+def test_a_folded_link_in_a_table_has_the_same_target_in_each_row() -> None:
+    shown = links(f"| a | b |\n|---|---|\n| {LONG} | c |", width=30)
+    assert {href for href, _ in shown} == {LONG}
+    assert "".join(part for _, part in shown) == LONG
+    assert len(shown) > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://a.example/b_c_d*e*f now", "https://a.example/b_c_d*e*f"),
+        ("**https://a.example/b**", "https://a.example/b"),
+        ("(https://a.example/b)", "https://a.example/b"),
+        ("请看https://a.example/b，谢谢", "https://a.example/b"),
+        ("https://a.example/?b=1&c=2.", "https://a.example/?b=1&c=2"),
+        ("http://localhost:8000/b", "http://localhost:8000/b"),
+    ],
+)
+def test_a_bare_url_is_clickable(text: str, shown: str) -> None:
+    assert links(text) == [(shown, shown)]
+
+
+def test_a_domain_is_clickable_and_shown_as_written() -> None:
+    assert links("see www.a.example/b") == [("http://www.a.example/b", "www.a.example/b")]
+    assert "(http" not in written("see www.a.example/b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`https://a.example`",
+        "```\nhttps://a.example\n```",
+        "xhttps://a.example",
+        "https://",
+        "a@b.example",
+        "https://a.example/wiki/Käse",
+        "https://a.example/wiki/中文",
+    ],
+)
+def test_what_is_not_a_bare_url_is_not_clickable(text: str) -> None:
+    assert links(text) == []
+
+
+def test_a_url_as_a_label_is_not_a_link_of_its_own() -> None:
+    assert links("[https://good.example/_a_](https://evil.example)") == [
+        ("https://evil.example", "https://evil.example")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +145,7 @@ def test_the_same_target_is_the_same_link() -> None:
 
 def test_a_repaint_does_not_write_a_link_again() -> None:
     file = io.StringIO()
-    console = LinkingConsole(
+    console = ThemedLinkingConsole(
         file=file, force_terminal=True, color_system="standard", width=60, height=24, _environ={}
     )
     view = LiveView(console, console, now=lambda: 0.0)
@@ -102,7 +157,7 @@ def test_a_repaint_does_not_write_a_link_again() -> None:
 
 
 def test_other_terminals_get_no_links() -> None:
-    assert "\x1b]" not in written("<https://a.example>", Console)
+    assert "\x1b]" not in written("<https://a.example>", ThemedConsole)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from rtchat.core.effects import (
     Connecting,
@@ -25,6 +24,7 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.values import SessionInfo, Status, Usage
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.live_view import LiveView
 from tests.documents import ANSWER, RANDOM, cut
 from tests.screen import Screen
@@ -274,6 +274,7 @@ def test_the_scrollback_of_a_reply() -> None:
         "1. Open the connection.",
         "2. Send a message:",
         "",
+        "   ── python",
         '   async with connect("wss://example.com/socket") as ws:',
         '       await ws.send("hello")      # a comment',
         "",
@@ -294,6 +295,7 @@ def test_the_scrollback_of_a_reply() -> None:
         "▌ • so send pings",
         "▌ • and pongs",
         "",
+        "── js",
         "function hello(name) { return `hi ${name}`; }",
         "",
         "",
@@ -313,7 +315,7 @@ def test_the_scrollback_of_a_reply() -> None:
 
 def test_no_line_ends_in_a_space_or_contains_an_escape_from_the_text() -> None:
     file = io.StringIO()
-    console = Console(file=file, force_terminal=False, width=50, _environ={})
+    console = ThemedConsole(file=file, force_terminal=False, width=50, _environ={})
     view = LiveView(console, console)
     view.show(TextArrived(ANSWER + "\n\n\x1b]0;title\x07 <https://example.com/\x1b>\n"))
     view.show(ReplyOver(Status.COMPLETED, "", MODEL))
@@ -411,7 +413,7 @@ def test_much_final_text_is_printed_without_waiting_for_a_tick() -> None:
 
 def test_a_dumb_terminal_is_never_repainted() -> None:
     file = io.StringIO()
-    console = Console(
+    console = ThemedConsole(
         file=file, force_terminal=True, color_system=None, width=60, _environ={"TERM": "dumb"}
     )
     view = LiveView(console, console, quiet=True)
@@ -425,7 +427,7 @@ def test_a_dumb_terminal_is_never_repainted() -> None:
 @pytest.mark.parametrize(("quiet", "err"), [(False, "you said: Is it?\n"), (True, "")])
 def test_without_a_conversation_a_transcript_goes_to_stderr(quiet: bool, err: str) -> None:
     files = io.StringIO(), io.StringIO()
-    out, beside = (Console(file=file, force_terminal=False, _environ={}) for file in files)
+    out, beside = (ThemedConsole(file=file, force_terminal=False, _environ={}) for file in files)
     view = LiveView(out, beside, quiet=quiet)
     view.show(QuestionAsked("", MODEL, spoken=True))
     view.show(UserTranscript("Is it?"))
@@ -452,7 +454,7 @@ def test_a_transcript_is_shown_like_a_typed_question() -> None:
 
 def test_rendered_output_to_a_pipe_does_not_move_the_cursor() -> None:
     file = io.StringIO()
-    console = Console(file=file, force_terminal=False, width=60, _environ={})
+    console = ThemedConsole(file=file, force_terminal=False, width=60, _environ={})
     view = LiveView(console, console, quiet=True)
     view.show(QuestionAsked("?", MODEL))
     for character in "# Title\n\n- **one**\n- two\n":

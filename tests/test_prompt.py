@@ -15,13 +15,13 @@ import pytest
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.output import DummyOutput
-from rich.console import Console
 from rich.text import Text
 
 from rtchat.core.errors import UsageError
 from rtchat.core.events import Attached, LeaveAsked, LocalEvent, LocalNotice
 from rtchat.core.values import ImageDetail
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.entries import Entry
 from rtchat.ui.pager import Pager
 from rtchat.ui.panel import LivePanel
@@ -143,7 +143,7 @@ def test_the_terminal_stays_raw_while_something_is_printed_above() -> None:
             return super().write(text)
 
     async def use(file: TextIO) -> None:
-        panel = LivePanel(Console(file=Watching(), force_terminal=True, width=80, height=40))
+        panel = LivePanel(ThemedConsole(file=Watching(), force_terminal=True, width=80, height=40))
         prompt = Prompt(panel, None, input=Vt100Input(file), output=DummyOutput())
 
         def sent(entry: Entry) -> None:

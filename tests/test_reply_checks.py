@@ -332,13 +332,13 @@ def test_no_such_block(program: Program) -> None:
         ("", []),
         ("text `code` text", []),
         ("    indented\n", [("", "indented\n")]),
-        ("```Python title=x\na\n```", [("python", "a\n")]),
+        ("```Python title=x\na\n```", [("python", "a\n", "x")]),
         ("~~~\n```\ninner\n```\n~~~\n", [("", "```\ninner\n```\n")]),
         ("- a\n\n  ```sh\n  ls\n  ```\n", [("sh", "ls\n")]),
         ("```js\nopen", [("js", "open\n")]),
     ],
 )
-def test_the_blocks_of_a_text(text: str, blocks: list[tuple[str, str]]) -> None:
+def test_the_blocks_of_a_text(text: str, blocks: list[tuple[str, ...]]) -> None:
     assert code_blocks(text) == [CodeBlock(*block) for block in blocks]
 
 

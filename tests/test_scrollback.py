@@ -20,6 +20,7 @@ from rtchat.core.text import visible
 from rtchat.core.values import Status
 from rtchat.markdown.render import Drawing
 from rtchat.markdown.splitter import Lines, Piece
+from rtchat.ui.console import print_text
 from rtchat.ui.live_view import LiveView
 from tests.chunks import in_chunks
 from tests.documents import DOCUMENTS, LONG, RANDOM, cut
@@ -37,7 +38,7 @@ def at_once(text: str, width: int, *, clusters: bool = True) -> list[str]:
     gate = Lines()
     source = "".join(gate.feed(visible(text))) + gate.rest
     lines = Drawing(screen.console).draw(Piece(source), width)
-    screen.console.print(Text("\n").join(lines), soft_wrap=True, highlight=False)
+    print_text(screen.console, Text("\n").join(lines))
     return screen.rows()
 
 

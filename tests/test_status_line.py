@@ -13,7 +13,7 @@ from rtchat.ui.status_line import StatusLine
 _MODEL = "gpt-realtime-2.1"
 _READY = fx.Ready(_MODEL, 0.3)
 _WINDOWS = {_MODEL: 128_000, "small": 32_000}
-_WARNING = "fg:ansiyellow"
+_WARNING = "class:rtchat-warning"
 
 
 def _over(

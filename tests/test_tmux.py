@@ -17,10 +17,10 @@ from shutil import which
 from time import monotonic
 
 import pytest
-from rich.console import Console
 
 from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.live_view import LiveView
 from tests.program import PATIENCE
 
@@ -102,7 +102,7 @@ def _stream(pipe: Path) -> None:
     The title of the window says which was the last that the terminal has drawn.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
-    console = Console(force_terminal=True, legacy_windows=False)
+    console = ThemedConsole(force_terminal=True, legacy_windows=False)
     view = LiveView(console, console)
     view.show(QuestionAsked("?", "model"))
     size = -(-len(TEXT) // 40)

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from prompt_toolkit.enums import EditingMode
-from rich.console import Console
 
 from rtchat.core.effects import (
     Connecting,
@@ -34,6 +33,7 @@ from rtchat.core.events import (
 from rtchat.core.values import Status
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
@@ -96,9 +96,9 @@ class _Replies:
 
 
 async def _talk(events: int, history: Path, options: list[str]) -> None:
-    console = Console(no_color=True)
+    console = ThemedConsole(no_color=True)
     panel = LivePanel(console)
-    view = LiveView(console, Console(stderr=True), panel=panel, banner=True)
+    view = LiveView(console, ThemedConsole(stderr=True), panel=panel, banner=True)
     mode = EditingMode.VI if "vi" in options else EditingMode.EMACS
     prompt = Prompt(panel, history, editing_mode=mode)
     clipboard = Clipboard(sys.stdout, {})

@@ -12,12 +12,12 @@ import sys
 from io import BytesIO
 
 from prompt_toolkit.enums import EditingMode
-from rich.console import Console
 
 from rtchat.core.effects import Update
 from rtchat.core.events import LocalEvent
 from rtchat.inputs import attachments
 from rtchat.ui.clipboard import Clipboard
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
@@ -67,7 +67,9 @@ class _Meters:
 async def _talk(orders: int, events: int, options: list[str]) -> None:
     meters = _Meters()
     is_plain = "plain" in options
-    console = Console(force_terminal=True, legacy_windows=False, no_color="uncoloured" in options)
+    console = ThemedConsole(
+        force_terminal=True, legacy_windows=False, no_color="uncoloured" in options
+    )
     panel = LivePanel(console)
     prompt = Prompt(
         panel,

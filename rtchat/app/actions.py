@@ -144,13 +144,12 @@ class ShellActions:
         text, what, suffix = action.text, "the last reply", ".md"
         if action.block:
             from rtchat.markdown.code_blocks import code_blocks, count_blocks
-            from rtchat.markdown.highlight import file_extension
 
             blocks = code_blocks(text)
             if action.block > len(blocks):
                 raise UsageError(f"the reply has {count_blocks(blocks)}")
-            language, text = blocks[action.block - 1]
-            what, suffix = f"code block {action.block}", file_extension(language)
+            block = blocks[action.block - 1]
+            what, text, suffix = f"code block {action.block}", block.text, block.extension
         content = (text if text.endswith("\n") else f"{text}\n").encode()
         name = self._name(action.title or "reply")
         file = _save(content, _path(action.file), name, suffix, force=action.force)

@@ -11,6 +11,7 @@ from rtchat.core.ports import View
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
+    from rtchat.markdown.theme import StyleSheet
     from rtchat.ui.console import ThemedConsole
     from rtchat.ui.live_view import LiveView
     from rtchat.ui.panel import LivePanel
@@ -61,22 +62,31 @@ def has_colors(settings: Settings, environment: Environment, is_terminal: bool) 
     return is_terminal and environment.can_repaint
 
 
+def style_sheet(settings: Settings, environment: Environment) -> StyleSheet:
+    """How styles are drawn on the terminal, which is not asked for its background."""
+    from rtchat.markdown.theme import StyleSheet
+    from rtchat.ui.background import hinted_background
+
+    return StyleSheet(settings.theme, settings.styles, hinted_background(environment.environ))
+
+
 def consoles(settings: Settings, environment: Environment) -> tuple[ThemedConsole, ThemedConsole]:
-    """The consoles for stdout and stderr."""
+    """The consoles for stdout and stderr, with the same style sheet."""
     from rtchat.ui.console import make_console
+
+    styles = style_sheet(settings, environment)
 
     def console(file: TextIO, is_terminal: bool) -> ThemedConsole:
         colors = has_colors(settings, environment, is_terminal)
-        return make_console(file, environment.environ, is_terminal=is_terminal, colors=colors)
+        return make_console(
+            file, environment.environ, is_terminal=is_terminal, colors=colors, styles=styles
+        )
 
     err = environment.stderr or StringIO()  # stderr is closed
-    both = (
+    return (
         console(environment.stdout, environment.stdout_is_terminal),
         console(err, environment.stderr_is_terminal),
     )
-    for each in both:
-        each.theme = settings.theme
-    return both
 
 
 def screen_of(
@@ -85,8 +95,12 @@ def screen_of(
     """The view of a conversation on a terminal. With `--plain`, Markdown is not rendered."""
     from rtchat.ui.live_view import LiveView
 
+    out, err = consoles(settings, environment)
+    if panel is not None:
+        err.styles = panel.console.styles
     return LiveView(
-        *consoles(settings, environment),
+        out,
+        err,
         panel=panel,
         banner=True,
         plain=not renders(settings, environment),

@@ -25,6 +25,7 @@ from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
     from rtchat.app.saved_conversations import SavedConversations
+    from rtchat.markdown.theme import Background
     from rtchat.ui.candidates import Candidates
     from rtchat.ui.clipboard import Clipboard
     from rtchat.ui.line_terminal import LineTerminal
@@ -187,13 +188,14 @@ class Interactive:
     def _terminal(self, typeahead: str) -> Terminal:
         from rtchat.inputs import attachments
         from rtchat.ui.attention import Attention
+        from rtchat.ui.background import can_answer
         from rtchat.ui.editing_mode import editing_mode
         from rtchat.ui.panel import LivePanel
         from rtchat.ui.prompt import Prompt
         from rtchat.ui.status_line import StatusLine
         from rtchat.ui.terminal import Terminal
         from rtchat.ui.terminal_input import TerminalInput
-        from rtchat.ui.terminal_kind import REFLOWING, TerminalModes, terminal_kind
+        from rtchat.ui.terminal_kind import TerminalModes, reflows, terminal_kind
 
         settings, environment, environ = self.settings, self.environment, self.environment.environ
 
@@ -203,14 +205,20 @@ class Interactive:
 
         kind = terminal_kind(environ)
         console, _ = consoles(settings, environment)
-        panel = LivePanel(console, reflows=kind in REFLOWING)
+        panel = LivePanel(console, reflows=reflows(kind))
         attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
         status = StatusLine(lambda: console.width, profile=settings.profile)
+
+        def set_background(background: Background) -> None:
+            console.styles.background = background
+            prompt.invalidate()
+
         keyboard = TerminalInput(
             sys.stdin,
             TerminalModes(write, kind),
             on_focus=attention.set_focus,
             on_cursor=lambda row, column: prompt.cursor_reported(row, column),
+            on_background=set_background if not console.no_color and can_answer(kind) else None,
         )
         prompt = Prompt(
             panel,

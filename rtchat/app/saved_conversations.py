@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from rtchat.app.environment import Environment
-from rtchat.app.frontend import has_colors, renders
+from rtchat.app.frontend import has_colors, renders, style_sheet
 from rtchat.config.settings import Settings
 from rtchat.core.errors import UsageError
 from rtchat.core.text import visible
@@ -73,7 +73,8 @@ def choose(store: Store, settings: Settings, environment: Environment) -> int:
     from rtchat.ui.picker import picker_app
 
     color = has_colors(settings, environment, is_terminal=True)
-    chosen = picker_app(conversations, now=time.time(), color=color).run()
+    styles = style_sheet(settings, environment)
+    chosen = picker_app(conversations, now=time.time(), color=color, styles=styles).run()
     if chosen is None:
         raise KeyboardInterrupt
     return chosen.id

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 from rtchat.core.dotted_keys import flat
 from rtchat.core.errors import UsageError
+from rtchat.core.suggestions import closest, did_you_mean
 
 if TYPE_CHECKING:
     from rtchat.core.models import Rate
@@ -325,5 +326,26 @@ def _options(scope: Literal["session", "response"]) -> Callable[[object], dict[s
     return read
 
 
+def _styles(value: object) -> dict[str, str]:
+    return {name: _style(name, entry) for name, entry in _table(value).items()}
+
+
+def _style(name: str, value: object) -> str:
+    from rtchat.markdown import theme
+
+    if name not in theme.STYLES:
+        otherwise = f"use one of {', '.join(theme.STYLES)}"
+        hint = did_you_mean([closest(name, theme.STYLES)], otherwise)
+        raise PartError(f"unknown style {name!r}", hint=hint)
+    if not isinstance(value, str):
+        raise PartError(f"invalid value {value!r} for {name}", hint=f"expected {theme.EXPECTED}")
+    try:
+        return theme.parse(value)
+    except theme.StyleError as error:
+        hint = did_you_mean([str(error)], f"expected {theme.EXPECTED}")
+        raise PartError(f"invalid value {value!r} for {name}", hint=hint) from None
+
+
+styles = Parser(_styles, "TABLE")
 session = Parser(_options("session"), "TABLE")
 response = Parser(_options("response"), "TABLE")

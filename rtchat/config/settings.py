@@ -77,6 +77,11 @@ def _show_aliases(aliases: Mapping[str, str]) -> str:
     return shorten(", ".join(f"{alias} = {model}" for alias, model in aliases.items()) or "none")
 
 
+def _show_styles(styles: Mapping[str, str]) -> str:
+    shown = ", ".join(f"{name} = {style or 'none'}" for name, style in styles.items())
+    return shorten(shown or "none")
+
+
 def _show_options(options: JsonObject) -> str:
     return shorten(", ".join(described(options)) or "none")
 
@@ -490,6 +495,15 @@ class Settings:
         option="--theme",
         commands=_ONCE,
         variable=Variable("RTCHAT_THEME", dotenv="yes"),
+    )
+    styles: Setting[Mapping[str, str]] = Setting(
+        _OUTPUT,
+        parsers.styles,
+        {},
+        "Styles that replace those of the theme.",
+        example={"heading": "bold magenta", "code": "#d7875f", "quote": "italic"},
+        is_merged=True,
+        show=_show_styles,
     )
     quiet: Setting[bool] = Setting(
         _OUTPUT,

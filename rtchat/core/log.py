@@ -13,7 +13,8 @@ from dataclasses import replace
 from rtchat.core.effects import Record, ReplyOver
 from rtchat.core.question import Question, replay_item
 from rtchat.core.replay import is_summary, replayed_item
-from rtchat.core.thinking import answer_of
+from rtchat.core.reply import BETWEEN_PARTS
+from rtchat.core.thinking import split
 from rtchat.core.values import (
     Entry,
     Item,
@@ -151,10 +152,18 @@ class ConversationLog:
 
     @property
     def last_reply(self) -> str | None:
-        """The text of the last reply without the model's thoughts, if there is one."""
+        """The text of the last reply without the model's thoughts, if there is one. Tool calls may
+        divide it."""
         messages = (item for item in reversed(self.items) if isinstance(item, Message))
-        replies = (item.text for item in messages if item.role == "assistant")
-        return next(map(answer_of, filter(None, replies)), None)
+        parts: list[str] = []
+        for message in messages:
+            if message.role == "assistant":
+                parts += filter(None, [message.text])
+            elif parts:
+                break
+        parts.reverse()
+        answers = filter(None, (split(part).answer for part in parts))
+        return BETWEEN_PARTS.join(answers) or BETWEEN_PARTS.join(parts) or None
 
     def was_asked(self, question: Question) -> bool:
         """Whether a question is in `items`."""

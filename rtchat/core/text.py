@@ -17,6 +17,8 @@ from unicodedata import category, normalize
 
 PROMPT = "› "  # noqa: RUF001 # the prompt is meant to look like this
 """Precedes what the user enters."""
+TAB = 8
+"""Cells between the tab stops of a terminal."""
 MARK = "▍"
 """Begins each row of the question whether a tool may run. It is escaped in all other text, so that
 no other text can look like such a question."""

@@ -20,6 +20,7 @@ from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.list_items import add_boxes, number_items
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]
@@ -221,6 +222,7 @@ pre code { padding: 0; font-size: inherit }
 blockquote { margin: 0; padding-left: .8rem; border-left: 3px solid var(--line) }
 table { border-collapse: collapse }
 th, td { border: 1px solid var(--line); padding: .25rem .6rem }
+li.task { list-style: none }
 img { max-width: 100% }
 """
 _IMAGE_URL = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
@@ -288,6 +290,8 @@ def _rendered(text: str) -> str:
         markdown.add_render_rule(name, rule)
     env: dict[str, Any] = {"references": references({}), "links": []}
     tokens = list(with_cells(markdown.parse(visible(text), env)))
+    number_items(tokens)
+    add_boxes(tokens)
     page = markdown.renderer.render(tokens, markdown.options, env)
     # Rendering decodes entities, so the characters that they stand for are escaped here.
     return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)
@@ -336,8 +340,20 @@ def _html_block(_renderer: object, tokens: list[Any], index: int, *_: object) ->
     return f"<pre><code>{escape(tokens[index].content)}</code></pre>\n"
 
 
-def _long(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+def _as_written(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
     return f"<p>{escape(tokens[index].content)}</p>\n"
+
+
+def _math_inline(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    return f'<code class="math">{escape(tokens[index].content)}</code>'
+
+
+def _math_open(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    return f'<div class="math"><pre><code>{escape(tokens[index].content)}</code></pre>'
+
+
+def _math_close(*_: object) -> str:
+    return "</div>\n"
 
 
 _RULES: Mapping[str, Callable[..., str]] = {
@@ -346,5 +362,9 @@ _RULES: Mapping[str, Callable[..., str]] = {
     "image": _image,
     "html_inline": _html_inline,
     "html_block": _html_block,
-    "long": _long,
+    "long": _as_written,
+    "definition": _as_written,
+    "math_inline": _math_inline,
+    "math_open": _math_open,
+    "math_close": _math_close,
 }

@@ -9,45 +9,67 @@ from markdown_it.token import Token
 from rich.console import Console
 from rich.text import Span, Text
 
-from rtchat.core.text import visible
+from rtchat.core.text import TAB, visible
 from rtchat.markdown import theme
+from rtchat.markdown.dialect import BOX
+from rtchat.markdown.formula import in_display
 from rtchat.markdown.highlight import Highlighter
+from rtchat.markdown.info_string import Info, parse_info
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
-from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths, start_number
-from rtchat.markdown.table import MIN_WIDTH, Grid, Row, Side
+from rtchat.markdown.list_items import Number
+from rtchat.markdown.math import is_punctuation
+from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
+from rtchat.markdown.table import Grid, read_rows
 from rtchat.markdown.wrap import wrap
 
 _MIN_WIDTH = 8
 _RULE = 40
-_MIN_LONG_WIDTH = 8
-"""Minimum cells of a column in a long table: later rows may have longer numbers."""
+_STYLES = {"html_block": theme.HTML, "definition": theme.LINK}
 
 
 class State:
     """What one piece of a text needs to know about the pieces before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, code_blocks: int | None = None) -> None:
+        self.code_blocks = code_blocks
+        """How many code blocks the reply had so far; None if they have no numbers."""
         self.has_lines = False
         """Whether anything was rendered: then an empty line precedes the next block."""
         self.highlighter = Highlighter("")
         """Colours the last fence."""
         self.grid: Grid | None = None
         """The columns of the last table."""
+        self.ends_in_definition = False
+        """Whether the last top-level block is a link reference."""
+        self.line = 0
+        """How many lines of the text were rendered."""
 
     def copy(self) -> State:
         """An independent state with the same values."""
         other = copy(self)
         other.highlighter = self.highlighter.copy()
+        other.grid = copy(self.grid)
         return other
 
 
 class Blocks:
-    """Renders the block tokens of one piece, and updates the state for the next one."""
+    """Renders the block tokens of one piece, and updates the state for the next one.
 
-    def __init__(self, console: Console, state: State, piece: Piece) -> None:
+    A preview also updates `grids`: the columns of its tables, by the line of the text at which each
+    begins.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        state: State,
+        piece: Piece,
+        grids: dict[int, Grid] | None = None,
+    ) -> None:
         self._console = console
         self._state = state
+        self._grids = grids
         self._lines = (piece.context.source + piece.source).split("\n")
         self._end = 0
         """The line at which the last leaf ended."""
@@ -55,16 +77,28 @@ class Blocks:
         self._skip = piece.context.height
         self._numbers = piece.context.numbers
         self._depth = 0
+        self._has_code_color = theme.has_code_color(console)
 
     def top(self, tokens: Iterator[Token], width: int) -> list[Text]:
         """The top-level blocks, always separated by an empty line."""
         lines: list[Text] = []
         for token in tokens:
+            continues = self._continues_definitions(token)
             drawn = self._block(token, tokens, width)
-            if drawn and self._is_new(token) and (lines or self._state.has_lines):
+            if drawn and self._is_new(token) and (lines or self._state.has_lines) and not continues:
                 lines.append(Text())
             lines += drawn
+            self._state.ends_in_definition = token.type == "definition"
         return lines
+
+    def _continues_definitions(self, token: Token) -> bool:
+        """Whether a block is a link reference directly below another one."""
+        start = token.map[0] if token.map else 0
+        return (
+            token.type == "definition"
+            and self._state.ends_in_definition
+            and start <= max(self._end, self._skip)
+        )
 
     def _children(self, tokens: Iterator[Token], closing: str, width: int) -> list[Text]:
         """The blocks of a quote or an item, separated by an empty line if the source has one."""
@@ -93,15 +127,20 @@ class Blocks:
             case "table_open":
                 return self._table(token, tokens, width)
             case "fence":
-                return self._fence(token)
+                return self._fence(token, width)
             case "paragraph_open" | "heading_open":
                 drawn = self._text(token, next(tokens), width)
                 next(tokens)
                 return drawn
+            case "math_open":
+                return self._formula(token, tokens, width)
             case "hr":
                 return [Text("─" * min(width, _RULE), theme.QUOTE)]
-            case "code_block" | "html_block" | "long":
-                return self._as_written(token, theme.HTML if token.type == "html_block" else "")
+            case "code_block":
+                label = [self._label(Info("", ""), width)] if self._is_new(token) else []
+                return label + self._as_written(token, "", keeps_tabs=self._is_at_margin)
+            case "html_block" | "long" | "definition":
+                return self._as_written(token, _STYLES.get(token.type, ""))
             case _:
                 return []
 
@@ -117,29 +156,61 @@ class Blocks:
         self._end = end_line(token, self._lines, self._quotes)
 
     def _wrap(self, text: Text, width: int) -> list[Text]:
-        return wrap(self._console, text, max(width, _MIN_WIDTH))
+        return wrap(self._console, text, max(width, _MIN_WIDTH), whole_urls=True)
 
     def _text(self, token: Token, inline: Token, width: int) -> list[Text]:
         if not self._is_new(token):
             return []
-        style = ""
-        if token.type == "heading_open":
-            style = theme.TITLE if token.tag == "h1" else theme.HEADING
-        return self._wrap(self._inline(inline, style), width)
+        if token.type != "heading_open":
+            return self._wrap(self._inline(inline, ""), width)
+        if token.tag == "h1":
+            return self._wrap(self._inline(inline, theme.TITLE), width)
+        mark = "#" * int(token.tag[1:]) + " "
+        title = self._inline(inline, theme.HEADING)
+        return self._wrap(Text.assemble((mark, theme.DIM), title), width)
 
-    def _as_written(self, token: Token, style: str) -> list[Text]:
+    @property
+    def _is_at_margin(self) -> bool:
+        """Whether lines begin in the first column, where tabs have their usual width."""
+        return not self._depth and not self._quotes
+
+    def _as_written(self, token: Token, style: str, *, keeps_tabs: bool = False) -> list[Text]:
         new = self._is_new(token)
         source = token.content if new else token.content.partition("\n")[2]
-        text = visible(source).rstrip(" \t\n").expandtabs(4)
+        text = visible(source).rstrip(" \t\n")
+        text = text if keeps_tabs else text.expandtabs(TAB)
         return [Text(line, style) for line in text.split("\n")] if text or new else []
 
-    def _fence(self, token: Token) -> list[Text]:
-        new = self._is_new(token)
-        if new:
-            language = token.info.strip().partition(" ")[0]
-            self._state.highlighter = Highlighter(language)
-        code = visible(token.content).rstrip(" \t\n").expandtabs(4)
-        return self._state.highlighter.lines(code) if code or new else []
+    def _fence(self, token: Token, width: int) -> list[Text]:
+        lines: list[Text] = []
+        if self._is_new(token):
+            info = parse_info(token.info)
+            self._state.highlighter = Highlighter(info.language)
+            lines.append(self._label(info, width))
+        code = visible(token.content).rstrip(" \t\n")
+        code = code if self._is_at_margin else code.expandtabs(TAB)
+        return lines + (self._state.highlighter.lines(code) if code else [])
+
+    def _label(self, info: Info, width: int) -> Text:
+        """The line above a code block."""
+        number = ""
+        if self._state.code_blocks is not None:
+            self._state.code_blocks += 1
+            number = f"/copy {self._state.code_blocks}"
+        is_extension = info.file.lower().endswith(f".{info.language}")
+        name = Text(" · ".join(filter(None, ("" if is_extension else info.language, info.file))))
+        name.truncate(max(width - len(f"── … · {number}"), _MIN_WIDTH), overflow="ellipsis")
+        return Text(f"── {' · '.join(filter(None, (name.plain, number))) or 'code'}", theme.LABEL)
+
+    def _formula(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
+        """A formula in display. Its lines are kept, and the terminal wraps long ones."""
+        after = self._inline(next(tokens), "")
+        next(tokens)
+        lines = [Text(line, theme.MATH if token.info else "") for line in in_display(token)]
+        if not is_punctuation(after.plain):
+            return lines + self._wrap(after, width)
+        lines[-1].append(after.plain)
+        return lines
 
     def _quote(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         self._close(token)
@@ -152,16 +223,17 @@ class Blocks:
 
     def _list(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         lines: list[Text] = []
-        number = start_number(token) if self._is_new(token) else self._numbers[self._depth]
+        number = None if self._is_new(token) else self._numbers[self._depth]
         self._depth += 1
         first = True
         for item in tokens:
             if item.nesting < 0:
                 break
-            mark = "• " if token.type == "bullet_list_open" else f"{number}{item.markup} "
+            if not first or number is None:
+                number = number.next(item.info) if number else Number(item.info)
+            mark = f"{number.shown}{item.markup} " if item.info else f"{item.meta.get(BOX, '•')} "
             lines += self._gap(item, first=first)
             lines += self._item(item, tokens, mark, width)
-            number += 1
             first = False
         self._depth -= 1
         return lines
@@ -178,44 +250,27 @@ class Blocks:
         ]
 
     def _table(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
-        rows: list[Row] = []
-        justify: list[Side] = []
-        for part in tokens:
-            match part.type:
-                case "table_close":
-                    break
-                case "tr_open":
-                    rows.append([])
-                case "th_open":
-                    justify.append(_justify(part))
-                case "inline":
-                    rows[-1].append(self._inline(part, ""))
-                case _:
-                    pass
+        width = max(width, _MIN_WIDTH)
+        rows, justify = read_rows(tokens, self._inline)
         start, end = token.map or (0, 0)
         new = self._is_new(token)
-        if len(justify) * MIN_WIDTH > width:
-            source = self._lines[start if new else self._skip : end]
-            return self._wrap(Text(visible("\n".join(source))), width) if source else []
-        if new or self._state.grid is None:
-            known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
-            min_width = _MIN_LONG_WIDTH if known < len(rows) else 1
-            self._state.grid = Grid(
-                self._console, rows[:known], justify, width, min_width=min_width
-            )
+        # The last line of a preview has no end yet.
+        is_open = self._grids is not None and end == len(self._lines) and len(rows) > 1
         grid = self._state.grid
-        head = grid.head(rows[0]) if new else []
-        return head + [line for row in rows[1:] for line in grid.row(row)]
+        if new or grid is None:
+            known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
+            measured = [*rows[:-1], rows[-1][:-1]] if is_open else rows
+            grid = Grid(self._console, measured[:known], justify, width, is_long=known < len(rows))
+            if self._grids is not None:
+                line = self._state.line + start - self._skip
+                grid.hold(self._grids.get(line))
+                self._grids[line] = grid
+        self._state.grid = grid = grid.within(width)
+        lines = (grid.head() if len(rows) > 1 else grid.keys()) if new else []
+        for row in rows[1:]:
+            lines += grid.row(row, is_open=is_open and new and row is rows[-1])
+        return lines
 
-    def _inline(self, inline: Token, style: str) -> Text:
-        return draw_inline(inline, style, links=isinstance(self._console, LinkingConsole))
-
-
-def _justify(token: Token) -> Side:
-    match token.attrs.get("style"):
-        case "text-align:right":
-            return "right"
-        case "text-align:center":
-            return "center"
-        case _:
-            return "left"
+    def _inline(self, inline: Token, style: str = "") -> Text:
+        links, backticks = isinstance(self._console, LinkingConsole), not self._has_code_color
+        return draw_inline(inline, style, links=links, backticks=backticks)

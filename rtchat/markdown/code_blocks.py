@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rtchat.markdown.dialect import parser, references
+from rtchat.markdown.info_string import lexer_name, parse_info
+
+_EXTENSION = re.compile(r"\.\w+\Z", re.ASCII)
 
 
 class CodeBlock(NamedTuple):
-    """A code block. `language` is the first word after its fence, in lower case; it may be
+    """A code block, with the language and the name of the file that follow its fence. They may be
     empty."""
 
     language: str
     text: str
+    file: str = ""
+
+    @property
+    def extension(self) -> str:
+        """The extension for a file with this code."""
+        from rtchat.markdown.highlight import file_extension
+
+        named = _EXTENSION.search(self.file)
+        return named[0] if named else file_extension(self.language)
 
 
 def code_blocks(text: str) -> list[CodeBlock]:
     """All code blocks, fenced and indented, in order."""
     tokens = parser().parse(text, {"references": references({})})
+    blocks = [token for token in tokens if token.type in {"fence", "code_block"}]
+    infos = [parse_info(token.info) for token in blocks]
     return [
-        CodeBlock("".join(token.info.lower().split()[:1]), token.content)
-        for token in tokens
-        if token.type in {"fence", "code_block"}
+        CodeBlock(info.language, token.content, info.file)
+        for info, token in zip(infos, blocks, strict=True)
     ]
 
 
@@ -37,8 +51,9 @@ def _is_in(found: str, language: str) -> bool:
         return True
     from pygments.lexers import get_all_lexers  # type: ignore[import-untyped] # has no types
 
-    return any(
-        language in names and found in names for _, names, _, _ in get_all_lexers(plugins=False)
+    both = {lexer_name(language), lexer_name(found)}
+    return len(both) == 1 or any(
+        both.issubset(names) for _, names, _, _ in get_all_lexers(plugins=False)
     )
 
 

@@ -1,15 +1,22 @@
-"""The Markdown dialect: CommonMark with tables and strikethrough, and limits.
+"""The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, formulas, and
+limits.
+
+Line ends that the author meant are hard breaks (see `line_ends`).
 
 The limits keep an endless block from delaying a stream. They also apply to text rendered at once:
 - A paragraph whose parsing cost exceeds `MAX_COST` becomes a `long` token, shown as written.
 - A heading, table head or run of link references that exceeds it is parsed as a paragraph.
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
+- In a row with more cells than the head, pipes in code do not end a cell. Cells that are still too
+  many, which GFM drops, are text of the last cell.
 - A link is resolved only by references above it: it is printed before any below it arrive.
+  Therefore each reference becomes a `definition` token, which is shown.
 """
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -27,7 +34,13 @@ from markdown_it.rules_block import reference as reference_rule
 from markdown_it.rules_block import table as table_rule
 from markdown_it.rules_block.table import escapedSplit
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
+
+from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
+from rtchat.markdown.line_ends import are_rows, line_ends
+from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -42,7 +55,15 @@ _MARKS = "*_~`<&\\!"
 _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 """The blocks that a quote, a list or a heading can interrupt."""
 _MAX_COLUMNS = 30
-_MAX_DEPTH = 20
+_MAX_DEPTH = 26
+BOX = "box"
+"""The key of the `meta` of a list item whose bullet is a box: "☐" or "☑"."""
+_TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
+_AT = "at"
+"""The key of the `meta` of a soft break: its position in the source."""
+_ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
+_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
+_PIPE = re.compile(r"(?<!\\)\|")
 _MAX_INLINE_DEPTH = 20
 
 
@@ -59,10 +80,13 @@ def is_long(paragraph: str) -> bool:
 
 def parser() -> MarkdownIt:
     """Create a parser. To parse inline text too, its `env` needs "references"."""
-    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_INLINE_DEPTH})
+    markdown = MarkdownIt("commonmark", {"maxNesting": _MAX_DEPTH})
     markdown.core.ruler.after("normalize", "last_line", _end_last_line)
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])
+    markdown.inline.ruler.at("newline", _newline)
+    markdown.inline.ruler.before("text", "bare_link", bare_link_rule)
+    markdown.inline.ruler.at("text", text_up_to_link_rule)
     block = markdown.block.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
     block.at("blockquote", partial(_within_depth, quote_rule), {"alt": [*_NOT_TABLES, "list"]})
@@ -71,6 +95,7 @@ def parser() -> MarkdownIt:
     block.at("heading", _heading, {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
     block.at("paragraph", _paragraph)
+    add_math(markdown, cost, MAX_COST)
     return markdown
 
 
@@ -125,15 +150,78 @@ def _inline(state: StateCore) -> None:
     found = state.env["references"].maps[0]
     below = deque(found.items())
     found.clear()
-    for token in state.tokens:
+    for index, token in enumerate(state.tokens):
         if token.type != "inline" or token.map is None:
             continue
+        if token.content.startswith("[") and state.tokens[index - 1].type == "paragraph_open":
+            _mark_first(state.tokens[max(index - 2, 0)], token)
         while below and below[0][1]["map"][1] <= token.map[0]:
             found.update([below.popleft()])
         token.children = []
-        if token.content:
-            state.md.inline.parse(token.content, state.md, state.env, token.children)
+        if not token.content:
+            continue
+        if "\n" in token.content and are_rows(token.content):
+            token.children = list(_as_lines(token.content))
+            continue
+        _parse(InlineState(token.content, state.md, state.env, token.children))
+        if "\n" in token.content:
+            token.children = list(_with_line_ends(token.content, token.children))
     found.update(below)
+
+
+def _parse(state: InlineState) -> None:
+    """What the parser's own `inline.parse` does, with our state."""
+    state.md.inline.tokenize(state)
+    for rule in state.md.inline.ruler2.getRules(""):
+        rule(state)
+
+
+def _mark_first(parent: Token, inline: Token) -> None:
+    """Show the box of a task, or the kind of an alert, that the first paragraph of an item or a
+    quote begins with."""
+    if parent.type == "blockquote_open":
+        inline.content = _ALERT.sub(r"**\1**", inline.content, count=1)
+    elif parent.type == "list_item_open" and (task := _TASK.match(inline.content)):
+        box = "☐" if task[1] == " " else "☑"
+        inline.content = inline.content[task.end() :]
+        if parent.info:
+            inline.content = f"{box} {inline.content}"
+        else:
+            parent.meta[BOX] = box
+
+
+def _as_lines(source: str) -> Iterator[Token]:
+    """The inline tokens of lines that are shown as written."""
+    for index, line in enumerate(source.split("\n")):
+        if index:
+            yield Token("hardbreak", "br", 0)
+        yield Token("text", "", 0, content=line)
+
+
+def _with_line_ends(source: str, tokens: Iterable[Token]) -> Iterator[Token]:
+    """Turn each soft break into what it means: a hard break, a space or nothing."""
+    ends = line_ends(source)
+    line = at = 0
+    for token in tokens:
+        if token.type != "softbreak":
+            yield token
+            continue
+        line += source.count("\n", at, token.meta[_AT])
+        at = token.meta[_AT]
+        if not ends[line].startswith("\n"):
+            yield Token("text", "", 0, content=ends[line])
+            continue
+        yield Token("hardbreak", "br", 0)
+        if indent := ends[line][1:]:
+            yield Token("text", "", 0, content=indent)
+
+
+def _newline(state: StateInline, silent: bool) -> bool:
+    at = state.pos
+    found = newline_rule(state, silent)
+    if found and not silent:
+        state.tokens[-1].meta[_AT] = at
+    return found
 
 
 # -------------------------------------------------------------------------------------- block rules
@@ -145,7 +233,9 @@ def _source(state: StateBlock, line: int) -> str:
 
 def _within_depth(rule: _Rule, state: StateBlock, line: int, end: int, silent: bool) -> bool:
     # Each of these opens two levels. At its own limit the parser would drop the content.
-    return state.level + 2 < _MAX_DEPTH and rule(state, line, end, silent)
+    is_within = state.level + 2 < _MAX_DEPTH
+    # The item that ends a paragraph may belong to a list around it.
+    return (is_within or (silent and rule is list_rule)) and rule(state, line, end, silent)
 
 
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
@@ -187,16 +277,32 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
 
 
 def _read_row(state: StateBlock, line: int, source: str, columns: int) -> None:
+    state.push("tr_open", "tr", 1)
+    for cell in _split_row(source, columns):
+        token = state.push("inline", "", 0)
+        token.content, token.map = cell.strip(), [line, line + 1]
+    state.push("tr_close", "tr", -1)
+
+
+def _split_row(source: str, columns: int) -> list[str]:
+    """The cells of a row. If there are more than `columns`, pipes in code do not end a cell, and
+    the last cell is the rest of the row."""
+    cells = _split(source)
+    if len(cells) > columns:
+        cells = _split(_CODE.sub(lambda code: _PIPE.sub(r"\\|", code[0]), source))
+    while len(cells) > columns and not cells[-1].strip():
+        del cells[-1]
+    last = "|".join(cells[columns - 1 :])
+    return [*cells[: columns - 1], last] if len(cells) >= columns else cells
+
+
+def _split(source: str) -> list[str]:
     cells = escapedSplit(source)
     if not cells[0]:
         del cells[0]
     if cells and not cells[-1]:
         del cells[-1]
-    state.push("tr_open", "tr", 1)
-    for cell in cells[:columns]:
-        token = state.push("inline", "", 0)
-        token.content, token.map = cell.strip(), [line, line + 1]
-    state.push("tr_close", "tr", -1)
+    return cells
 
 
 def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
@@ -224,8 +330,8 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     """Read a link reference. It and the references directly above it cost at most `MAX_COST`."""
     if not _source(state, line).startswith("["):
         return False
-    blocks, spent = state.env.get("run", (0, 0))
-    if blocks != len(state.tokens):
+    end_of_run, spent = state.env.get("run", (0, 0))
+    if end_of_run != line:
         spent = 0
     line_max = state.lineMax
     start = state.bMarks[line]
@@ -238,6 +344,10 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     found = reference_rule(state, line, end, silent)
     state.lineMax = line_max
     if found:
+        if not silent:
+            token = state.push("definition", "", 0)
+            token.content = state.getLines(line, state.line, state.blkIndent, False)
+            token.map, token.hidden = [line, state.line], True
         spent += state.bMarks[state.line] - start + _REFERENCE
-        state.env["run"] = len(state.tokens), spent
+        state.env["run"] = state.line, spent
     return found

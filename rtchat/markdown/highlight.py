@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from rtchat.markdown import theme
+from rtchat.markdown.info_string import lexer_name, pygments_names
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped] # pygments ships no types
@@ -25,10 +26,10 @@ _MAX_LINE = 1_000
 
 
 class Highlighter:
-    """Colours the code of one fence. `language` is the first word of its info string."""
+    """Colours the code of one fence."""
 
     def __init__(self, language: str) -> None:
-        self.language = language.lower()
+        self.language = language
         self.stack: tuple[str, ...] = ("root",)
 
     def copy(self) -> Highlighter:
@@ -77,20 +78,16 @@ class Highlighter:
         yield from parts
 
 
-@cache
-def _aliases() -> frozenset[str]:
-    from pygments.lexers import get_all_lexers  # type: ignore[import-untyped] # as above
-
-    return frozenset(alias for row in get_all_lexers(plugins=False) for alias in row[1])
-
-
-@cache
 def _lexer(language: str) -> Lexer | None:
-    if language not in _aliases():
-        return None
-    from pygments.lexers import get_lexer_by_name
+    name = lexer_name(language)
+    return _lexer_by_name(name) if name in pygments_names() else None
 
-    return get_lexer_by_name(language)
+
+@cache
+def _lexer_by_name(name: str) -> Lexer:
+    from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped] # as above
+
+    return get_lexer_by_name(name)
 
 
 _EXTENSION = re.compile(r"\*(\.\w+)")
@@ -98,9 +95,11 @@ _EXTENSION = re.compile(r"\*(\.\w+)")
 
 def file_extension(language: str) -> str:
     """The usual extension of files in a language, `.txt` if it is not known."""
-    lexer = _lexer(language.lower())
+    lexer = _lexer(language)
     patterns = lexer.filenames if lexer is not None else ()
-    return next((found[1] for each in patterns if (found := _EXTENSION.fullmatch(each))), ".txt")
+    found = [match[1] for each in patterns if (match := _EXTENSION.fullmatch(each))]
+    own = f".{language.lower()}"
+    return own if own in found else next(iter(found), ".txt")
 
 
 @cache

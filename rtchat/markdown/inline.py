@@ -9,24 +9,26 @@ from rich.text import Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
+from rtchat.markdown.formula import in_line
 from rtchat.markdown.links import link
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
-def draw_inline(inline: Token, style: str, *, links: bool) -> Text:
+def draw_inline(inline: Token, style: str, *, links: bool, backticks: bool) -> Text:
     """Render an inline token with its children, in one style. With `links`, the targets of links
-    are clickable."""
-    return _Inline(links=links).draw(inline, style)
+    are clickable. With `backticks`, code is between them as in the source."""
+    return _Inline(links=links, backticks=backticks).draw(inline, style)
 
 
 class _Inline:
     """Renders inline text."""
 
-    def __init__(self, *, links: bool) -> None:
+    def __init__(self, *, links: bool, backticks: bool) -> None:
         self._text = Text()
         self._links = links
+        self._backticks = backticks
 
     def draw(self, inline: Token, style: str) -> Text:
         text = self._text
@@ -61,17 +63,24 @@ class _Inline:
                 self._text.append("\n")
             case "html_inline":
                 self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
+            case "math_inline":
+                self._text.append(in_line(token), " ".join((*styles, theme.MATH)))
             case "code_inline":
-                self._text.append(visible(token.content), " ".join((*styles, theme.CODE)))
+                code = visible(token.content)
+                if self._backticks:
+                    space = " " if code.startswith("`") or code.endswith("`") else ""
+                    code = f"{token.markup}{space}{code}{space}{token.markup}"
+                self._text.append(code, " ".join((*styles, theme.CODE)))
             case _:
                 self._text.append(visible(token.content), " ".join(styles))
 
     def _end_link(self, href: str, start: int) -> None:
         """Print the target of a link after its label, unless they are the same."""
         text, label = self._text, self._text.plain[start:]
-        if label != href and f"mailto:{label}" != href:
+        if label not in (href, href.removeprefix("mailto:"), href.removeprefix("http://")):
             start = len(text) + 2
             text.append(f" ({visible(href)})", theme.LINK)
+            label = href
         clickable = link(href) if self._links else None
         if clickable is not None:
-            text.stylize(clickable, start, start + len(href))
+            text.stylize(clickable, start, start + len(label))

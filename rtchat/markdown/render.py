@@ -1,8 +1,8 @@
 """Render Markdown as terminal lines, piece by piece. The result equals rendering the whole text.
 
-Output can be copied: code has nothing to its left, no line is padded on the right, and the terminal
-wraps long lines of code. Inside lists and quotes, an empty line separates blocks only if the source
-has one; therefore a list can be rendered item by item.
+Output can be copied: code has nothing to its left and keeps its tabs, no line is padded on the
+right, and the terminal wraps long lines of code. Inside lists and quotes, an empty line separates
+blocks only if the source has one; therefore a list can be rendered item by item.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from rtchat.core.text import TAB
 from rtchat.markdown.blocks import Blocks, State
 from rtchat.markdown.dialect import MAX_COST, parser, references
 from rtchat.markdown.splitter import Piece, Splitter
+from rtchat.markdown.table import Grid
 from rtchat.markdown.wrap import wrap
 
 _SLICE = 500
@@ -26,12 +28,16 @@ _MAX_PARTS = 600
 
 
 class MarkdownStream:
-    """Renders one text that arrives in deltas: final lines, and a preview of the rest."""
+    """Renders one text that arrives in deltas: final lines, and a preview of the rest.
 
-    def __init__(self, console: Console) -> None:
+    `code_blocks` is how many code blocks the reply had before this text. Without it, they have no
+    numbers.
+    """
+
+    def __init__(self, console: Console, code_blocks: int | None = None) -> None:
         self._console = console
         self._splitter = Splitter()
-        self._drawing = Drawing(console)
+        self._drawing = Drawing(console, code_blocks)
         self._new: list[str] = []
         self._size = 0
         self._lines: list[Text] | None = None
@@ -43,6 +49,11 @@ class MarkdownStream:
         self._size += len(delta) + _LINE * delta.count("\n")
         if self._size > _SLICE:
             self._read(width)
+
+    @property
+    def code_blocks(self) -> int | None:
+        """How many code blocks the reply had so far, if they have numbers."""
+        return self._drawing.code_blocks
 
     @property
     def is_full(self) -> bool:
@@ -76,30 +87,45 @@ class MarkdownStream:
         """The last `rows` rows of the text that is not final yet, none wider than `width`."""
         piece = self._splitter.tail
         if len(piece.source) > MAX_COST:
-            lines = [Text(piece.source[-rows * width :].expandtabs(4))]
+            lines = [Text(piece.source[-rows * width :])]
         else:
             lines = self._drawing.preview(piece, width)
         while lines and not lines[0]:
             del lines[0]
+        for line in lines[-rows:]:
+            line.expand_tabs(TAB)
         wrapped = (wrap(self._console, line, width) for line in lines[-rows:])
         return [row for line in wrapped for row in line or [Text()]][-rows:]
 
 
 class Drawing:
-    """Renders the pieces of one text, in order."""
+    """Renders the pieces of one text, in order. `code_blocks` is as for `MarkdownStream`."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, code_blocks: int | None = None) -> None:
         self._console = console
         self._parser = parser()
         self._references: dict[str, Any] = {}
-        self._state = State()
+        self._state = State(code_blocks)
+        self._grids: dict[int, Grid] = {}
+        """The tables of the last preview."""
+
+    @property
+    def code_blocks(self) -> int | None:
+        """How many code blocks the reply had so far, if they have numbers."""
+        return self._state.code_blocks
 
     def draw(self, piece: Piece, width: int) -> list[Text]:
         """The lines of the next piece, with the empty line that separates it from the previous."""
+        lines = self._draw(piece, width)
+        self._state.line += piece.source.count("\n")
+        self._grids = {at: grid for at, grid in self._grids.items() if at >= self._state.line}
+        return lines
+
+    def _draw(self, piece: Piece, width: int, grids: dict[int, Grid] | None = None) -> list[Text]:
         known = references(self._references)
         tokens = self._parser.parse(piece.context.source + piece.source, {"references": known})
         self._references |= known.maps[0]
-        lines = Blocks(self._console, self._state, piece).top(iter(tokens), width)
+        lines = Blocks(self._console, self._state, piece, grids).top(iter(tokens), width)
         for line in lines:
             line.rstrip()
         self._state.has_lines = self._state.has_lines or bool(lines)
@@ -109,6 +135,6 @@ class Drawing:
         """The result of `draw`, without advancing to the next piece."""
         before = self._references, self._state
         self._references, self._state = dict(self._references), self._state.copy()
-        lines = self.draw(piece, width)
+        lines = self._draw(piece, width, self._grids)
         self._references, self._state = before
         return lines

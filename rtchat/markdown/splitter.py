@@ -16,6 +16,7 @@ from markdown_it.token import Token
 
 from rtchat.core.values import value
 from rtchat.markdown.dialect import LONG_MARK, MAX_COST, cost, is_long, parser
+from rtchat.markdown.list_items import Number
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
 _QUOTE = re.compile(r"[ \t]*>[ \t]?")
@@ -24,9 +25,11 @@ _CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 _LEAVES = frozenset(
     {
         *("paragraph_open", "heading_open", "table_open", "long"),
-        *("fence", "code_block", "html_block", "hr"),
+        *("fence", "code_block", "html_block", "hr", "definition", "math_open"),
     }
 )
+_ENDED_BY_NEXT_LINE = {"paragraph_open", "table_open", "long", "definition", "math_open"}
+"""The leaves that are complete once the next line is known not to belong to them."""
 _MAX_INDENT = 4
 """Columns from the mark of an item to its text. After more, the text is indented code."""
 MAX_LINE = 10_000
@@ -44,8 +47,8 @@ class Context:
     content."""
 
     source: str = ""
-    numbers: tuple[int, ...] = ()
-    """The number of the open item of each open list, outermost first; for bullets it is unused."""
+    numbers: tuple[Number, ...] = ()
+    """The number of the open item of each open list, outermost first."""
 
     @property
     def height(self) -> int:
@@ -71,7 +74,7 @@ class _Leaf:
     """The line after its last one, without trailing blank lines."""
     path: tuple[Token, ...]
     """The open quotes and list items, outermost first."""
-    numbers: tuple[int, ...]
+    numbers: tuple[Number, ...]
 
 
 def end_line(token: Token, lines: list[str], quotes: int) -> int:
@@ -86,11 +89,6 @@ def _without_blanks(lines: list[str], start: int, end: int, quotes: int) -> int:
     while end > start + 1 and _is_blank(lines[end - 1], quotes):
         end -= 1
     return end
-
-
-def start_number(token: Token) -> int:
-    """The number of the first item of a list."""
-    return int(token.attrs.get("start", 1))
 
 
 def _is_blank(line: str, quotes: int) -> bool:
@@ -204,20 +202,24 @@ def _lines(text: str) -> list[str]:
 def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator[_Leaf]:
     """All leaves in order. An empty quote or item counts as a leaf."""
     path: list[Token] = []
-    numbers: list[int] = []
+    numbers: list[Number | None] = []
     for token, following in zip_longest(tokens, tokens[1:]):
         start = token.map[0] if token.map else 0
         match token.type:
             case "bullet_list_open" | "ordered_list_open":
-                known = start < context.height
-                number = context.numbers[len(numbers)] if known else start_number(token)
-                numbers.append(number - 1)
+                numbers.append(None)
             case "bullet_list_close" | "ordered_list_close":
                 numbers.pop()
             case "blockquote_close" | "list_item_close":
                 path.pop()
             case "list_item_open":
-                numbers[-1] += 1
+                depth, before = len(numbers) - 1, numbers[-1]
+                if before is not None:
+                    numbers[depth] = before.next(token.info)
+                elif start < context.height:
+                    numbers[depth] = context.numbers[depth]
+                else:
+                    numbers[depth] = Number(token.info)
                 path.append(token)
             case "blockquote_open":
                 path.append(token)
@@ -227,7 +229,7 @@ def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator
         if is_empty or token.type in _LEAVES:
             quotes = sum(outer.type == "blockquote_open" for outer in path)
             end = end_line(token, lines, quotes)
-            yield _Leaf(token, start, end, tuple(path), tuple(numbers))
+            yield _Leaf(token, start, end, tuple(path), tuple(filter(None, numbers)))
 
 
 def _cut_position(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int, Context]:
@@ -238,16 +240,23 @@ def _cut_position(leaves: list[_Leaf], lines: list[str], skip: int) -> tuple[int
     final = _final(last, lines, is_continued=last.start < skip)
     if final > max(skip, last.start + _opening(last)):
         return final, _context(last, lines, inside=True)
-    # Not at the start of the last leaf: a link reference before it may still continue there.
     closed = leaves if _is_closed(last, lines) else leaves[:-1]
+    while 0 < len(closed) < len(leaves) and _may_continue(closed[-1], leaves[len(closed)]):
+        closed = closed[:-1]
     if not closed or closed[-1].end <= skip:
         return 0, Context()
     return closed[-1].end, _context(closed[-1], lines)
 
 
+def _may_continue(leaf: _Leaf, following: _Leaf) -> bool:
+    """Whether a link reference belongs to a run that is still open: the following leaf may become
+    the title of its last one."""
+    return leaf.token.type == "definition" and leaf.end == following.start
+
+
 def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line cannot belong to this leaf. False if uncertain."""
-    if leaf.token.type in {"paragraph_open", "table_open", "long"}:
+    if leaf.token.type in _ENDED_BY_NEXT_LINE:
         return leaf.end < len(lines)
     return leaf.token.type in {"heading_open", "hr"}
 

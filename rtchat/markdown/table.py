@@ -1,33 +1,83 @@
 """A table as lines of text: the columns are measured once, then each row is rendered separately.
 
-This way a long table can be printed while it still arrives.
+This way a long table can be printed while it still arrives. If the columns would be too narrow, a
+row becomes a record instead: a line `key: value` for each cell.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from copy import copy
+from functools import cached_property
 from itertools import zip_longest
 from typing import Literal, TypeAlias
 
+from markdown_it.token import Token
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from rtchat.markdown import theme
-from rtchat.markdown.wrap import wrap
+from rtchat.markdown.wrap import longest_word, wrap
 
 Row: TypeAlias = list[Text]
 Side: TypeAlias = Literal["left", "center", "right"]
 
 _GAP = 3
-MIN_WIDTH = 5
-"""Cells of a column including its gap. With fewer than two of its own, some glyphs do not fit."""
+_MIN_WIDTH = 8
+"""Minimum cells of a column whose text is wrapped. If there is less room, rows become records."""
+_MIN_LONG_WIDTH = 8
+"""Cells of a column in a long table, if there is room: later rows may have longer numbers."""
+_GROWTH = 12
+"""Cells that a column of a table which still arrives can grow to, whatever the other columns have.
+"""
+_INDENT = "  "
+"""Precedes the further lines of a cell in a record."""
+_NUMBER = re.compile(r"\W{0,3}\d[\d\W]{0,16}\w{0,3}\W?")
+"""A number with its sign, currency or unit, which is not wrapped: `1 234.50 €`, `10 ms`."""
+
+
+def read_rows(
+    tokens: Iterator[Token], draw: Callable[[Token], Text]
+) -> tuple[list[Row], list[Side]]:
+    """The rendered rows of a table, the first of which is the head, and the sides at which its
+    columns are aligned. Reads `tokens` up to the end of the table."""
+    rows: list[Row] = []
+    justify: list[Side] = []
+    for token in tokens:
+        match token.type:
+            case "table_close":
+                break
+            case "tr_open":
+                rows.append([])
+            case "th_open":
+                justify.append(_side(token))
+            case "inline":
+                rows[-1].append(draw(token))
+            case _:
+                pass
+    return rows, justify
+
+
+def _side(token: Token) -> Side:
+    match token.attrs.get("style"):
+        case "text-align:right":
+            return "right"
+        case "text-align:center":
+            return "center"
+        case _:
+            return "left"
 
 
 class Grid:
     """The columns of a table. Their widths come from `rows`, of which the first is the head.
 
-    Each column has at least `min_width` cells if there is room. All together are at most `width`
-    wide; longer cells are folded. Rows may lack cells at their end.
+    A column is as wide as its longest cell if there is room. Otherwise the widest columns are
+    reduced first, but not below their longest word. Rows may lack cells at their end.
+
+    `is_long` means that there are more rows than those in `rows`.
     """
 
     def __init__(
@@ -37,25 +87,121 @@ class Grid:
         justify: list[Side],
         width: int,
         *,
-        min_width: int = 1,
+        is_long: bool = False,
     ) -> None:
         self._console = console
         self._justify = justify
-        columns = zip_longest(*rows, fillvalue=Text())
-        natural = [max(min_width, *map(_width, column)) for column in columns]
-        self._widths = _fit(natural, width - _GAP * (len(natural) - 1))
-
-    def head(self, cells: Row) -> list[Text]:
-        """The lines of the head, and the rule below it."""
-        for cell in cells:
+        self._head = rows[0]
+        for cell in self._head:
             cell.stylize(theme.HEADING)
-        rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
-        return [*self.row(cells), Text(rule, theme.FRAME)]
+        self._width = width
+        self._columns = list(zip_longest(*rows, fillvalue=Text()))
+        self._natural = [max(map(_width, column)) for column in self._columns]
+        self._least = [1] * len(self._columns)
+        self._widths = self._fitted(self._natural)
+        self._is_record = self._is_too_narrow()
+        if is_long:
+            self._widths = self._fitted([max(cells, _MIN_LONG_WIDTH) for cells in self._natural])
+        self._is_apart = any(map(self._is_tall, rows[1:]))
+        self._is_first = True
 
-    def row(self, cells: Row) -> list[Text]:
-        """The lines of one row."""
-        folded = [self._fold(cell, width) for cell, width in zip(cells, self._widths, strict=False)]
+    def hold(self, before: Grid | None) -> None:
+        """Keep the columns in place while rows of the table still arrive.
+
+        `before` is the grid when the table had fewer cells: no column becomes narrower than there.
+        Each column keeps room to grow, so that the columns to its left need not become narrower.
+        """
+        if before is not None and before._width == self._width:
+            self._least = before._widths
+            self._is_record |= before._is_record
+        share = min(_GROWTH, self._room // len(self._natural))
+        fitted = self._fitted([max(cells, share) for cells in self._natural])
+        grown = zip(fitted, self._natural, self._least, strict=True)
+        self._widths = [max(min(cells, most), least) for cells, most, least in grown]
+
+    @cached_property
+    def _words(self) -> list[int]:
+        return [max(map(_unbroken, column)) for column in self._columns]
+
+    @property
+    def _room(self) -> int:
+        return self._width - _GAP * (len(self._justify) - 1)
+
+    def _fitted(self, longest: list[int]) -> list[int]:
+        """The widths of the columns, given the width at which each needs no more."""
+        if sum(longest) <= self._room:
+            return list(map(max, self._least, longest))
+        return _fit(_fit(self._least, self._words, self._room), longest, self._room)
+
+    def _is_too_narrow(self) -> bool:
+        if len(self._widths) == 1 or self._widths == self._natural:
+            return False
+        widths = zip(self._widths, self._natural, strict=True)
+        is_narrow = any(width < min(_MIN_WIDTH, natural) for width, natural in widths)
+        return is_narrow or sum(self._words) > self._room
+
+    def within(self, width: int) -> Grid:
+        """The grid itself, or one that fits into fewer cells."""
+        if width >= self._width:
+            return self
+        narrow = copy(self)
+        narrow._width, narrow._least = width, [1] * len(self._widths)
+        narrow._widths = narrow._fitted(self._widths)
+        return narrow
+
+    def head(self) -> list[Text]:
+        """The lines of the head, and the rule below it. In records, there is none."""
+        if self._is_record:
+            return []
+        rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
+        return [*self._lines(self._head), Text(rule, theme.FRAME)]
+
+    def keys(self) -> list[Text]:
+        """The lines of the head of a table without rows."""
+        if not self._is_record:
+            return self.head()
+        return [line for key in self._head for line in wrap(self._console, key, self._width)]
+
+    def row(self, cells: Row, *, is_open: bool = False) -> list[Text]:
+        """The lines of the next row. An empty line precedes it where rows have several lines.
+
+        With `is_open`, the last cell still grows, and uses the room of the columns to its right.
+        """
+        if self._is_record:
+            lines = self._record(cells)
+            apart = bool(lines)
+        else:
+            lines = self._lines(cells, is_open=is_open)
+            self._is_apart |= len(lines) > 1
+            apart = self._is_apart
+        if apart and not self._is_first:
+            lines.insert(0, Text())
+        self._is_first = self._is_first and not lines
+        return lines
+
+    def _record(self, cells: Row) -> list[Text]:
+        lines = []
+        for key, cell in zip(self._head, cells, strict=False):
+            if not cell.plain.strip():
+                continue
+            named = Text(" ").join(key.split("\n")).append(": ") if key else Text()
+            text = named.append_text(cell)
+            # Without an indent if it would cut a word.
+            indent = _INDENT if longest_word(text) <= self._width - len(_INDENT) else ""
+            first, *others = wrap(self._console, text, self._width - len(indent))
+            lines += [first, *(Text(indent).append_text(line) for line in others)]
+        return lines
+
+    def _lines(self, cells: Row, *, is_open: bool = False) -> list[Text]:
+        widths = self._widths[: len(cells)]
+        if is_open and widths:
+            widths[-1] = self._width - sum(widths[:-1]) - _GAP * (len(widths) - 1)
+        folded = [self._fold(cell, width) for cell, width in zip(cells, widths, strict=False)]
         return [self._line(parts) for parts in zip_longest(*folded)] or [Text()]
+
+    def _is_tall(self, cells: Row) -> bool:
+        pairs = zip(cells, self._widths, strict=False)
+        return any("\n" in cell.plain or cell.cell_len > width for cell, width in pairs)
 
     def _fold(self, cell: Text, width: int) -> list[Text]:
         if cell.cell_len <= width and "\n" not in cell.plain:
@@ -67,7 +213,7 @@ class Grid:
         padding = 0
         for part, width, side in zip(parts, self._widths, self._justify, strict=False):
             if part:
-                space = width - part.cell_len
+                space = max(width - part.cell_len, 0)
                 left = {"left": 0, "center": space // 2, "right": space}[side]
                 line.append(" " * (padding + left)).append_text(part)
                 padding = space - left + _GAP
@@ -80,20 +226,23 @@ def _width(cell: Text) -> int:
     return max(1, *map(cell_len, cell.plain.split("\n")))
 
 
-def _fit(natural: list[int], available: int) -> list[int]:
-    """Widths whose sum is at most `available`. The widest columns are reduced first."""
-    left, count = available, len(natural)
-    for width in sorted(natural):
-        if width * count > left:
-            break
-        left -= width
-        count -= 1
-    else:
-        return natural
-    limit, remainder = divmod(left, count)
-    widths = []
-    for width in natural:
-        extra = int(width > limit and remainder > 0)
-        remainder -= extra
-        widths.append(min(width, limit + extra))
+def _unbroken(cell: Text) -> int:
+    """The width of the longest part of a cell that is not wrapped."""
+    return _width(cell) if _NUMBER.fullmatch(cell.plain) else max(longest_word(cell), 1)
+
+
+def _fit(least: list[int], most: list[int], room: int) -> list[int]:
+    """Widths between `least` and `most` whose sum is at most `room`, if that of `least` is. The
+    widest are reduced first."""
+
+    def limited(limit: int) -> list[int]:
+        return [max(low, min(limit, high)) for low, high in zip(least, most, strict=True)]
+
+    limit = bisect_right(range(max(most) + 1), room, key=lambda cells: sum(limited(cells))) - 1
+    widths = limited(limit)
+    left = room - sum(widths)
+    for index, more in enumerate(limited(limit + 1)):
+        if more > widths[index] and left > 0:
+            widths[index] = more
+            left -= 1
     return widths

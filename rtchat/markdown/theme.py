@@ -1,68 +1,245 @@
-"""Rich styles, in the 16 colours of the terminal's own palette, and the themes that change them.
+"""The styles of everything that is drawn on a terminal, and the themes that change them.
 
-There is one accent colour; everything about a reply is dim.
+A style is a few words: the names of styles in `STYLES`, and words of Rich such as "bold". The
+built-in styles use the 16 colours of the terminal's own palette. Nothing is said by red and green
+alone, which many people cannot tell apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from functools import cache
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from rtchat.core.suggestions import closest
 from rtchat.core.values import ThemeName
 
-ACCENT = "cyan"
-DIM = "dim"
-FRAME = "dim"
-NOTICES = {"detail": "dim", "info": "dim", "warning": "yellow", "error": "red"}
+if TYPE_CHECKING:
+    from rich.console import Console
 
-HEADING = "bold"
-TITLE = "bold underline"
-CODE = "cyan"
-LINK = "dim"
-MATCH = "bold yellow"
-MARKER = "cyan"
-QUOTE = "dim"
-HTML = "dim"
+Background: TypeAlias = Literal["dark", "light"]
+"""The background of a terminal."""
+
+ACCENT = "accent"
+DIM = "dim"
+FRAME = "frame"
+PROMPT = "prompt"
+SELECTED = "selected"
+NOTICES = {"detail": DIM, "info": DIM, "warning": "warning", "error": "error"}
+
+HEADING = "heading"
+TITLE = "title"
+CODE = "code"
+LABEL = "label"
+LINK = "link"
+MATCH = "match"
+MARKER = "marker"
+QUOTE = "quote"
+HTML = "html"
+MATH = "math"
 
 SYNTAX = {
-    "Token.Comment": "dim",
-    "Token.Keyword": "blue",
-    "Token.Literal.Number": "magenta",
-    "Token.Literal.String": "green",
-    "Token.Name.Builtin": "cyan",
-    "Token.Name.Class": "bold",
-    "Token.Name.Decorator": "magenta",
-    "Token.Name.Function": "bold",
-    "Token.Name.Tag": "blue",
-    "Token.Generic.Deleted": "red",
-    "Token.Generic.Inserted": "green",
+    "Token.Comment": "comment",
+    "Token.Keyword": "keyword",
+    "Token.Literal.Number": "number",
+    "Token.Literal.String": "string",
+    "Token.Name.Builtin": "builtin",
+    "Token.Name.Class": "class",
+    "Token.Name.Decorator": "decorator",
+    "Token.Name.Function": "function",
+    "Token.Name.Tag": "tag",
+    "Token.Generic.Deleted": "diff-removed",
+    "Token.Generic.Inserted": "diff-added",
+    "Token.Generic.Heading": "diff-file",
+    "Token.Generic.Subheading": "diff-hunk",
 }
 """Styles of Pygments token types. Types not listed have the style of their nearest ancestor."""
 
+
+class StyleRow(NamedTuple):
+    """A row of the table of styles."""
+
+    definition: str
+    """Other styles and words of Rich."""
+    meaning: str
+
+
+STYLES = {
+    "accent": StyleRow("cyan", "the name of the model, and folded pastes"),
+    "dim": StyleRow("dim", "what is less important: statistics, notices, the status line"),
+    "warning": StyleRow("yellow", "warnings"),
+    "error": StyleRow("red", "errors"),
+    "prompt": StyleRow("", "the mark before the entry and before questions"),
+    "selected": StyleRow("bold accent", "the selected line of a list or a menu"),
+    "match": StyleRow("bold yellow", "what a search has found"),
+    "frame": StyleRow("dim", "frames and the lines in tables"),
+    "title": StyleRow("bold underline", "headings of level 1"),
+    "heading": StyleRow("bold", "other headings"),
+    "code": StyleRow("accent", "code in a sentence"),
+    "link": StyleRow("dim", "the address of a link"),
+    "marker": StyleRow("accent", "the bullets and numbers of lists"),
+    "quote": StyleRow("dim", "the bar beside a quotation"),
+    "html": StyleRow("dim", "HTML"),
+    "math": StyleRow("magenta", "formulas"),
+    "label": StyleRow("dim", "the line above a code block"),
+    "comment": StyleRow("dim", "comments in code"),
+    "keyword": StyleRow("blue", "keywords in code"),
+    "number": StyleRow("magenta", "numbers in code"),
+    "string": StyleRow("green", "strings in code"),
+    "builtin": StyleRow("cyan", "built-in names in code"),
+    "class": StyleRow("bold", "the names of classes in code"),
+    "decorator": StyleRow("magenta", "decorators in code"),
+    "function": StyleRow("bold", "the names of functions in code"),
+    "tag": StyleRow("blue", "tags in HTML and XML"),
+    "diff-added": StyleRow("cyan", "added lines in a diff"),
+    "diff-removed": StyleRow("red", "removed lines in a diff"),
+    "diff-file": StyleRow("bold", "the names of files in a diff"),
+    "diff-hunk": StyleRow("cyan", "the positions of changes in a diff"),
+}
+"""All styles by name. The config file can define each."""
+
 _NO_COLORS = {
-    "red": "bold",
-    "yellow": "bold",
-    "cyan": "bold",
-    "blue": "bold",
-    "green": "",
-    "magenta": "",
+    **dict.fromkeys(("red", "yellow", "cyan", "blue"), "bold"),
+    **dict.fromkeys(("green", "magenta"), ""),
+    "diff-added": "bold",
 }
 THEMES: Mapping[ThemeName, Mapping[str, str]] = {
     "auto": {},
     "dark": {"blue": "bright_blue", "red": "bright_red", "magenta": "bright_magenta"},
     "light": {"cyan": "blue", "yellow": "magenta"},
-    "mono": _NO_COLORS,
-    "high-contrast": _NO_COLORS | {"dim": "", "red": "bold reverse"},
+    "mono": {**_NO_COLORS, "diff-removed": "dim"},
+    "high-contrast": {
+        **_NO_COLORS,
+        "dim": "",
+        "red": "bold reverse",
+        "selected": "bold reverse",
+        "diff-removed": "underline",
+    },
 }
-"""For each theme, the words of the styles above that it replaces. "auto" suits most palettes.
+"""For each theme, the words of the styles above that it replaces.
 
-The others avoid colours that are hard to read on a dark or a light background, all colours, or
-everything that has less contrast than the terminal's own text.
+"auto" is the theme for the background of the terminal; where that is not known, its own styles suit
+most palettes. The others avoid colours that are hard to read on a dark or a light background, all
+colours, or everything that has less contrast than the terminal's own text.
 """
 
 
-@cache
-def in_theme(style: str, name: ThemeName) -> str:
-    """A style as a theme draws it."""
-    replaced = THEMES[name]
-    return " ".join(filter(None, (replaced.get(word, word) for word in style.split())))
+def has_code_color(console: Console) -> bool:
+    """Whether a console shows inline code in a colour of its own."""
+    is_colored = console.color_system is not None and not console.no_color
+    return is_colored and console.get_style(CODE).color is not None
+
+
+class StyleSheet:
+    """How styles are drawn: by the user's own definitions, and those of the theme."""
+
+    def __init__(
+        self,
+        theme: ThemeName = "auto",
+        own: Mapping[str, str] | None = None,
+        background: Background | None = None,
+    ) -> None:
+        """`own` has the definitions of some styles, in words of Rich."""
+        self.own = own or {}
+        self._theme: ThemeName = theme
+        self._background = background
+        self._known: dict[str, str] = {}
+        """The definitions that were asked for before."""
+
+    @property
+    def theme(self) -> ThemeName:
+        """The theme that was chosen."""
+        return self._theme
+
+    @theme.setter
+    def theme(self, name: ThemeName) -> None:
+        self._theme = name
+        self._known.clear()
+
+    @property
+    def background(self) -> Background | None:
+        """The background of the terminal, if it is known."""
+        return self._background
+
+    @background.setter
+    def background(self, background: Background) -> None:
+        self._background = background
+        self._known.clear()
+
+    @property
+    def drawn(self) -> ThemeName:
+        """The theme that is used: with "auto", the one for the background."""
+        return (self._background or "auto") if self._theme == "auto" else self._theme
+
+    def definition(self, style: str) -> str:
+        """A style in words of Rich only."""
+        known = self._known.get(style)
+        if known is None:
+            words = (self._meaning(word) for word in style.split())
+            known = self._known[style] = " ".join(filter(None, words))
+        return known
+
+    def _meaning(self, word: str) -> str:
+        replaced = THEMES[self.drawn]
+        if word in self.own:
+            return self.own[word]
+        if word in replaced:
+            return replaced[word]
+        if word in STYLES and STYLES[word].definition != word:
+            return self.definition(STYLES[word].definition)
+        return word
+
+
+# ------------------------------------------------------------------------- the user's definitions
+
+_ATTRIBUTES = ("bold", "dim", "italic", "underline", "reverse", "strike")
+_COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+_NAMES = ("default", *_COLORS, *(f"bright_{name}" for name in _COLORS))
+EXPECTED = (
+    f"{', '.join(_ATTRIBUTES)}, one colour, and one after on, or none; "
+    "a colour is a name such as bright_blue, a number up to 255, or #rrggbb"
+)
+"""What a definition may consist of."""
+
+
+class StyleError(ValueError):
+    """A definition is not valid. The text is the word that was probably meant, if any."""
+
+
+def parse(text: str) -> str:
+    """A definition by the user, in words of Rich.
+
+    Raises:
+        StyleError: it is not valid.
+    """
+    words = text.split()
+    if words == ["none"]:
+        return ""
+    if not words:
+        raise StyleError
+    out: list[str] = []
+    colors = {"": 0, "on": 0}
+    before = ""
+    for word in words:
+        if before != "on" and word in (*_ATTRIBUTES, "on"):
+            out.append(word)
+        else:
+            colors["on" if before == "on" else ""] += 1
+            out.append(_color(word))
+        before = word
+    if before == "on" or max(colors.values()) > 1:
+        raise StyleError
+    return " ".join(out)
+
+
+def _color(word: str) -> str:
+    if word in _NAMES or re.fullmatch(r"#[0-9a-fA-F]{6}", word):
+        return word
+    if re.fullmatch(r"[0-9]{1,3}", word) and int(word) < 256:
+        return f"color({int(word)})"
+    raise StyleError(closest(word, (*_ATTRIBUTES, *_NAMES)))
+
+
+def needs_more_colors(definitions: Mapping[str, str]) -> bool:
+    """Whether any of these definitions uses other colours than the 16 with names."""
+    return any("#" in each or "(" in each for each in definitions.values())

@@ -1,11 +1,90 @@
-"""Split a line of text into rows that fit on the screen."""
+"""Split a text into rows that fit on the screen."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from rtchat.markdown.line_breaks import breaks, clusters
 
-def wrap(console: Console, text: Text, width: int) -> list[Text]:
-    """The rows of a text, each at most `width` cells wide."""
-    return list(text.wrap(console, width, overflow="fold"))
+_TAB = 8
+_NARROW = re.compile("[^\xad\u1100-\u11ff\u200b\u2300-\U0010ffff]*")
+"""Matches a text that can be broken only at the ends of these words."""
+_WORD = re.compile(r"(?:[^ \u2014]|\B\u2014|\u2014\B)+\u2014?")
+"""Matches up to a space, or up to and with an em dash between words."""
+_URL = re.compile(r"https?://|www\.", re.IGNORECASE)
+
+
+def wrap(console: Console, text: Text, width: int, *, whole_urls: bool = False) -> list[Text]:
+    """The rows of a text, each at most `width` cells wide. A word that is longer is folded between
+    characters. With `whole_urls`, a longer URL gets a long row of its own instead, which the
+    terminal wraps, so that it can be clicked and copied."""
+    rows: list[Text] = []
+    for line in text.split(allow_blank=True):
+        if "\t" in line.plain:
+            line.expand_tabs(_TAB)
+        starts = _row_starts(line.plain, width, whole_urls=whole_urls)
+        parts = line.divide(starts)
+        for part in parts:
+            part.rstrip()
+        rows += parts
+    return rows
+
+
+def longest_word(text: Text) -> int:
+    """The width in cells of the longest part of a text that `wrap` keeps whole if it fits."""
+    plain = text.plain
+    if plain.isascii():
+        return max(map(len, plain.split()), default=0)
+    lines = plain.split("\n")
+    words = (cell_len(line[start:end]) for line in lines for start, end in _words(line) if line)
+    return max(words, default=0)
+
+
+def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
+    """Where the rows of a text begin except the first."""
+    is_ascii = text.isascii()
+    if len(text) <= width and is_ascii:
+        return []
+    starts: list[int] = []
+    used = last = 0
+    for start, end in _words(text):
+        size = end - start if is_ascii else cell_len(text[start:end])
+        used += start - last  # the spaces between
+        if used + size > width and last:
+            starts.append(start)
+            used = 0
+        if used + size > width and not (whole_urls and _URL.search(text, start, end)):
+            for at, cells in _glyphs(text, start, end):
+                if used and used + cells > width:
+                    starts.append(at)
+                    used = 0
+                used += cells
+        else:
+            used += size
+        last = end
+    return starts
+
+
+def _words(text: str) -> Iterator[tuple[int, int]]:
+    """The start and the end of each part that is not to be broken, without spaces at its end."""
+    if _NARROW.fullmatch(text):
+        yield from (found.span() for found in _WORD.finditer(text))
+        return
+    start = len(text) - len(text.lstrip(" "))
+    for after in (*breaks(text), len(text)):
+        end = after
+        while text[end - 1] == " " and end > start:
+            end -= 1
+        yield start, end
+        start = after
+
+
+def _glyphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The start and the cells of each character with those that combine with it."""
+    for first, after in clusters(text[start:end]):
+        yield start + first, cell_len(text[start + first : start + after])

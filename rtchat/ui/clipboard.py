@@ -1,9 +1,12 @@
 """`/copy`: copy a reply, or one of its code blocks, to the user's clipboard.
 
-Uses the platform's clipboard command if the user's screen is on this machine, otherwise OSC 52,
-which asks the terminal to copy. OSC 52 works over ssh but does not report success. The command runs
-in a thread because it may hang. Control characters are made visible: a shell would execute them
-when they are pasted.
+The first of these that is possible:
+- the platform's clipboard command, if the user's screen is on this machine
+- tmux's buffer; tmux is asked to pass it to the terminal. By default, tmux ignores OSC 52.
+- OSC 52, which asks the terminal to copy. It works over ssh but does not report success.
+
+Commands run in a thread because they may hang. Control characters are made visible: a shell would
+execute them when they are pasted.
 """
 
 from __future__ import annotations
@@ -13,17 +16,50 @@ import signal
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
+from enum import Enum, auto
 from functools import partial
 from shutil import which
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from rtchat.core.effects import Copy, Notice
 from rtchat.core.text import visible
 from rtchat.system.worker import Worker
+from rtchat.ui.terminal_kind import TerminalKind, terminal_kind
 
 _TIMEOUT = 2.0
-"""Seconds that a clipboard command may take."""
+"""Seconds that a command may take."""
+_COPYING = frozenset(
+    {
+        *(TerminalKind.KITTY, TerminalKind.GHOSTTY, TerminalKind.WEZTERM),
+        *(TerminalKind.FOOT, TerminalKind.ALACRITTY),
+    }
+)
+"""The terminals that are known to obey OSC 52 unless the user forbids it."""
+_IGNORING = {"VTE_VERSION": 7600, "KONSOLE_VERSION": 241200}
+"""Variables of terminals that ignore OSC 52 before this version."""
+_MAX_SURE = 70_000
+"""Bytes of text that all of `_COPYING` accept."""
+_SCREEN_PART = 500
+"""Characters that GNU screen passes on at once: a part may have 768, with its ends."""
+_OF_CLIENT = ("SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY")
+"""The variables that say where the user's screen is."""
+
+
+class _Place(Enum):
+    """Where the text has arrived."""
+
+    CLIPBOARD = auto()
+    TMUX_AND_TERMINAL = auto()
+    """tmux has it, and was asked to pass it to the terminal."""
+    TMUX = auto()
+    NOWHERE = auto()
+
+
+class _Copied(NamedTuple):
+    place: _Place
+    failed: str
+    """Which commands failed: the beginning of a message."""
 
 
 class Clipboard:
@@ -46,50 +82,151 @@ class Clipboard:
                 return Notice("error", f"the reply has {count_blocks(blocks)}")
             text = blocks[request.block - 1].text
             what = f"code block {request.block} of {len(blocks)}"
+        save = f"/save {request.block} FILE" if request.block else "/save FILE"
         text = visible(text)
-        failed = await self._worker.call(partial(self._run, text))
-        if failed is None:
-            return Notice("info", f"copied {what} to the clipboard")
-        self._terminal.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
+        place, failed = await self._worker.call(partial(self._run, text))
+        match place:
+            case _Place.CLIPBOARD:
+                return Notice("info", f"copied {what} to the clipboard")
+            case _Place.TMUX_AND_TERMINAL:
+                message = (
+                    f"{failed}copied {what} to tmux's buffer and asked the terminal to copy it"
+                )
+                return Notice("info", message, "in tmux, paste it with the prefix key and ]")
+            case _Place.TMUX:
+                message = f"{failed}copied {what} to tmux's buffer, not to the clipboard"
+                return Notice("info", message, "in tmux, paste it with the prefix key and ]")
+            case _Place.NOWHERE:
+                return self._ask_terminal(text, what, failed, save)
+
+    def _ask_terminal(self, text: str, what: str, failed: str, save: str) -> Notice:
+        kind = terminal_kind(self._environ)
+        is_old = any(
+            0 < _number(self._environ.get(name, "")) < version
+            for name, version in _IGNORING.items()
+        )
+        if kind is TerminalKind.BASIC or (
+            is_old and kind in (TerminalKind.VTE, TerminalKind.OTHER)
+        ):
+            message = f"{failed}this terminal does not copy for programs"
+            return Notice("warning", message, f"{self._advice()}use {save}")
+        data = text.encode()
+        self._terminal.write(_request(data, kind))
         self._terminal.flush()
-        return Notice("info", f"{failed}asked the terminal to copy {what}")
+        if kind is TerminalKind.TMUX:
+            hint = f"tmux does it only if its set-clipboard option is on; otherwise use {save}"
+            return Notice("info", f"{failed}asked tmux to copy {what}", hint)
+        is_sure = kind in _COPYING and len(data) <= _MAX_SURE
+        hint = "" if is_sure else f"if it does not arrive, {self._advice()}use {save}"
+        return Notice("info", f"{failed}asked the terminal to copy {what}", hint)
 
-    def _run(self, text: str) -> str | None:
-        """Pass the text to the platform's command. Returns None on success, otherwise the
-        beginning of a message: empty if there is no command, or why it failed."""
-        command = self._command()
-        if command is None:
-            return ""
-        name = command[0].rpartition("/")[2]
-        # Windows assumes its old code page unless the text begins with a byte order mark.
-        data = text.encode("utf-16" if name == "clip.exe" else "utf-8")
-        try:
-            process = Popen(
-                command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
-            )
-        except OSError:
-            return f"{name} could not be started; "
-        with process:
-            try:
-                process.communicate(data, _TIMEOUT)
-            except TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # and its children
-                return f"{name} timed out after {_TIMEOUT:g} s; "
-        return f"{name} failed; " if process.returncode else None
-
-    def _command(self) -> list[str] | None:
-        """The first installed command that reaches the user's own screen."""
+    def _advice(self) -> str:
+        """Which command to install, if the user's screen is on this machine."""
         if self._environ.get("SSH_CONNECTION"):
+            return ""
+        if self._environ.get("WAYLAND_DISPLAY"):
+            return "install wl-clipboard or "
+        return "install xclip or " if self._environ.get("DISPLAY") else ""
+
+    # ------------------------------------------------------------------ commands, in the thread
+
+    def _run(self, text: str) -> _Copied:
+        """Pass the text to the first command that accepts it."""
+        environ = dict(self._environ)
+        tmux = self._found("tmux") if environ.get("TMUX") else None
+        if tmux:
+            _update_from_tmux(environ, tmux)
+        command = self._command(environ)
+        failed = problem = ""
+        if command is not None:
+            name = command[0].rpartition("/")[2]
+            # Windows assumes its old code page unless the text begins with a byte order mark.
+            data = text.encode("utf-16" if name == "clip.exe" else "utf-8")
+            problem = _problem(command, data, environ)
+            if not problem:
+                return _Copied(_Place.CLIPBOARD, "")
+            failed = f"{name} {problem}; "
+        if tmux:
+            data = text.encode()
+            # Before tmux 3.2 there is no -w.
+            for place, option in ((_Place.TMUX_AND_TERMINAL, ["-w"]), (_Place.TMUX, [])):
+                problem = _problem([tmux, "load-buffer", *option, "-"], data, environ)
+                if not problem:
+                    return _Copied(place, failed)
+            failed += f"tmux {problem}; "
+        return _Copied(_Place.NOWHERE, failed)
+
+    def _found(self, name: str) -> str | None:
+        return which(name, path=self._environ.get("PATH", ""))
+
+    def _command(self, environ: Mapping[str, str]) -> list[str] | None:
+        """The first installed command that reaches the user's own screen."""
+        if environ.get("SSH_CONNECTION"):
             return None
         commands = (
             (sys.platform == "darwin", ["pbcopy"]),
-            ("WSL_DISTRO_NAME" in self._environ, ["clip.exe"]),
-            ("WAYLAND_DISPLAY" in self._environ, ["wl-copy"]),
-            ("DISPLAY" in self._environ, ["xclip", "-selection", "clipboard"]),
-            ("DISPLAY" in self._environ, ["xsel", "--clipboard", "--input"]),
+            ("WSL_DISTRO_NAME" in environ, ["clip.exe"]),
+            ("WAYLAND_DISPLAY" in environ, ["wl-copy"]),
+            ("DISPLAY" in environ, ["xclip", "-selection", "clipboard"]),
+            ("DISPLAY" in environ, ["xsel", "--clipboard", "--input"]),
         )
         for is_usable, (name, *arguments) in commands:
-            found = which(name, path=self._environ.get("PATH", "")) if is_usable else None
+            found = self._found(name) if is_usable else None
             if found:
                 return [found, *arguments]
         return None
+
+
+def _update_from_tmux(environ: dict[str, str], tmux: str) -> None:
+    """Set the variables that say where the user's screen is, as tmux knows them from the client
+    that was attached last. The pane has those of the client that created it."""
+    problem, output = _result([tmux, "show-environment"], b"", environ)
+    for line in output.splitlines() if not problem else ():
+        name, separator, value = line.partition("=")
+        if name in _OF_CLIENT and separator:
+            environ[name] = value
+        elif name.removeprefix("-") in _OF_CLIENT:
+            environ.pop(name[1:], None)
+
+
+def _problem(command: list[str], data: bytes, environ: Mapping[str, str]) -> str:
+    """Run a command with this input. Returns why it failed; empty if it succeeded."""
+    return _result(command, data, environ, has_output=False)[0]
+
+
+def _result(
+    command: list[str], data: bytes, environ: Mapping[str, str], *, has_output: bool = True
+) -> tuple[str, str]:
+    """Run a command with this input. Returns why it failed, and its output."""
+    output = PIPE if has_output else DEVNULL
+    try:
+        process = Popen(
+            command,
+            stdin=PIPE,
+            stdout=output,
+            stderr=DEVNULL,
+            env=dict(environ),
+            start_new_session=True,
+        )
+    except OSError:
+        return "could not be started", ""
+    with process:
+        try:
+            written, _ = process.communicate(data, _TIMEOUT)
+        except TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # and its children
+            return f"timed out after {_TIMEOUT:g} s", ""
+    return "failed" if process.returncode else "", (written or b"").decode(errors="replace")
+
+
+def _request(data: bytes, kind: TerminalKind) -> str:
+    """The sequence that asks a terminal to copy. GNU screen passes it on in parts."""
+    sequence = f"\x1b]52;c;{b64encode(data).decode()}\x07"
+    if kind is not TerminalKind.SCREEN:
+        return sequence
+    starts = range(0, len(sequence), _SCREEN_PART)
+    return "".join(f"\x1bP{sequence[start : start + _SCREEN_PART]}\x1b\\" for start in starts)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0

@@ -3,52 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, Literal, TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from rtchat.core.values import ThemeName
+from rtchat.core.text import TAB
 from rtchat.markdown.links import LinkingConsole, supports_links
-from rtchat.markdown.theme import in_theme
+from rtchat.markdown.theme import StyleSheet, needs_more_colors
 
 
 class ThemedConsole(Console):
-    """A console that draws all styles in a theme, which can be changed at any time."""
+    """A console that draws all styles with a style sheet, which can change at any time."""
 
-    theme: ThemeName = "auto"
+    def __init__(self, *, styles: StyleSheet | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.styles = styles or StyleSheet()
 
     def get_style(self, name: str | Style, *, default: Style | str | None = None) -> Style:
-        """The style with this definition, in the theme."""
-        if isinstance(name, str) and self.theme != "auto":
-            name = in_theme(name, self.theme)
+        """The style with this definition, by the style sheet."""
+        if isinstance(name, str):
+            name = self.styles.definition(name)
         return super().get_style(name, default=default)
 
 
-class _ThemedLinkingConsole(ThemedConsole, LinkingConsole):
-    pass
+class ThemedLinkingConsole(ThemedConsole, LinkingConsole):
+    """A themed console on a terminal that supports links."""
 
 
 def make_console(
-    out: TextIO, environ: Mapping[str, str], *, is_terminal: bool, colors: bool
+    out: TextIO,
+    environ: Mapping[str, str],
+    *,
+    is_terminal: bool,
+    colors: bool,
+    styles: StyleSheet | None = None,
 ) -> ThemedConsole:
     """A console on a stream.
 
-    It uses the 16 colours of the terminal's own palette, which are legible on any background.
-    Without colours, a terminal still shows bold and underlined text.
+    It uses the 16 colours of the terminal's own palette, which are legible on any background,
+    unless the user's styles have others. Without colours, a terminal still shows bold and
+    underlined text.
     """
     styled = colors or (is_terminal and environ.get("TERM") != "dumb")
-    kind = _ThemedLinkingConsole if is_terminal and supports_links(environ) else ThemedConsole
+    kind = ThemedLinkingConsole if is_terminal and supports_links(environ) else ThemedConsole
     return kind(
+        styles=styles,
         file=out,
         force_terminal=is_terminal,
-        color_system="standard" if styled else None,
+        color_system=_color_system(styles or StyleSheet(), environ) if styled else None,
         no_color=not colors,
         legacy_windows=False,
     )
 
 
+class WithTabs:
+    """Text that is printed with its tabs, which Rich would replace by spaces."""
+
+    def __init__(self, text: Text) -> None:
+        self.text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the segments of the text, and a newline."""
+        lines = self.text.split("\n", allow_blank=True)
+        shown = Text("\n").join(_within(line, console.width) for line in lines)
+        yield from shown.render(console, end="\n")
+
+
+def _within(line: Text, width: int) -> Text:
+    """The line, with spaces for the tabs that lead past the right margin: there a terminal stops,
+    and writes over the last character."""
+    first, *parts = line.split("\t", allow_blank=True)
+    column = first.cell_len
+    shown = first
+    for part in parts:
+        stop = (column // TAB + 1) * TAB
+        shown.append("\t" if stop < width else " " * (stop - column))
+        shown.append_text(part)
+        column = stop + part.cell_len
+    return shown
+
+
+def _color_system(
+    styles: StyleSheet, environ: Mapping[str, str]
+) -> Literal["standard", "256", "truecolor"]:
+    """As many colours as the styles need and the terminal has."""
+    if not needs_more_colors(styles.own):
+        return "standard"
+    if environ.get("COLORTERM") in ("truecolor", "24bit"):
+        return "truecolor"
+    return "256" if "256color" in environ.get("TERM", "") else "standard"
+
+
 def print_text(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
-    """Print text unchanged: Rich interprets nothing in it."""
-    console.print(text, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)
+    """Print text unchanged: Rich interprets nothing in it. With `soft_wrap`, the terminal wraps
+    its lines, and tabs are kept unless the terminal is dumb."""
+    keeps_tabs = soft_wrap and "\t" in text.plain and not console.is_dumb_terminal
+    shown = WithTabs(text) if keeps_tabs else text
+    console.print(shown, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

@@ -27,33 +27,19 @@ from prompt_toolkit.layout.processors import (
     HighlightSelectionProcessor,
     TabsProcessor,
 )
-from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
 from rtchat.core.text import PROMPT, on_a_line
 from rtchat.ui.cells import cut
 from rtchat.ui.entry_buffer import EntryBuffer
+from rtchat.ui.entry_style import DIM
+from rtchat.ui.entry_style import PROMPT as PROMPT_STYLE
 from rtchat.ui.pasted import FoldedPastes
 from rtchat.ui.shown_question import ANSWER
 
 _MAX_QUEUED = 3
 """How many waiting questions are shown."""
 _MAX_COMPLETIONS = 8
-STYLE = Style.from_dict(
-    {
-        "auto-suggestion": "fg:ansibrightblack",
-        "paste": "fg:ansicyan",
-        "queued": "fg:ansibrightblack",
-        "completion-menu": "bg:default fg:default",
-        "completion-menu.completion": "bg:default fg:default",
-        "completion-menu.completion.current": "noreverse bg:default fg:ansicyan bold",
-        "completion-menu.meta.completion": "bg:default fg:ansibrightblack",
-        "completion-menu.meta.completion.current": "bg:default fg:ansibrightblack",
-        "scrollbar.background": "bg:default",
-        "scrollbar.button": "bg:default",
-    }
-)
-"""The colours of its parts."""
 
 
 class EntryLayout:
@@ -89,7 +75,7 @@ class EntryLayout:
         self._entry = Window(
             control,
             height=self._height,
-            get_line_prefix=lambda line, wrapped: PROMPT if line == wrapped == 0 else "  ",
+            get_line_prefix=_line_prefix,
             wrap_lines=True,
             dont_extend_height=True,
         )
@@ -149,7 +135,11 @@ class EntryLayout:
         if len(self.queue) > _MAX_QUEUED:
             lines[-1] = f"queued: {len(self.queue) - _MAX_QUEUED + 1} more questions"
         for number, line in enumerate(lines, start=1):
-            shown.append(("class:queued", cut(line, room)))
+            shown.append((DIM, cut(line, room)))
             if number < len(lines):
                 shown.append(("", "\n"))
         return shown
+
+
+def _line_prefix(line: int, wrapped: int) -> StyleAndTextTuples:
+    return [(PROMPT_STYLE, PROMPT)] if line == wrapped == 0 else [("", "  ")]

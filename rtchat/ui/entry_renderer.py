@@ -43,7 +43,7 @@ class EntryRenderer(Renderer):
         """Called when the size of the terminal has changed; the content is to be painted again."""
 
         @cache
-        def rich_style(classes: str) -> Style:
+        def rich_style(classes: str, sheet: object) -> Style:
             return _rich_style(style, classes)
 
         self._rich_style = rich_style
@@ -81,8 +81,9 @@ class EntryRenderer(Renderer):
         cells = screen.data_buffer[y]
         end = max((x for x, cell in cells.items() if x < width and _is_drawn(cell)), default=-1) + 1
         runs = groupby((cells[x] for x in range(end)), key=lambda cell: cell.style)
+        sheet = self.style.invalidation_hash()  # another theme has another one
         return [
-            Segment("".join(cell.char for cell in run), self._rich_style(style))
+            Segment("".join(cell.char for cell in run), self._rich_style(style, sheet))
             for style, run in runs
         ]
 
@@ -142,6 +143,7 @@ def _rich_style(style: BaseStyle, classes: str) -> Style:
         dim=getattr(attrs, "dim", None) or None,  # newer versions of prompt-toolkit have it
         italic=attrs.italic or None,
         underline=attrs.underline or None,
+        strike=attrs.strike or None,
         reverse=attrs.reverse or None,
     )
 

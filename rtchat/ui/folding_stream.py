@@ -30,16 +30,19 @@ _MAX_TAIL = 2_000
 
 
 class FoldingStream:
-    """One text that arrives in deltas. Its answers are rendered by streams from `new_stream`. `now`
-    returns seconds. `habit` is updated. `hint` follows the line that stands for the thoughts."""
+    """One text that arrives in deltas. Its answers are rendered by streams from `new_stream`, which
+    is given the number of code blocks before. `now` returns seconds. `habit` is updated. `hint`
+    follows the line that stands for the thoughts. `code_blocks` is how many the reply had before
+    this text."""
 
     def __init__(
         self,
         console: Console,
-        new_stream: Callable[[], Stream],
+        new_stream: Callable[[int | None], Stream],
         now: Callable[[], float],
         habit: Habit,
         hint: str = "",
+        code_blocks: int | None = None,
     ) -> None:
         self._console = console
         self._new_stream = new_stream
@@ -49,6 +52,8 @@ class FoldingStream:
         """Whether the text so far is shown as a thought, although it has no tag yet."""
         self._has_late_end = False
         self._hint = hint
+        self._blocks_before = self.code_blocks = code_blocks
+        """How many code blocks the answer had, if they have numbers."""
         self._reader = ThoughtReader()
         self._thought: list[str] = []
         self._tail = ""
@@ -78,7 +83,7 @@ class FoldingStream:
                 if self._thought:
                     self._fold(width)
                 if self._answer is None:
-                    self._answer = self._new_stream()
+                    self._answer = self._new_stream(self.code_blocks)
                 self._answer.add(piece.text, width)
             case Kind.THOUGHT:
                 self._think(piece.text)
@@ -100,6 +105,7 @@ class FoldingStream:
         self._has_late_end = True
         if not self._awaits_end:
             self._end_answer(width)
+            self.code_blocks = self._blocks_before
             if self._has_lines:
                 self._add_line(messages.THOUGHT_ABOVE, width)
         self._awaits_end = False
@@ -128,6 +134,7 @@ class FoldingStream:
         answer, self._answer = self._answer, None
         if answer is not None:
             self._add_answer(answer.finish(width))
+            self.code_blocks = answer.code_blocks
 
     @property
     def is_full(self) -> bool:

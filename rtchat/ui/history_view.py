@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rtchat.core.effects import ReplyOver, Timing
-from rtchat.core.text import on_a_line, visible
+from rtchat.core.text import TAB, on_a_line, visible
 from rtchat.core.thinking import split
 from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.dates import ago
@@ -60,7 +60,8 @@ def show_end(conversation: StoredConversation, console: Console) -> None:
     rows = max(console.height - _ROWS_AROUND, _MIN_ROWS)
     shown: list[Text] = []
     while above:
-        turn = [Text(), *_lines(above[-1], console), *shown]
+        # /copy N copies a code block of the last turn.
+        turn = [Text(), *_lines(above[-1], console, has_numbers=not shown), *shown]
         if _rows(turn, width) > rows:
             break
         shown = turn
@@ -83,7 +84,8 @@ def _end(turn: Sequence[TranscriptEntry], console: Console, rows: int) -> list[T
     """The beginning of the question and the end of the reply of a turn that does not fit into
     `rows`."""
     width = max(console.width, 1)
-    first, *rest = (row for line in _lines(turn, console) for row in _folded(line, width))
+    lines = _lines(turn, console, has_numbers=True)
+    first, *rest = (row for line in lines for row in _folded(line, width))
     end = rest[-max(rows - 3, 1) :]
     return [Text(), first, Text("…", theme.DIM), *end]
 
@@ -91,7 +93,7 @@ def _end(turn: Sequence[TranscriptEntry], console: Console, rows: int) -> list[T
 def _folded(line: Text, width: int) -> Iterator[Text]:
     """The rows that a line takes on a terminal."""
     for part in line.split("\n", allow_blank=True):
-        part.expand_tabs(8)
+        part.expand_tabs(TAB)
         while cell_len(part.plain) > width:
             end = len(set_cell_size(part.plain, width).rstrip(" ")) or 1
             first, part = part.divide([end])
@@ -103,11 +105,28 @@ def _rows(lines: Sequence[Text], width: int) -> int:
     return sum(1 for line in lines for _ in _folded(line, max(width, 1)))
 
 
-def _lines(entries: Iterable[TranscriptEntry], console: Console) -> Iterator[Text]:
+def _lines(
+    entries: Iterable[TranscriptEntry], console: Console, *, has_numbers: bool = False
+) -> Iterator[Text]:
+    """The lines of one turn or several. With `has_numbers`, code blocks have numbers."""
+    code_blocks = 0 if has_numbers else None
     for number, entry in enumerate(entries):
         if number:
             yield Text()
-        yield from _main_lines(entry, console)
+        if entry.kind == "reply":
+            reply = split(entry.text)
+            stream = MarkdownStream(console, code_blocks)
+            stream.add(visible(reply.answer), console.width)
+            answer = stream.finish(console.width)
+            code_blocks = stream.code_blocks
+            if reply.thought:
+                yield Text(messages.thought(reply.thought), theme.DIM)
+            if reply.thought and answer:
+                yield Text()
+            yield from answer
+        else:
+            style = "" if entry.kind == "question" else theme.DIM
+            yield Text(visible(opening(entry)), style)
         yield from _extra_lines(entry)
 
 
@@ -131,19 +150,6 @@ def _about(texts: Sequence[str], console: Console) -> None:
         line = Text(visible(text), theme.DIM)
         line.truncate(console.width, overflow="ellipsis")
         print_text(console, line)
-
-
-def _main_lines(entry: TranscriptEntry, console: Console) -> list[Text]:
-    if entry.kind == "reply":
-        reply = split(entry.text)
-        stream = MarkdownStream(console)
-        stream.add(visible(reply.answer), console.width)
-        answer = stream.finish(console.width)
-        if not reply.thought:
-            return answer
-        folded = Text(messages.thought(reply.thought), theme.DIM)
-        return [folded, Text(), *answer] if answer else [folded]
-    return [Text(visible(opening(entry)), "" if entry.kind == "question" else theme.DIM)]
 
 
 def _extra_lines(entry: TranscriptEntry) -> list[Text]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rtchat.markdown.theme import Background
+from rtchat.ui.background import background_of, is_answer, is_beginning
 from rtchat.ui.key_codes import classic
 
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -47,7 +49,8 @@ class KeyDecoder:
 
     `on_focus` is called when the terminal reports that its window has got or lost the focus.
     `on_cursor` is called with each reported position of the cursor: its row and column, from 1. If
-    it is None, the reports are passed on. Lines that arrive at once are keys, not a paste: the
+    it is None, the reports are passed on. `on_background` is called with the background, if the
+    terminal answers a request for it. Lines that arrive at once are keys, not a paste: the
     network may have delayed them.
     """
 
@@ -56,9 +59,16 @@ class KeyDecoder:
         *,
         on_focus: Callable[[bool], None] = lambda _: None,
         on_cursor: Callable[[int, int], None] | None = None,
+        on_background: Callable[[Background], None] = lambda _: None,
     ) -> None:
         self._on_focus = on_focus
         self._on_cursor = on_cursor
+        self._on_background = on_background
+        self.expects_background = False
+        """Whether the terminal was asked for its background and has not answered. If so, an answer
+        is recognised however long its parts take to arrive."""
+        self._released = ""
+        """What `flush` returned, if nothing has arrived since: it may begin the answer."""
         self._pending = ""
         """The beginning of a sequence, or of the mark at the end of a paste."""
         self._is_late = False
@@ -72,6 +82,9 @@ class KeyDecoder:
     def feed(self, data: str) -> str:
         """Translate the next text from the terminal. What is not complete is kept."""
         out = []
+        if self.expects_background and self._released and is_answer(self._released + data):
+            self._pending = self._released
+        self._released = ""
         if self._paste is not None:
             if self._is_late and data == _CTRL_C:
                 return self._take_paste() + data
@@ -92,12 +105,15 @@ class KeyDecoder:
         if self._paste is not None:
             return self._flush_paste()
         pending = self._pending
+        if self.expects_background and is_beginning(pending):
+            return ""
         is_no_key = _NO_KEY.match(pending) is not None
         if is_no_key and not self._is_late:
             self._is_late = True
             return ""
         self._pending, self._is_late = "", False
-        return "" if is_no_key else pending
+        self._released = "" if is_no_key else pending
+        return self._released
 
     def _decode(self, text: str) -> tuple[str, str]:
         """Translate keys, until a paste begins. Returns the result and the rest of the text."""
@@ -134,6 +150,11 @@ class KeyDecoder:
             if self._on_cursor is None:
                 return sequence
             self._on_cursor(int(found[1]), int(found[2]))
+            return ""
+        if is_answer(sequence):
+            self.expects_background = False
+            if background := background_of(sequence):
+                self._on_background(background)
             return ""
         return classic(sequence)
 

@@ -5,13 +5,14 @@ Only the panel is ever repainted.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from rich.console import Console, Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rtchat.core import effects as fx
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from rtchat.core.values import StoredConversation
     from rtchat.ui.folding_stream import Habit
     from rtchat.ui.panel import LivePanel
+
+
+_SETTLED = 0.3
+"""Seconds after a change of the terminal's size until the frame is shown again. While the user
+drags the window, each frame could leave rows in the scrollback that cannot be erased. tmux tells
+programs of a change up to 0.25 s late."""
+_MIN_FRAME = 6
+"""The rows that a frame may take on a small screen."""
 
 
 def preload() -> None:
@@ -54,8 +63,8 @@ class LiveView:
 
     def __init__(
         self,
-        out: Console,
-        err: Console,
+        out: ThemedConsole,
+        err: ThemedConsole,
         *,
         now: Callable[[], float] = time.monotonic,
         panel: LivePanel | None = None,
@@ -68,6 +77,9 @@ class LiveView:
         self._err = err
         self._banner = banner
         self._plain = plain
+        self._now = now
+        self._size = self._out.size
+        self._resized_at = -math.inf
         self._outer_panel = panel
         self._is_advised = False
         """Whether the last line says how to exit."""
@@ -86,6 +98,8 @@ class LiveView:
         self._stream: Stream | None = None
         self._habit: Habit | None = None
         """How the replies begin; None before the first."""
+        self._code_blocks = 0 if banner else None
+        """How many code blocks of the reply are complete, if /copy can copy them."""
 
     def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update."""
@@ -173,6 +187,7 @@ class LiveView:
             self._panel.stop()
         self._panel = None
         self._stream, self._has_printed, self._shown = None, False, 0
+        self._code_blocks = 0 if self._banner else None
         self._frame.reset()
 
     # ------------------------------------------------------------------------------- the reply
@@ -199,7 +214,7 @@ class LiveView:
         if self._panel is None:
             from rtchat.ui.panel import LivePanel
 
-            self._panel = LivePanel(self._out)
+            self._panel = LivePanel(self._out, reflows=None)
             self._panel.start()
 
     def _add(self, text: str) -> None:
@@ -222,11 +237,14 @@ class LiveView:
         self._habit = self._habit or Habit()
         hint = messages.SHOWS_THOUGHT if self._banner else ""
         new_stream = partial(MarkdownStream, self._out)
-        return FoldingStream(self._out, new_stream, self._now, self._habit, hint)
+        blocks = self._code_blocks
+        return FoldingStream(self._out, new_stream, self._now, self._habit, hint, blocks)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""
         lines = self._stream.finish(self._out.width) if self._stream else []
+        if self._stream is not None:
+            self._code_blocks = self._stream.code_blocks
         self._stream = None
         if self._panel is None:
             self._print(lines)
@@ -259,12 +277,23 @@ class LiveView:
     def _paint(self, settled: list[Text]) -> None:
         """Print final lines and paint the panel below them."""
         assert self._panel is not None
-        frame = self._frame.draw(self._stream, self._out.width, self._panel.room)
+        frame = self._draw(self._panel.room)
         if not settled:
             self._panel.paint(frame)
             return
         self._panel.set_content(frame)
         self._print(settled)
+
+    def _draw(self, room: int) -> RenderableType:
+        """The frame, or nothing while the size of the terminal changes. It takes at most half of
+        the screen, so that it still fits when it is wrapped at half of its width."""
+        if self._size != self._out.size:
+            self._size, self._resized_at = self._out.size, self._now()
+        if self._now() < self._resized_at + _SETTLED:
+            self._frame.forget()
+            return Group()
+        height = min(room, max(self._out.height // 2, _MIN_FRAME))
+        return self._frame.draw(self._stream, self._out.width, height)
 
     def _print(self, lines: list[Text]) -> None:
         """Print lines of the reply. In a conversation, an empty line precedes the first."""
@@ -331,9 +360,10 @@ class LiveView:
         self._print_status(line.plain)
 
     def _choose_theme(self, name: ThemeName | None) -> None:
-        if isinstance(self._out, ThemedConsole) and isinstance(self._err, ThemedConsole):
-            self._out.theme = self._err.theme = name or self._out.theme
-            self._print_status(messages.theme(self._out.theme, () if name else theme.THEMES))
+        styles = self._out.styles
+        styles.theme = name or styles.theme
+        names = () if name else theme.THEMES
+        self._print_status(messages.theme(styles.theme, styles.background or "", names))
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""
@@ -344,4 +374,4 @@ class LiveView:
 
 def _question(text: str) -> Text:
     """A question as at the prompt."""
-    return Text(PROMPT + visible(text).replace("\n", "\n  "))
+    return Text.assemble((PROMPT, theme.PROMPT), visible(text).replace("\n", "\n  "))

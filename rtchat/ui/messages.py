@@ -271,10 +271,13 @@ def _voice(status: ConversationStatus) -> str:
     return microphone(status.microphone) if status.microphone.is_available else "microphone lost"
 
 
-def theme(name: str, others: Iterable[str] = ()) -> str:
-    """The current theme, and the names of all themes, if they are given."""
+def theme(name: str, background: str, others: Iterable[str] = ()) -> str:
+    """The current theme, the background of the terminal if the theme depends on it, and the names
+    of all themes, if they are given."""
+    if name == "auto" and background:
+        name += f" ({background})"
     names = ", ".join(others)
-    return f"theme: {name} (available: {names})" if names else f"theme: {name}"
+    return f"theme: {name} · available: {names}" if names else f"theme: {name}"
 
 
 def late_recording(after: float) -> str:

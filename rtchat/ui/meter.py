@@ -11,13 +11,13 @@ from typing import Protocol
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from rtchat.core.effects import MicrophoneStatus
+from rtchat.ui.entry_style import ACCENT, DIM
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 4
 """How many of the latest levels are shown."""
 _SECONDS = 0.1
 """Seconds between two readings of the level."""
-_ON, _DIM = "fg:ansicyan", "fg:ansibrightblack"
 
 
 class Meters(Protocol):
@@ -83,7 +83,7 @@ class Meter:
         while len(parts) > 1 and sum(map(len, parts)) > self._width() - 1:
             parts.pop()
         text = "".join(parts)
-        return [(_ON if self._microphone.is_on else _DIM, text[:1]), (_DIM, text[1:])]
+        return [(ACCENT if self._microphone.is_on else DIM, text[:1]), (DIM, text[1:])]
 
     def _parts(self, microphone: MicrophoneStatus) -> list[str]:
         """The parts of the line. Where there is no room, the last ones are dropped first."""

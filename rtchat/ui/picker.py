@@ -28,14 +28,16 @@ from rtchat.core.effects import Notice
 from rtchat.core.text import PROMPT, folded, on_a_line
 from rtchat.core.values import StoredConversation
 from rtchat.history.dates import ago
+from rtchat.markdown.theme import StyleSheet
 from rtchat.ui import messages
 from rtchat.ui.cells import cut
+from rtchat.ui.entry_style import DIM, SELECTED, entry_style
+from rtchat.ui.entry_style import PROMPT as PROMPT_STYLE
 from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 
 _MAX_ROWS = 10
 """Conversations that are shown at the same time."""
 _HINT = "Up, Down: choose · Enter: resume · Esc: cancel"
-_DIM = "fg:ansibrightblack"
 
 
 class ConversationPicker:
@@ -66,7 +68,7 @@ class ConversationPicker:
         self._filter = Buffer(multiline=False, on_text_changed=lambda _: self._update())
         entry = BufferControl(
             self._filter,
-            input_processors=[BeforeInput(f"resume {PROMPT}", style="bold")],
+            input_processors=[BeforeInput(f"resume {PROMPT}", style=f"bold {PROMPT_STYLE}")],
             key_bindings=self._keys(),
         )
         self.container = HSplit(
@@ -77,7 +79,7 @@ class ConversationPicker:
                 ),
                 Window(FormattedTextControl(self._details), height=1),
                 ConditionalContainer(
-                    Window(FormattedTextControl(lambda: [(_DIM, self._fit(_HINT))]), height=1),
+                    Window(FormattedTextControl(lambda: [(DIM, self._fit(_HINT))]), height=1),
                     Condition(lambda: self._size().rows > 4),
                 ),
             ]
@@ -134,7 +136,7 @@ class ConversationPicker:
 
     def _rows(self) -> StyleAndTextTuples:
         if not self._found:
-            return [(_DIM, "no matches")]
+            return [(DIM, "no matches")]
         height = self._height
         self._top = max(min(self._top, self._chosen), self._chosen - height + 1)
         rows: StyleAndTextTuples = []
@@ -147,11 +149,11 @@ class ConversationPicker:
         age = ago(conversation.updated, self._now)
         title = " · ".join(filter(None, (conversation.name, conversation.title)))
         width = self._size().columns - len(PROMPT) - len(age) - 3
-        style = "bold" if is_chosen else ""
+        style = SELECTED if is_chosen else ""
         mark = PROMPT if is_chosen else " " * len(PROMPT)
         title = cut(on_a_line(title), max(width, 1))
         space = " " * (width - get_cwidth(title) + 2)
-        return [(style, f"{mark}{title}{space}"), (_DIM, age)]
+        return [(style, f"{mark}{title}{space}"), (DIM, age)]
 
     def _details(self) -> StyleAndTextTuples:
         """What else is known about the chosen conversation."""
@@ -165,7 +167,7 @@ class ConversationPicker:
             chosen.model,
             chosen.first_words,
         )
-        return [(_DIM, self._fit("  " + on_a_line(" · ".join(filter(None, parts)))))]
+        return [(DIM, self._fit("  " + on_a_line(" · ".join(filter(None, parts)))))]
 
     def _fit(self, text: str) -> str:
         return cut(text, max(self._size().columns - 1, 1))
@@ -191,6 +193,7 @@ def picker_app(
     conversations: Sequence[StoredConversation],
     *,
     now: float,
+    styles: StyleSheet | None = None,
     color: bool = True,
     input: Input | None = None,
     output: Output | None = None,
@@ -206,6 +209,7 @@ def picker_app(
     )
     app = Application(
         Layout(picker.container),
+        style=entry_style(styles or StyleSheet()),
         erase_when_done=True,
         color_depth=None if color else ColorDepth.DEPTH_1_BIT,
         input=input,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from rtchat.core.text import TAB
+
 _MAX_LINES = 200
 """Lines that may wait for a tick."""
 
@@ -25,6 +27,10 @@ class PlainStream:
         self._has_new = True
 
     @property
+    def code_blocks(self) -> None:
+        """Code blocks have no numbers."""
+
+    @property
     def is_full(self) -> bool:
         """Whether enough lines are final that they should be printed now."""
         return len(self._lines) > _MAX_LINES
@@ -43,5 +49,5 @@ class PlainStream:
 
     def preview(self, width: int, rows: int) -> list[Text]:
         """The last `rows` rows of the line that is not complete, none wider than `width`."""
-        line = Text(self._rest[-rows * width :].expandtabs(4))
+        line = Text(self._rest[-rows * width :].expandtabs(TAB))
         return list(line.wrap(self._console, width, overflow="fold"))[-rows:] if line else []

@@ -53,8 +53,9 @@ from rtchat.ui.approval import answer_of
 from rtchat.ui.candidates import Candidates
 from rtchat.ui.entries import Entry
 from rtchat.ui.entry_buffer import EntryBuffer
-from rtchat.ui.entry_layout import STYLE, EntryLayout
+from rtchat.ui.entry_layout import EntryLayout
 from rtchat.ui.entry_renderer import EntryRenderer
+from rtchat.ui.entry_style import entry_style
 from rtchat.ui.escape_key import ESCAPE_SECONDS, is_single_key
 from rtchat.ui.input_history import InputHistory
 from rtchat.ui.meter import Meter, Meters
@@ -135,7 +136,7 @@ class Prompt:
             layout=self._layout.layout,
             key_bindings=merge_key_bindings([load_auto_suggest_bindings(), self._keys()]),
             editing_mode=editing_mode,
-            style=STYLE,
+            style=entry_style(panel.console.styles),
             cursor=ModalCursorShapeConfig() if editing_mode is EditingMode.VI else None,
             erase_when_done=True,
             input=input or create_input(),

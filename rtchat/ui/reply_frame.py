@@ -24,6 +24,10 @@ class Stream(Protocol):
         """Add text."""
 
     @property
+    def code_blocks(self) -> int | None:
+        """How many code blocks the reply had so far, if they have numbers."""
+
+    @property
     def is_full(self) -> bool:
         """Whether enough lines are final that they should be printed now."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias, get_args
 
 from rtchat.core import events as ev
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.values import ImageDetail, ThemeName, conversation_key, value
 
 
@@ -240,10 +241,12 @@ def theme(name: str) -> ev.LocalEvent:
     """/theme: the name of a theme."""
     if not name:
         return ev.ThemeAsked()
-    for known in get_args(ThemeName):
-        if name == known:
-            return ev.ThemeAsked(known)
-    return mistake(f"unknown theme {name!r}", f"use one of {', '.join(get_args(ThemeName))}")
+    for each in get_args(ThemeName):
+        if name == each:
+            return ev.ThemeAsked(each)
+    known = get_args(ThemeName)
+    hint = did_you_mean([closest(name, known)], f"use one of {', '.join(known)}")
+    return mistake(f"unknown theme {name!r}", hint)
 
 
 def raw(text: str) -> ev.LocalEvent:

@@ -13,10 +13,10 @@ from rtchat.core import notices
 from rtchat.core.text import on_a_line
 from rtchat.core.values import Status, model_names
 from rtchat.ui.cells import cut
+from rtchat.ui.entry_style import ACCENT, DIM, WARNING
 from rtchat.ui.messages import dollars
 
 _SEPARATOR = " · "
-_DIM, _ACCENT, _WARNING = "fg:ansibrightblack", "fg:ansicyan", "fg:ansiyellow"
 _CONNECTING, _WAITING, _CONNECTED = "connecting", "waiting", "connected"
 _NEARLY_FULL = 0.8
 """The part of the context window from which on it is shown as a warning."""
@@ -27,7 +27,7 @@ class _Part(NamedTuple):
 
     rank: int
     text: str
-    style: str = _DIM
+    style: str = DIM
 
 
 class StatusLine:
@@ -87,7 +87,7 @@ class StatusLine:
             parts.remove(min(parts))
         line: StyleAndTextTuples = []
         for part in parts:
-            line += [(_DIM, _SEPARATOR)] if line else ()
+            line += [(DIM, _SEPARATOR)] if line else ()
             line.append((part.style, cut(part.text, self._width() - 1)))
         return line
 
@@ -110,14 +110,14 @@ class StatusLine:
             parts.insert(0, _Part(1, self._profile))
         if self._connection:
             is_connected = self._connection == _CONNECTED
-            style = _DIM if is_connected else _WARNING
+            style = DIM if is_connected else WARNING
             parts.append(_Part(2 if is_connected else 6, self._connection, style))
         if self._context is not None:
             parts.append(_context(self._context))
         if self._cost is not None:
             parts.append(_Part(3, dollars(self._cost)))
         if self._queued:
-            parts.append(_Part(5, f"{self._queued} queued", _ACCENT))
+            parts.append(_Part(5, f"{self._queued} queued", ACCENT))
         return [part for part in parts if part.text]
 
 
@@ -126,7 +126,7 @@ def _context(use: fx.ContextUse) -> _Part:
         return _Part(4, f"{_thousands(use.tokens)} tokens")
     share = use.tokens / use.window
     text = f"{_thousands(use.tokens)}/{_thousands(use.window)} ({share:.0%})"
-    return _Part(4, text, _WARNING if share >= _NEARLY_FULL else _DIM)
+    return _Part(4, text, WARNING if share >= _NEARLY_FULL else DIM)
 
 
 def _width(parts: list[_Part]) -> int:

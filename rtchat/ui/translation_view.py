@@ -11,7 +11,7 @@ from rtchat.core.ports import View
 from rtchat.core.text import visible
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
-SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")  # noqa: RUF001 - Chinese punctuation
+SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
 """Where the original text is split into lines."""
 
 

@@ -31,8 +31,6 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
-from rich.console import Console
-
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import endpoint, open_connection
 from rtchat.client.view_queue import SLICE, TICK
@@ -44,6 +42,7 @@ from rtchat.core.ports import Post
 from rtchat.core.values import Options, Status
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
 from rtchat.server.sockets import run_server
+from rtchat.ui.console import ThemedConsole
 from rtchat.ui.live_view import LiveView, preload
 from tests.documents import ANSWER, BLOCKS
 
@@ -70,9 +69,9 @@ def deltas(text: str) -> list[str]:
 # ----------------------------------------------------------------------- in the process on the pty
 
 
-def console() -> Console:
+def console() -> ThemedConsole:
     """As `run` makes it."""
-    return Console(force_terminal=True, color_system="standard", legacy_windows=False)
+    return ThemedConsole(force_terminal=True, color_system="standard", legacy_windows=False)
 
 
 def rtchat_instant(size: int, _: str) -> dict[str, float]:
@@ -127,7 +126,7 @@ def rich_at_once(size: int, _: str) -> dict[str, float]:
 
     preload()
     text = document(size)
-    out = Console(force_terminal=True)
+    out = ThemedConsole(force_terminal=True)
     began = time.process_time()
     out.print(Markdown(text))
     return {"cpu": time.process_time() - began}
@@ -141,7 +140,7 @@ def textbook(size: int, pace: str) -> dict[str, float]:
     preload()
     whole = ""
     began = time.process_time()
-    with Live(console=Console(force_terminal=True)) as live:
+    with Live(console=ThemedConsole(force_terminal=True)) as live:
         for delta in deltas(document(size)):
             whole += delta
             live.update(Markdown(whole))

@@ -1,0 +1,110 @@
+"""Write formulas in Unicode where that is exact, and otherwise as their source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+
+from markdown_it.token import Token
+from rich.cells import cell_len
+
+from rtchat.core.text import visible
+from rtchat.markdown.latex import TOKEN, Reader
+from rtchat.markdown.symbols import InexactError, database
+
+_MAX_SIZE = 1_000
+"""The longest formula, in characters, that is converted."""
+_ROWS = re.compile(
+    r"\s*\\begin\{(align|aligned|split|gather|gathered|equation|displaymath)(\*?)\}"
+    r"(.*)\\end\{\1\2\}\s*",
+    re.DOTALL,
+)
+"""An environment whose rows can be lines."""
+
+
+def in_line(token: Token) -> str:
+    """A formula in a line: in Unicode, or else its source."""
+    return _exact(token.info) or visible(" ".join(token.content.split()))
+
+
+def in_display(token: Token) -> list[str]:
+    """The lines of a formula in display: in Unicode, or else its source. There is at least one."""
+    return _exact_rows(token.info) or visible(token.content).expandtabs(4).split("\n")
+
+
+@lru_cache(maxsize=256)
+def _exact(source: str) -> str | None:
+    """A formula in Unicode, in one line; None if that is not exact."""
+    if not _is_convertible(source):
+        return None
+    try:
+        return visible(Reader(source).read().replace("\n", " ").strip()) or None
+    except InexactError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _exact_rows(source: str) -> list[str] | None:
+    """The lines of a formula in display, in Unicode; None if that is not exact."""
+    if not _is_convertible(source):
+        return None
+    found = _ROWS.fullmatch(source)
+    try:
+        rows = [_cells(row) for row in _rows(found.group(3) if found else source)]
+        if not found and any(len(row) > 1 for row in rows):
+            return None
+        if len(rows) > 1 and rows[-1] == [""]:
+            del rows[-1]
+        lines = _aligned(rows) if found else [cell for row in rows for cell in row]
+    except InexactError:
+        return None
+    return [line for row in lines for line in visible(row).split("\n") if line.strip()] or None
+
+
+def _is_convertible(source: str) -> bool:
+    return 0 < len(source) <= _MAX_SIZE and database() is not None
+
+
+def _split(source: str, mark: str) -> list[str]:
+    parts = [""]
+    for found in TOKEN.finditer(source):
+        if found.group() == mark:
+            parts.append("")
+        else:
+            parts[-1] += found.group()
+    return parts
+
+
+_HEIGHT = re.compile(r"\s*\[-?[\d.]+\s*(?:pt|em|ex|mm|cm)\]")
+"""After the end of a row: the space below it."""
+
+
+def _rows(source: str) -> list[str]:
+    first, *others = _split(source, "\\\\")
+    return [first, *(_HEIGHT.sub("", row, count=1) for row in others)]
+
+
+def _cells(row: str) -> list[str]:
+    return [
+        "\n".join(line.strip() for line in Reader(cell).read().strip().split("\n"))
+        for cell in _split(row, "&")
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of cells as lines. The first cell of each pair is aligned right, the second left."""
+    if all(len(row) == 1 for row in rows):
+        yield from (row[0] for row in rows)
+        return
+    if any("\n" in cell for row in rows for cell in row):
+        rows = [[cell.replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip_longest(*rows, fillvalue="")]
+    for row in rows:
+        line = ""
+        for index, cell in enumerate(row):
+            space = " " * (widths[index] - cell_len(cell))
+            gap = ("" if not index else "  ") if index % 2 == 0 else " "
+            line += gap + (space + cell if index % 2 == 0 else cell + space)
+        yield line.rstrip()

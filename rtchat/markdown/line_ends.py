@@ -1,0 +1,170 @@
+"""Tell which line ends of a paragraph its author meant.
+
+CommonMark shows a single line end as a space. That is right for prose that was wrapped at a fixed
+width, and wrong for a poem, an address, steps or records. Prose is recognised by its lines: each is
+so long that the first word of the next one would not have fitted, and most go on in the middle of a
+sentence. A line that begins with a mark, such as `a)` or `Name:`, is always a line of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from rich.cells import cell_len
+
+_MIN_WIDTH, _MAX_WIDTH = 50, 132
+"""The widths, in cells, at which authors wrap prose."""
+_SLACK = 0.1
+"""The part of the width that an author who wraps by eye may leave free."""
+_MARK = re.compile(
+    r"[•◦‣▪▸►●○■□◆◇★☆✓✔✗✘✅❌☐☑☒⚠ℹ\U0001f000-\U0001faff\u2460-\u24ff\u2700-\u27bf]"
+    r"|\[\^[^\]\s]+\]:|\[![A-Za-z]+\]|[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|\|.*\|$|(?:\*\*|__)[^*_]{1,40}(?::\*\*|\*\*:|:__|__:)"
+)
+"""What begins a line of its own, in any paragraph."""
+_WEAK_MARK = re.compile(
+    r"(?P<letter>\(?[A-Za-z][.)]\s)|(?P<roman>\(?[ivxIVX]{1,5}[.)]\s)|(?P<number>\(?\d{1,9}[.)]\s)"
+    r"|(?P<bracket>\[[\w.]{1,4}\][\s:])|(?P<dash>[-–—]\s)|(?P<arrow>(?:[→⇒➜]|[-=]>)\s)"
+    r"|(?P<quote>[\"“„«‹「『]\S)|(?P<command>[$%]\s|/[a-z])"
+    r"|(?P<key>[*_`]{0,3}[A-Z][^\s:]*(?:\s[^\s:]+){0,3}\s?[:：]+[*_`]{0,3}(?:\s|$))"
+)
+"""What begins a line of its own, unless wrapping explains its place."""
+_SEPARATOR = re.compile(r"\S.{0,40}?(?:\s[-–—=|·]+>?\s|[^\s:]:\s|[：\t]|\s[→⇒]\s|\S {3,}\S)")
+"""What separates the parts of a record."""
+_COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
+"""What aligns text in columns."""
+_BOLD = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
+_CELLS = re.compile(r"\s\||\|\s|^\||\|$")
+_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
+_BREAK = re.compile(r" {2,}$|\\$|<br\s*/?>\s*$", re.IGNORECASE)
+_MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
+_SENTENCE_END = tuple(".!?:;。！？：；…؟।")
+_PUNCTUATION = (*_SENTENCE_END, *",，、—–")
+_CJK = re.compile(
+    r"[\u2e80-\u303f\u3040-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+)
+"""Scripts and punctuation without spaces between words. Korean has them."""
+_CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
+
+
+def are_rows(source: str) -> bool:
+    """Whether a paragraph of several lines is a table without the row that makes it one: each line
+    has cells."""
+    if "|" not in source:
+        return False
+    lines = _CODE.sub("", source).split("\n")
+    return len(lines) > 1 and all(_CELLS.search(line.strip()) for line in lines)
+
+
+def line_ends(source: str) -> list[str]:
+    """What each line end in the source of a paragraph stands for: a newline and the indent of the
+    next line, a space, or nothing between two characters of a script without spaces."""
+    lines = source.split("\n")
+    texts = [line.strip() for line in lines]
+    meant = _meant(lines, texts)
+    indents = [len(line) - len(line.lstrip()) for line in lines[1:]]
+    least = 0 if _are_drawn(texts) else min(indents, default=0)
+    return [
+        "\n" + " " * (indent - least) if is_meant else _join(*pair)
+        for is_meant, indent, pair in zip(meant, indents, pairwise(texts), strict=True)
+    ]
+
+
+def _join(line: str, following: str) -> str:
+    return "" if _CJK.match(line[-1:]) and _CJK.match(following) else " "
+
+
+def _are_drawn(texts: list[str]) -> bool:
+    """Whether lines are a tree, a drawing, or text in columns."""
+    drawn = sum(
+        text[:1] in set("├└│┌┐┘─╭╰║╔╚╠═|+/\\") or bool(_COLUMNS.search(text)) for text in texts
+    )
+    return drawn > 1
+
+
+def _meant(lines: list[str], texts: list[str]) -> list[bool]:
+    """Which line ends the author meant."""
+    # Without lines of one word: a long URL makes no paragraph wide.
+    width = max((cell_len(text) for text in texts if " " in text or _CJK.search(text)), default=0)
+    if not _MIN_WIDTH <= width <= _MAX_WIDTH or _are_records(texts) or _are_drawn(texts):
+        return [True] * (len(lines) - 1)
+    free = [_free(*pair, width) for pair in pairwise(texts)]
+    marked = _marked(lines, texts, free)
+    open_ends = [index for index, is_marked in enumerate(marked) if not is_marked]
+    evidence = [_evidence(texts[at], texts[at + 1], free[at], width) for at in open_ends]
+    if sum(evidence) <= 0 or _are_verses(texts, open_ends):
+        return [True] * (len(lines) - 1)
+    return [
+        is_marked or (free[at] > _SLACK * width and _ends(texts[at]))
+        for at, is_marked in enumerate(marked)
+    ]
+
+
+def _are_records(texts: list[str]) -> bool:
+    """Whether all lines have the same kind of parts, or all begin with a quotation mark."""
+    return all(map(_SEPARATOR.match, texts)) or all(text[0] in '"“„«「' for text in texts if text)
+
+
+def _are_verses(texts: list[str], breaks: list[int]) -> bool:
+    """Whether lines are those of a poem: they begin with a capital letter, and half of them end
+    with a punctuation mark."""
+    capitals = all(texts[at + 1].lstrip(_MARKUP)[:1].isupper() for at in breaks)
+    ends = sum(texts[at].rstrip(_MARKUP).endswith(_PUNCTUATION) for at in breaks)
+    return capitals and len(breaks) > 2 and 2 * ends >= len(breaks)
+
+
+def _free(line: str, following: str, width: int) -> int:
+    """How many cells would be free if the line had the next word too; negative if it does not
+    fit."""
+    return width - cell_len(line) - cell_len(_glue(line, following) + _first_word(following))
+
+
+def _glue(line: str, following: str) -> str:
+    return _join(line, following) if line and following else ""
+
+
+def _first_word(line: str) -> str:
+    found = _CJK_WORD.match(line) if _CJK.match(line) else None
+    return found.group() if found else line.split(maxsplit=1)[0] if line else ""
+
+
+def _marked(lines: list[str], texts: list[str], free: list[int]) -> list[bool]:
+    """The line ends that are meant whatever the rest of the paragraph is."""
+    kinds = [found.lastgroup if (found := _WEAK_MARK.match(text)) else None for text in texts]
+    marked = []
+    for at, (line, following) in enumerate(pairwise(texts)):
+        kind = kinds[at + 1]
+        is_rare = kinds.count(kind) <= max(1, len(texts) // 3)
+        can_follow = not _ends(line) or (kind in ("key", "quote") and len(texts) > 2)
+        is_explained = free[at] < 0 and is_rare and can_follow
+        marked.append(
+            bool(_MARK.match(following))
+            or bool(_BOLD.fullmatch(line) and free[at] >= 0)
+            or bool(_BREAK.search(lines[at]))
+            or ("|" in line and "|" in following and are_rows(f"{line}\n{following}"))
+            or (kind is not None and not is_explained)
+        )
+    return marked
+
+
+def _ends(line: str) -> bool:
+    """Whether a sentence ends where the line does."""
+    return line.rstrip(_MARKUP + " ").endswith(_SENTENCE_END)
+
+
+def _evidence(line: str, following: str, free: int, width: int) -> float:
+    """How much a line end speaks for wrapped prose, or against it."""
+    start = following.lstrip(_MARKUP)[:1]
+    word = _first_word(following).strip(_MARKUP + ",.;:!?")
+    goes_on = start.islower() and word.replace("-", "").replace("'", "").replace("’", "").isalpha()
+    slack = _SLACK * width if goes_on or _CJK.match(following) else -1
+    if free > slack:
+        return -2
+    is_longest = cell_len(line) == width
+    if goes_on:
+        return 3
+    if _ends(line):
+        return -1 if is_longest else 0
+    if start.isupper() and not line.rstrip(_MARKUP + ",").split()[-1][:1].islower():
+        return 0 if is_longest else 1
+    return 0.5 if is_longest else 1.5

@@ -1,0 +1,252 @@
+"""Recognise formulas: rules for the Markdown parser.
+
+Inline: `\\( … \\)`, `\\[ … \\]`, `$$ … $$` and `$ … $`; the content must look like a formula, so
+that prices, shell variables and escaped brackets remain text. Display: a line that begins with
+`\\[`, `$$` or `\\begin{…}`, up to its closing delimiter. It interrupts a paragraph. If a blank
+line, a fence, the end of its container or the limit comes first, its lines are shown as written.
+
+The tokens: `math_inline`, whose `content` is the source and `info` the formula; and `math_open`,
+with the same fields, an `inline` token for the text after the closing delimiter, and `math_close`.
+`info` is empty if the formula is not closed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import paragraph as paragraph_rule
+from markdown_it.rules_inline import StateInline
+
+_Cost: TypeAlias = Callable[[str], int]
+
+_INLINE = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        r"\\\(((?:[^\\`]|\\[^()])++)\\\)",
+        r"\\\[((?:[^\\`]|\\[^\[\]])++)\\\](?!\()",
+        r"\$\$(?!\$)((?:[^\\$`]|\\.)++)\$\$(?!\$)",
+        r"\$(?![\s$])((?:[^\\$`]|\\.)++)(?<!\s)\$(?![0-9A-Za-z$({/])",
+    )
+)
+"""A formula between each pair of delimiters. No code span may begin in it."""
+
+_ENVIRONMENTS = (
+    r"(?:(?:align|alignat|flalign|gather|multline|equation|eqnarray|dmath)\*?"
+    r"|aligned|alignedat|gathered|split|d?cases|rcases|[pbBvV]?matrix\*?|smallmatrix|array|math"
+    r"|displaymath)"
+)
+_OPENING = re.compile(r"\\\[|\$\$(?!\$)|\\begin\{(" + _ENVIRONMENTS + r")\}")
+_DOLLARS = re.compile(r"(?<!\\)(?:\\\\)*+(?P<close>\$\$)")
+_BRACKET = re.compile(r"(?<!\\)(?:\\\\)*+(?P<close>\\\])")
+_PUNCTUATION = re.compile(r"[\s.,;:!?)]*")
+
+_NAMED = re.compile(r"\\(?:text|math|operatorname|mbox|tag|label|begin|end)[a-z]*\*?\s*\{[^{}]*\}")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_FUNCTION = re.compile(
+    r"\b(?:a?(?:sin|cos|tan)h?|arc(?:sin|cos|tan)|cot|sec|csc|log|ln|lg|exp|lim|max|min|sup|inf|arg|det"
+    r"|dim|ker|gcd|lcm|mod|sqrt|var|cov|d[a-z])\b"
+)
+_PROSE = re.compile(
+    r"[^\W\d_]{2,}\s+[^\W\d_]{2,}"
+    r"|[^\W\d_]{3,}[-,.:;/'\u2019]\s*[^\W\d_]{3,}"
+    r"|\b(?:and|or|to|the|is|of|for|in|per|each|vs|at|by|on|if|plus|than)\b"
+    r"|[\u0400-\u04ff\u0590-\u06ff\u0900-\u0eff\u2e80-\ud7ff]"
+)
+_MONEY = re.compile(r"\d[\d.,]*\s*/?\s*(?!d[a-z]\b)[A-Za-z]{2,}")
+_VARIABLE = re.compile(r"[A-Za-z]{2,}(?:_[A-Za-z]{2,})+")
+_STRONG = re.compile(r"\\(?:[A-Za-z]|[\\,;:!{}|])|[\^_={}<>+\u00b1\u00d7\u2190-\u22ff]")
+_WEAK = re.compile(r"[-*/|()\[\]\u00b7\u2212\u00b2\u00b3]")
+_NUMBER, _NAME = r"[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9]?['!\u2032]*"
+_SHORT = re.compile(rf"{_NUMBER}|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
+"""A number, a name or several names. It is a formula only between delimiters."""
+
+_BEFORE_STAR = re.compile(r"[0-9A-Za-z)\]}]")
+_AFTER_STAR = re.compile(r"[0-9A-Za-z(\[{]")
+
+
+def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
+    """Let a parser recognise formulas. `limit` is the maximum `cost` of one in display."""
+    interrupted = ["paragraph", "reference", "blockquote", "list"]
+    display = partial(_display, cost, limit)
+    markdown.block.ruler.before("table", "math", display, {"alt": interrupted})
+    markdown.inline.ruler.before("escape", "math", _inline)
+    markdown.inline.ruler.before("emphasis", "star", _star)
+
+
+def is_punctuation(text: str) -> bool:
+    """Whether text after a formula belongs to its last line."""
+    return _PUNCTUATION.fullmatch(text) is not None
+
+
+# ----------------------------------------------------------------------------------- what is maths
+
+
+def _is_formula(content: str) -> bool:
+    """Whether text between LaTeX delimiters or `$$` is a formula."""
+    if _STRONG.search(content):
+        return True
+    if _PROSE.search(content):
+        return False
+    return bool(_WEAK.search(content) or _SHORT.fullmatch(content.strip()))
+
+
+def _is_between_dollars(content: str) -> bool:
+    """Whether text between single dollars is a formula."""
+    if content[0] in ",.;:!?)]}\"'" or _VARIABLE.fullmatch(content):
+        return False
+    words = _FUNCTION.sub(" 1 ", _COMMAND.sub(" 1 ", _NAMED.sub(" 1 ", content)))
+    if _PROSE.search(words) or _MONEY.match(words):
+        return False
+    return bool(
+        _STRONG.search(content) or _WEAK.search(content) or _SHORT.fullmatch(content.strip())
+    )
+
+
+def _is_in_brackets(content: str) -> bool:
+    r"""Whether text between `\[` and `\]` is a formula, not text in brackets that are escaped."""
+    if content[0] == "^" or not content.strip():
+        return False
+    return bool(_STRONG.search(content)) or (content[0].isspace() and _is_formula(content))
+
+
+# --------------------------------------------------------------------------------------- in a line
+
+
+def _inline(state: StateInline, silent: bool) -> bool:
+    at, source = state.pos, state.src
+    if source[at] not in "\\$":
+        return False
+    found = next(filter(None, (form.match(source, at, state.posMax) for form in _INLINE)), None)
+    if found is None:
+        return False
+    content, opening = found.group(1), found.group()[:2]
+    match opening:
+        case "\\(" | "$$":
+            is_formula = _is_formula(content)
+        case "\\[":
+            is_formula = _is_in_brackets(content)
+        case _:
+            is_formula = _is_between_dollars(content)
+    before = source[at - 1] if at else ""
+    if not is_formula or (opening[0] == "$" and re.match(r"[0-9A-Za-z$]", before)):
+        return False
+    if not silent:
+        token = state.push("math_inline", "", 0)
+        token.content, token.info = found.group(), content
+    state.pos = found.end()
+    return True
+
+
+def _star(state: StateInline, silent: bool) -> bool:
+    """A single star between letters, digits or brackets, as in `2*3*4`, is not emphasis."""
+    at, source = state.pos, state.src
+    if source[at] != "*" or not at or not _BEFORE_STAR.match(source, at - 1):
+        return False
+    if not _AFTER_STAR.match(source, at + 1, state.posMax):
+        return False
+    if not silent:
+        state.pending += "*"
+    state.pos += 1
+    return True
+
+
+# -------------------------------------------------------------------------------------- in display
+
+
+class _Closing:
+    """Finds the end of a formula in display, line by line."""
+
+    def __init__(self, opening: re.Match[str]) -> None:
+        environment = opening.group(1)
+        self._depth = 1
+        self._pattern = _DOLLARS if opening.group() == "$$" else _BRACKET
+        if environment:
+            name = re.escape(environment)
+            pattern = rf"\\begin\{{{name}\}}|(?P<close>\\end\{{{name}\}})"
+            self._pattern = re.compile(pattern)
+
+    def find(self, line: str, start: int = 0) -> re.Match[str] | None:
+        """The closing delimiter, the group "close", if it is in this line."""
+        for found in self._pattern.finditer(line, start):
+            self._depth += -1 if found["close"] else 1
+            if not self._depth:
+                return found
+        return None
+
+
+def _line(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+
+
+def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    first = _line(state, line)
+    opening = _OPENING.match(first)
+    if opening is None or state.is_code_block(line) or cost(first) > limit:
+        return False
+    closing = _Closing(opening)
+    found = closing.find(first, opening.end())
+    if not _may_begin(opening, first, found):
+        return False
+    if silent:
+        return True
+    last, left = line, limit - cost(first)
+    while found is None and _continues(state, last + 1, end):
+        text = _line(state, last + 1)
+        left -= cost("\n" + text)
+        if left < 0:
+            break
+        last += 1
+        found = closing.find(text)
+    opened = state.push("math_open", "", 1)
+    inline = state.push("inline", "", 0)
+    state.push("math_close", "", -1)
+    state.line = last + 1
+    tail = found.string[found.end() :] if found else ""
+    inline.content, inline.map, inline.children = tail.strip(), [last, last + 1], []
+    source = state.getLines(line, last + 1, state.sCount[line], False)
+    opened.content = source.removesuffix(tail)
+    if found:
+        is_environment = opening.group(1) is not None
+        opened.info = opened.content if is_environment else opened.content[2:-2]
+    if found and not is_punctuation(tail):
+        text = _paragraph(state, last, end)[found.end() :]
+        if cost(text) <= left:
+            inline.content, inline.map = text.strip(), [last, state.line]
+        else:
+            state.line = last + 1
+    opened.map = [line, state.line]
+    return True
+
+
+def _paragraph(state: StateBlock, line: int, end: int) -> str:
+    """The text of the paragraph that would begin in this line. It moves the state to its end."""
+    before = len(state.tokens)
+    paragraph_rule(state, line, end, False)
+    text = state.tokens[before + 1].content
+    del state.tokens[before:]
+    return text
+
+
+def _may_begin(opening: re.Match[str], line: str, closing: re.Match[str] | None) -> bool:
+    """Whether a line may be the first one of a formula in display. If the formula ends in it and
+    text follows, it is one in a line."""
+    if closing and not is_punctuation(line[closing.end() :]):
+        return False
+    content = line[opening.end() : closing.start("close") if closing else None]
+    if opening.group(1):
+        return True
+    if not content.strip():
+        return closing is None
+    return _is_in_brackets(content) if opening.group() == "\\[" else _is_formula(content)
+
+
+def _continues(state: StateBlock, line: int, end: int) -> bool:
+    """Whether a formula may continue in this line. The start of a fence is never part of it."""
+    if line >= end or state.isEmpty(line) or state.sCount[line] < state.blkIndent:
+        return False
+    return not _line(state, line).startswith(("```", "~~~"))
