@@ -38,6 +38,10 @@ class Show:
         self._now = 0.0
         console = self.screen.console
         self.view = LiveView(console, console, now=lambda: self._now, banner=banner)
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask a question."""
         self._text = ""
         self.view.show(QuestionAsked("?", "m"))
 
@@ -120,6 +124,33 @@ def test_a_thought_that_is_known_at_its_end_stays_above_a_line() -> None:
     assert rest == ["", "Hello."]
 
 
+def test_after_a_late_tag_the_next_reply_is_expected_to_begin_with_a_thought() -> None:
+    show = Show()
+    show.add("first\n</think>\n\nOne.")
+    show.end()
+    show.ask()
+    assert framed(show.add("sec", "ond\n")) == ["thinking…", "second"]
+    assert framed(show.add("</think>\n", "\nTwo.")) == ["Two."]
+    assert show.end()[-4:] == ["", "thought for 3.0 s (1 line)", "", "Two."]
+    show.ask()
+    assert framed(show.add("It is **bold**.\n\n", "More.")) == [
+        *("thinking…", "It is **bold**.", "", "More.")
+    ]
+    assert show.end()[-4:] == ["", "It is bold.", "", "More."]  # there was no tag
+    show.ask()
+    assert framed(show.add("As **usual**")) == ["As usual"]
+
+
+def test_an_opening_tag_is_not_expected_to_be_a_late_one() -> None:
+    show = Show()
+    show.add("first\n</think>\n\nOne.")
+    show.end()
+    for _ in range(2):
+        show.ask()
+        show.add("<think>", "second</think>\n", "Two")
+        assert show.end()[-3:] == ["thought for 1.0 s (1 line)", "", "Two"]
+
+
 def test_each_text_between_calls_has_its_own_thought() -> None:
     show = Show()
     show.add("<think>\nfirst\n</think>\n\nI look.")
@@ -137,20 +168,28 @@ def test_each_text_between_calls_has_its_own_thought() -> None:
 @pytest.mark.full
 @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 @given(
-    thought=st.sampled_from(("", "a", THOUGHT, "```\nx\n", "| a |\n|---|\n" * 30)),
+    thought=st.sampled_from(("", "a\n", THOUGHT, "```\nx\n```\n", "| a |\n|---|\n" * 30)),
     answer=st.one_of(DOCUMENTS, RANDOM),
+    has_opening_tag=st.booleans(),
     places=st.lists(st.integers(0, 5_000), max_size=40),
     width=st.integers(20, 120),
     height=st.integers(3, 40),
 )
 def test_the_scrollback_is_the_line_and_the_answer(
-    thought: str, answer: str, places: list[int], width: int, height: int
+    thought: str, answer: str, has_opening_tag: bool, places: list[int], width: int, height: int
 ) -> None:
     """For any document, deltas and window."""
-    text = f"<think>\n{thought}</think>\n{answer}"
     show = Show(width=width, height=height)
+    above = 0
+    if has_opening_tag:
+        thought = f"{thought}```\n"
+    else:
+        show.add("a\n</think>\nb")
+        above = len(show.end()) + 1
+        show.ask()
+    text = f"{'<think>' if has_opening_tag else ''}\n{thought}\n</think>\n{answer}"
     show.add(*cut(text, places))
-    rows = show.end()
+    rows = show.end()[above:]
     if thought:
         assert " ".join(rows[:2]).startswith("thought for ")
         rows = rows[1 if rows[0].endswith(")") else 2 :]

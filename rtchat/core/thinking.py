@@ -67,6 +67,8 @@ class ThoughtReader:
 
     def feed(self, text: str) -> list[Piece]:
         """Add text. Returns the pieces that are now known."""
+        if self._is_in_line and "\n" not in text:  # the most frequent case
+            return [Piece(Kind.ANSWER, text)]
         self._held += text
         while self._held and self._read():
             pass
@@ -175,16 +177,15 @@ def split(text: str) -> Reply:
     reader = ThoughtReader()
     thoughts, answer = [""], ""
     for kind, piece in (*reader.feed(text), *reader.finish()):
-        match kind:
-            case Kind.THOUGHT:
-                thoughts[-1] += piece
-            case Kind.ANSWER:
-                answer += piece
-            case Kind.TAG:
-                thoughts.append("")
-            case Kind.LATE_END:
-                thoughts += [answer, ""]
-                answer = ""
+        if kind is Kind.THOUGHT:
+            thoughts[-1] += piece
+        elif kind is Kind.ANSWER:
+            answer += piece
+        elif kind is Kind.TAG:
+            thoughts.append("")
+        else:
+            thoughts += [answer, ""]
+            answer = ""
     return Reply("\n\n".join(filter(None, (each.strip() for each in thoughts))), answer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
@@ -12,6 +13,16 @@ from rtchat.markdown import theme
 from rtchat.ui import messages
 from rtchat.ui.reply_frame import Stream
 
+
+@dataclass
+class Habit:
+    """How the replies of a conversation begin."""
+
+    begins_in_thought: bool = False
+    """Whether the last one began with a thought without an opening tag. The next one probably does,
+    too: the opening tag is part of the server's prompt."""
+
+
 _MAX_ROWS = 8
 """Rows for a thought. More would push the conversation off the screen for a single line."""
 _MAX_TAIL = 2_000
@@ -20,20 +31,26 @@ _MAX_TAIL = 2_000
 
 class FoldingStream:
     """One text that arrives in deltas. Its answers are rendered by streams from `new_stream`, which
-    is given the number of code blocks before. `now` returns seconds. `hint` follows the line that
-    stands for the thoughts. `code_blocks` is how many the reply had before this text."""
+    is given the number of code blocks before. `now` returns seconds. `habit` is updated. `hint`
+    follows the line that stands for the thoughts. `code_blocks` is how many the reply had before
+    this text."""
 
     def __init__(
         self,
         console: Console,
         new_stream: Callable[[int | None], Stream],
         now: Callable[[], float],
+        habit: Habit,
         hint: str = "",
         code_blocks: int | None = None,
     ) -> None:
         self._console = console
         self._new_stream = new_stream
         self._now = now
+        self._habit = habit
+        self._awaits_end = habit.begins_in_thought
+        """Whether the text so far is shown as a thought, although it has no tag yet."""
+        self._has_late_end = False
         self._hint = hint
         self._blocks_before = self.code_blocks = code_blocks
         """How many code blocks the answer had, if they have numbers."""
@@ -60,24 +77,38 @@ class FoldingStream:
 
     def _take(self, piece: Piece, width: int) -> None:
         match piece.kind:
-            case Kind.THOUGHT:
-                if self._began is None:
-                    self._began = self._now()
-                self._thought.append(piece.text)
-                self._tail = (self._tail + piece.text)[-_MAX_TAIL:]
+            case Kind.ANSWER if self._awaits_end:
+                self._think(piece.text)
             case Kind.ANSWER:
-                self._fold(width)
+                if self._thought:
+                    self._fold(width)
                 if self._answer is None:
                     self._answer = self._new_stream(self.code_blocks)
                 self._answer.add(piece.text, width)
+            case Kind.THOUGHT:
+                self._think(piece.text)
             case Kind.TAG:
+                self._awaits_end = False
                 if self._thought:
                     self._thought.append("\n")
             case Kind.LATE_END:
-                self._end_answer(width)
-                self.code_blocks = self._blocks_before
-                if self._has_lines:
-                    self._add_line(messages.THOUGHT_ABOVE, width)
+                self._end_late(width)
+
+    def _think(self, text: str) -> None:
+        if self._began is None:
+            self._began = self._now()
+        self._thought.append(text)
+        self._tail = (self._tail + text)[-_MAX_TAIL:]
+
+    def _end_late(self, width: int) -> None:
+        """What was shown so far is a thought."""
+        self._has_late_end = True
+        if not self._awaits_end:
+            self._end_answer(width)
+            self.code_blocks = self._blocks_before
+            if self._has_lines:
+                self._add_line(messages.THOUGHT_ABOVE, width)
+        self._awaits_end = False
 
     def _fold(self, width: int) -> None:
         """The thought is over: a line stands for it."""
@@ -123,6 +154,11 @@ class FoldingStream:
         """End the text. Returns all remaining lines."""
         for piece in self._reader.finish():
             self._take(piece, width)
+        if self._awaits_end and self._thought:
+            answer, self._thought = Piece(Kind.ANSWER, "".join(self._thought)), []
+            self._awaits_end = False
+            self._take(answer, width)
+        self._habit.begins_in_thought = self._has_late_end
         self._fold(width)
         self._end_answer(width)
         lines, self._lines = self._lines, []

@@ -26,6 +26,7 @@ from rtchat.ui.reply_frame import ReplyFrame, Stream
 
 if TYPE_CHECKING:
     from rtchat.core.values import StoredConversation
+    from rtchat.ui.folding_stream import Habit
     from rtchat.ui.panel import LivePanel
 
 
@@ -95,6 +96,8 @@ class LiveView:
         self._has_printed = False
         """Whether any of the reply has been printed to the scrollback."""
         self._stream: Stream | None = None
+        self._habit: Habit | None = None
+        """How the replies begin; None before the first."""
         self._code_blocks = 0 if banner else None
         """How many code blocks of the reply are complete, if /copy can copy them."""
 
@@ -229,11 +232,13 @@ class LiveView:
 
             return PlainStream(self._out)
         from rtchat.markdown.render import MarkdownStream
-        from rtchat.ui.folding_stream import FoldingStream
+        from rtchat.ui.folding_stream import FoldingStream, Habit
 
+        self._habit = self._habit or Habit()
         hint = messages.SHOWS_THOUGHT if self._banner else ""
         new_stream = partial(MarkdownStream, self._out)
-        return FoldingStream(self._out, new_stream, self._now, hint, self._code_blocks)
+        blocks = self._code_blocks
+        return FoldingStream(self._out, new_stream, self._now, self._habit, hint, blocks)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""
