@@ -209,10 +209,14 @@ def test_the_extension_of_a_file_with_the_code(block: CodeBlock, extension: str)
 # ------------------------------------------------------------------------------------------- tabs
 
 
-def printed(text: str, width: int = 40, term: str = "xterm") -> str:
+def printed(text: str, width: int = 40, term: str = "xterm", *, is_terminal: bool = True) -> str:
     out = io.StringIO()
     console = Console(
-        file=out, width=width, force_terminal=True, color_system=None, _environ={"TERM": term}
+        file=out,
+        width=width,
+        force_terminal=is_terminal,
+        color_system=None,
+        _environ={"TERM": term},
     )
     stream = MarkdownStream(console)
     stream.add(text, width)
@@ -229,6 +233,11 @@ def test_tabs_of_code_are_kept() -> None:
 def test_a_tab_beyond_the_right_margin_becomes_spaces() -> None:
     line = printed(f"```\n\ta\t{'x' * 20}\tb\tc\n```").splitlines()[-1]
     assert line == f"\ta\t{'x' * 20}    b       c"
+
+
+def test_in_a_pipe_all_tabs_are_kept() -> None:
+    line = f"\ta\t{'x' * 90}\tb"
+    assert printed(f"```\n{line}\n```", is_terminal=False).endswith(f"\n{line}\n")
 
 
 def test_a_dumb_terminal_gets_spaces() -> None:

@@ -97,6 +97,13 @@ def test_a_short_conversation_is_shown_whole() -> None:
     assert rest == _whole(kept, 60)
 
 
+@pytest.mark.parametrize("height", [17, 30])
+def test_only_the_code_blocks_that_can_be_copied_have_numbers(height: int) -> None:
+    kept = _kept("```sh\na\n```", "    b\n\n```sh\nc\n```\n")
+    labels = [row for row in _end(kept, 60, height) if row.startswith("──")]
+    assert labels == (["── sh"] if height == 30 else []) + ["── /copy 1", "── sh · /copy 2"]
+
+
 @pytest.mark.parametrize("width", [20, 40, 80])
 @pytest.mark.parametrize("height", [10, 15, 24, 40])
 def test_the_last_turns_that_fit_are_shown_as_they_looked(width: int, height: int) -> None:

@@ -66,8 +66,10 @@ class WithTabs:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the segments of the text, and a newline."""
-        lines = self.text.split("\n", allow_blank=True)
-        shown = Text("\n").join(_within(line, console.width) for line in lines)
+        shown = self.text
+        if console.is_terminal:
+            lines = shown.split("\n", allow_blank=True)
+            shown = Text("\n").join(_within(line, console.width) for line in lines)
         yield from shown.render(console, end="\n")
 
 
