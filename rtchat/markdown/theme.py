@@ -58,7 +58,7 @@ class StyleRow(NamedTuple):
 
 
 STYLES = {
-    "accent": StyleRow("cyan", "the name of the model, and folded pastes"),
+    "accent": StyleRow("cyan", "the name of the model, folded pastes, the microphone"),
     "dim": StyleRow("dim", "what is less important: statistics, notices, the status line"),
     "warning": StyleRow("yellow", "warnings"),
     "error": StyleRow("red", "errors"),
