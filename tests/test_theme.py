@@ -335,6 +335,18 @@ def test_the_entry_has_the_same_styles(definition: str, style: str) -> None:
     assert prompt_style(definition) == style
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_suggestion_is_told_from_what_is_typed(name: ThemeName) -> None:
+    sheet = entry_style(StyleSheet(name))
+    typed = sheet.get_attrs_for_style_str("")
+    assert sheet.get_attrs_for_style_str("class:auto-suggestion") != typed
+    chosen, other = (
+        sheet.get_attrs_for_style_str(f"class:completion-menu.completion{end}")
+        for end in (".current", "")
+    )
+    assert chosen != other
+
+
 def test_the_entry_follows_the_theme() -> None:
     styles = StyleSheet()
     sheet = entry_style(styles)

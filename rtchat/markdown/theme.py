@@ -63,6 +63,7 @@ STYLES = {
     "warning": StyleRow("yellow", "warnings"),
     "error": StyleRow("red", "errors"),
     "prompt": StyleRow("", "the mark before the entry and before questions"),
+    "suggestion": StyleRow("dim", "how an earlier entry continues the one that is typed"),
     "selected": StyleRow("bold accent", "the selected line of a list or a menu"),
     "match": StyleRow("bold yellow", "what a search has found"),
     "frame": StyleRow("dim", "frames and the lines in tables"),
@@ -102,6 +103,7 @@ THEMES: Mapping[ThemeName, Mapping[str, str]] = {
         "dim": "",
         "red": "bold reverse",
         "selected": "bold reverse",
+        "suggestion": "italic",
         "diff-removed": "underline",
     },
 }
