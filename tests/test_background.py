@@ -190,6 +190,21 @@ def test_an_answer_at_the_end_does_not_reach_the_shell(program: Program) -> None
     terminal.ends()
 
 
+def test_the_prompt_follows_the_theme_at_once(program: Program) -> None:
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT, "connected")
+    assert b"\x1b[2mgpt-realtime" in terminal.output
+    terminal.types("/theme high-contrast\r")
+    terminal.shows("theme: high-contrast", PROMPT)
+    terminal.types("x")
+    terminal.shows("theme: high-contrast", f"{PROMPT} x", "connected")
+    after = terminal.output[terminal.output.rindex(b"theme: high") :]
+    assert b"gpt-realtime" in after
+    assert b"\x1b[2m" not in after
+    terminal.types("\x15\x04")
+    assert terminal.ends() == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ"),
     [

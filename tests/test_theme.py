@@ -103,7 +103,7 @@ def test_every_style_that_is_used_is_in_the_table() -> None:
     constants = {
         value
         for name, value in vars(theme).items()
-        if name.isupper() and isinstance(value, str) and name != "EXPECTED"
+        if re.fullmatch("[A-Z]+", name) and isinstance(value, str)
     }
     assert constants | {*NOTICES.values()} <= STYLES.keys()
     words = {word for row in STYLES.values() for word in row.definition.split()}

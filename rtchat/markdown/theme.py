@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from rtchat.core.suggestions import closest
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.values import ThemeName
 
 Background: TypeAlias = Literal["dark", "light"]
@@ -180,24 +180,26 @@ class StyleSheet:
 _ATTRIBUTES = ("bold", "dim", "italic", "underline", "reverse", "strike")
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _NAMES = ("default", *_COLORS, *(f"bright_{name}" for name in _COLORS))
-EXPECTED = (
-    f"{', '.join(_ATTRIBUTES)}, one colour, and one after on, or none; "
+_EXPECTED = (
+    f"use {', '.join(_ATTRIBUTES)}, one colour, and one after on, or none; "
     "a colour is a name such as bright_blue, a number up to 255, or #rrggbb"
 )
-"""What a definition may consist of."""
 
 
 class StyleError(ValueError):
-    """A definition is not valid. The text is the word that was probably meant, if any."""
+    """A definition is not valid. The text is a hint."""
+
+    def __init__(self, meant: str = "") -> None:
+        super().__init__(did_you_mean([meant], _EXPECTED))
 
 
-def parse(text: str) -> str:
+def parse(text: object) -> str:
     """A definition by the user, in words of Rich.
 
     Raises:
         StyleError: it is not valid.
     """
-    words = text.split()
+    words = text.split() if isinstance(text, str) else []
     if words == ["none"]:
         return ""
     if not words:
