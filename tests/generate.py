@@ -17,6 +17,7 @@ from rtchat.config.serve import ServeSettings
 from rtchat.config.settings import Settings, attributes, rows
 from rtchat.config.table import Setting, Variable
 from rtchat.core.json_output import OUTPUTS, Fields
+from rtchat.markdown.theme import STYLES
 from rtchat.ui.slash_help import KEYS, grouped
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ README = ROOT / "README.md"
 MANUAL = ROOT / "rtchat" / "cli" / "rtchat.1"
 
 _SETTINGS, _COMMANDS, _KEYS, _JSON = "settings", "commands", "keys", "JSON"
+_STYLES = "styles"
 
 _SECTIONS = """\
 # Variables that rtchat reads: copy this to .env in the folder where you run it, and remove the #
@@ -133,6 +135,15 @@ def keys() -> str:
     return "| key | does |\n|---|---|\n" + "".join(lines)
 
 
+def styles() -> str:
+    """The styles as a Markdown table."""
+    lines = [
+        f"| `{name}` | {f'`{row.definition}`' if row.definition else ''} | {row.meaning} |\n"
+        for name, row in STYLES.items()
+    ]
+    return "| style | default | used for |\n|---|---|---|\n" + "".join(lines).replace("  ", " ")
+
+
 def json_reference() -> str:
     """The fields of the objects of `--json` as Markdown tables."""
     out = []
@@ -156,6 +167,7 @@ def _json_rows(fields: Fields, prefix: str = "") -> Iterator[str]:
 def readme(text: str, schema: type[Settings] = Settings) -> str:
     """The README with the tables between their marks."""
     text = _replace(text, _SETTINGS, reference(schema))
+    text = _replace(text, _STYLES, f"\n{styles()}")
     text = _replace(text, _JSON, json_reference())
     text = _replace(text, _KEYS, f"\n{keys()}")
     return _replace(text, _COMMANDS, f"\n{commands()}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
+from shutil import which
 
 import pytest
 from prompt_toolkit.input.vt100_parser import Vt100Parser
@@ -18,6 +20,7 @@ from rtchat.ui.key_decoder import KeyDecoder
 from rtchat.ui.terminal_kind import TerminalKind
 from tests.program import Program, background
 from tests.terminal import PROMPT, Terminal
+from tests.test_tmux import Tmux
 
 LIGHT = "\x1b]11;rgb:ffff/fafa/f0f0\x1b\\"
 DARK = "\x1b]11;rgb:1e/1e/2e\x07"
@@ -187,6 +190,21 @@ def test_an_answer_at_the_end_does_not_reach_the_shell(program: Program) -> None
     terminal.ends()
 
 
+def test_the_prompt_follows_the_theme_at_once(program: Program) -> None:
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT, "connected")
+    assert b"\x1b[2mgpt-realtime" in terminal.output
+    terminal.types("/theme high-contrast\r")
+    terminal.shows("theme: high-contrast", PROMPT)
+    terminal.types("x")
+    terminal.shows("theme: high-contrast", f"{PROMPT} x", "connected")
+    after = terminal.output[terminal.output.rindex(b"theme: high") :]
+    assert b"gpt-realtime" in after
+    assert b"\x1b[2m" not in after
+    terminal.types("\x15\x04")
+    assert terminal.ends() == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ"),
     [
@@ -211,3 +229,23 @@ def test_once_does_not_ask_but_takes_the_hint(program: Program) -> None:
     assert terminal.ends() == 0
     assert QUERY.encode() not in terminal.output
     assert b"\x1b[34m\xe2\x80\xa2" in terminal.output
+
+
+@pytest.mark.parametrize(("style", "theme"), [("bg=white", "light"), ("bg=#101010", "dark")])
+def test_tmux_answers_if_its_windows_have_a_background(
+    program: Program, tmp_path: Path, style: str, theme: str
+) -> None:
+    if which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    tmux = Tmux(tmp_path)
+    variables = [f"{name}={value}" for name, value in program.environ.items()]
+    command = shlex.join(["env", *variables, *program.command("talk")])
+    try:
+        tmux("new-session", "-d", "-x", "90", "-y", "24", "cat")
+        tmux("set-option", "-g", "window-style", style)
+        tmux("new-window", "-c", str(program.home), command)
+        tmux.says("connected", "capture-pane", "-p")
+        tmux("send-keys", "/theme", "Enter")
+        assert f"auto ({theme})" in tmux.says("theme: ", "capture-pane", "-p")
+    finally:
+        tmux("kill-server")

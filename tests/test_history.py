@@ -602,3 +602,26 @@ def test_a_damaged_file_is_left_unchanged(program: Program, path: Path) -> None:
         assert (ran.code, ran.out) == (6, b"")
         assert f"the history {path} is damaged or is not an rtchat history" in ran.err
     assert path.read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize(
+    ("theme", "variable", "match"),
+    [
+        ([], "", b"\x1b[1;33mconnection"),
+        (["--theme", "light"], "mono", b"\x1b[1;35mconnection"),
+        ([], "mono", b"\x1b[1mconnection"),
+    ],
+)
+def test_matches_are_drawn_in_the_theme(
+    filled: Program, theme: list[str], variable: str, match: bytes
+) -> None:
+    filled.environ["RTCHAT_THEME"] = variable
+    code, _, written = _on_a_terminal(filled, "search", "connection", *theme)
+    assert code == 0
+    assert match in written
+
+
+def test_a_wrong_theme_is_an_error(filled: Program) -> None:
+    ran = filled.run("history", "list", "--theme", "drak")
+    assert ran.code == ExitCode.USAGE
+    assert "dark" in ran.err

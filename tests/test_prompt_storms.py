@@ -47,6 +47,7 @@ REPORTS = [
     *("\x1b]4;1;rgb:ff/00/00\x1b\\", "\x1bP1$r0m\x1b\\", "\x1bP>|xterm(379)\x1b\\"),
     *("\x1b_Gi=31;OK\x1b\\", "\x1b[<0;10;10M", "\x1b[<0;10;10m", "\x1b[M !!", "\x1b[99~"),
     *("\x1b[1;9Z", "\x1b[57441u", "\x1bO{", "\x1b[[F", "\x1b[?997;1n", "\x1b]52;c;aGk=\x07"),
+    "\x1b]11;rgb:ffff/ffff/ffff\x1b\\",
 ]
 """What terminals send that is no key, or no key with a meaning here."""
 QUIET = ["\x1b[C", "\x1bOF", "\x05", "\x1b[F", "\x1b[200~\x1b[201~", "\0"]
@@ -68,6 +69,7 @@ ACTING = re.compile(
     rb"|\x1b\[\?(?:25|1004|2004|2026|7|12)[hl]|\x1b\[6n|\x1b\[22;2t|\x1b\[23;2t"
     rb"|\x1b\[\d? q|\x1b\[>4;1m|\x1b\[>4m|\x1b\[>1u|\x1b\[<u"
     rb"|\x1b\]2;[^\0-\x1f\x7f]*\x1b\\"  # the title
+    rb"|\x1b\]11;\?\x1b\\"  # asks for the background
     rb"|\x1b\]8;id=\d+-?\d*;https?://[!-~]+\x1b\\|\x1b\]8;;\x1b\\|[\r\n\t\x08\x07]"
 )
 """Everything with a control character that the program may write."""

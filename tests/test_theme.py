@@ -11,7 +11,7 @@ import pytest
 from rich.style import Style
 
 from rtchat.config.file import read_config
-from rtchat.config.resolve import resolve
+from rtchat.config.resolve import resolve, resolve_styles
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Notice, ReplyOver, TextArrived, ThemeChosen
 from rtchat.core.errors import UsageError
@@ -103,7 +103,7 @@ def test_every_style_that_is_used_is_in_the_table() -> None:
     constants = {
         value
         for name, value in vars(theme).items()
-        if name.isupper() and isinstance(value, str) and name != "EXPECTED"
+        if re.fullmatch("[A-Z]+", name) and isinstance(value, str)
     }
     assert constants | {*NOTICES.values()} <= STYLES.keys()
     words = {word for row in STYLES.values() for word in row.definition.split()}
@@ -335,6 +335,18 @@ def test_the_entry_has_the_same_styles(definition: str, style: str) -> None:
     assert prompt_style(definition) == style
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_suggestion_is_told_from_what_is_typed(name: ThemeName) -> None:
+    sheet = entry_style(StyleSheet(name))
+    typed = sheet.get_attrs_for_style_str("")
+    assert sheet.get_attrs_for_style_str("class:auto-suggestion") != typed
+    chosen, other = (
+        sheet.get_attrs_for_style_str(f"class:completion-menu.completion{end}")
+        for end in (".current", "")
+    )
+    assert chosen != other
+
+
 def test_the_entry_follows_the_theme() -> None:
     styles = StyleSheet()
     sheet = entry_style(styles)
@@ -344,3 +356,25 @@ def test_the_entry_follows_the_theme() -> None:
     assert sheet.invalidation_hash() != before
     for part in ("completion-menu.completion.current", "paste", "rtchat-warning"):
         assert sheet.get_attrs_for_style_str(f"class:{part}").color in ("", "default")
+
+
+# ------------------------------------------------------------------------- commands that only draw
+
+
+def test_commands_without_a_connection_have_the_same_theme(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("theme = 'dark'\n[styles]\ncode = 'red'\n[profiles.p]\ntheme = 'light'\n")
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("RTCHAT_PROFILE=p\nRTCHAT_TIMEOUT=never\n")  # of which nothing else is used
+
+    def found(option: str | None, environ: dict[str, str], **files: Path) -> tuple[str, object]:
+        settings = resolve_styles({"theme": option}, environ, **files)
+        return settings.theme, settings.styles
+
+    assert found(None, {}) == ("auto", {})
+    assert found(None, {}, config=file) == ("dark", {"code": "red"})
+    assert found(None, {}, config=file, dotenv=dotenv) == ("light", {"code": "red"})
+    assert found(None, {"RTCHAT_THEME": "mono"}, config=file) == ("mono", {"code": "red"})
+    assert found("auto", {"RTCHAT_CONFIG": str(file)}) == ("auto", {"code": "red"})
+    with pytest.raises(UsageError):
+        found("drak", {})

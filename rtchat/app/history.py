@@ -29,6 +29,7 @@ from rtchat.system.folders import make_private
 
 if TYPE_CHECKING:
     from rtchat.app.environment import Environment
+    from rtchat.config.settings import Settings
     from rtchat.ui.history_view import Draw
 
 Say = Callable[[str], None]
@@ -36,7 +37,9 @@ Key: TypeAlias = int | str | None
 """The ID or the name of a conversation; None is the latest one."""
 
 
-def listing(environment: Environment, say: Say, *, limit: int | None, json: bool) -> ExitCode:
+def listing(
+    environment: Environment, say: Say, settings: Settings, *, limit: int | None, json: bool
+) -> ExitCode:
     """The latest conversations, newest first."""
     with _open_store(environment) as store:
         found = store.conversations(limit)
@@ -47,7 +50,8 @@ def listing(environment: Environment, say: Say, *, limit: int | None, json: bool
     if _is_drawn(environment):
         from rtchat.ui import history_view
 
-        return _draw(environment, lambda console: history_view.listing(found, time.time(), console))
+        now = time.time()
+        return _draw(environment, settings, lambda to: history_view.listing(found, now, to))
     return _write_columns(environment, map(_columns, found))
 
 
@@ -74,7 +78,15 @@ def _columns(conversation: StoredConversation) -> tuple[str, ...]:
     )
 
 
-def search(environment: Environment, say: Say, query: str, *, limit: int, json: bool) -> ExitCode:
+def search(
+    environment: Environment,
+    say: Say,
+    query: str,
+    settings: Settings,
+    *,
+    limit: int,
+    json: bool,
+) -> ExitCode:
     """Search for items that match a query, newest first."""
     with _open_store(environment) as store:
         matches = store.search(query, limit)
@@ -89,7 +101,8 @@ def search(environment: Environment, say: Say, query: str, *, limit: int, json: 
     if _is_drawn(environment):
         from rtchat.ui import history_view
 
-        return _draw(environment, lambda console: history_view.hits(matches, time.time(), console))
+        now = time.time()
+        return _draw(environment, settings, lambda to: history_view.hits(matches, now, to))
     return _write_columns(environment, map(_hit_columns, matches))
 
 
@@ -98,7 +111,9 @@ def _hit_columns(hit: SearchHit) -> tuple[str, ...]:
     return str(conversation.id), when(conversation.updated), str(hit.turn), hit.snippet
 
 
-def show(environment: Environment, key: Key, *, all_branches: bool = False) -> ExitCode:
+def show(
+    environment: Environment, key: Key, settings: Settings, *, all_branches: bool = False
+) -> ExitCode:
     """Show a conversation, by default the latest: its current branch as `talk` shows it, or all
     turns with their numbers. A tree of the branches follows, if there are several."""
     conversation = _read(environment, key, all_branches=True)
@@ -116,7 +131,9 @@ def show(environment: Environment, key: Key, *, all_branches: bool = False) -> E
     from rtchat.ui import history_view
 
     return _draw(
-        environment, lambda console: history_view.show_turns(headings, turns, lines, console)
+        environment,
+        settings,
+        lambda console: history_view.show_turns(headings, turns, lines, console),
     )
 
 
@@ -245,14 +262,16 @@ def _write_columns(environment: Environment, rows: Iterable[Sequence[str]]) -> E
     return _write(environment, "".join("\t".join(row) + "\n" for row in cleaned))
 
 
-def _draw(environment: Environment, draw: Draw) -> ExitCode:
+def _draw(environment: Environment, settings: Settings, draw: Draw) -> ExitCode:
     """Show what `draw` prints on the terminal, in a pager if it is long."""
+    from rtchat.app.frontend import style_sheet
     from rtchat.ui import history_view
     from rtchat.ui.pager import Pager
 
     out, environ = environment.stdout, environment.environ
     with writing_stdout():
-        Pager(out, environ).show(history_view.drawn(draw, out, environ))
+        styles = style_sheet(settings, environment)
+        Pager(out, environ).show(history_view.drawn(draw, out, environ, styles))
     return ExitCode.OK
 
 

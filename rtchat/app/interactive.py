@@ -15,7 +15,7 @@ from select import select
 from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
-from rtchat.app.frontend import consoles, renders, screen_of, status_writer_of
+from rtchat.app.frontend import consoles, renders, screen_of, status_writer_of, style_sheet
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Update
 from rtchat.core.events import LocalEvent
@@ -25,7 +25,7 @@ from rtchat.ui.plain_view import PlainView, StatusWriter
 
 if TYPE_CHECKING:
     from rtchat.app.saved_conversations import SavedConversations
-    from rtchat.markdown.theme import Background
+    from rtchat.markdown.theme import Background, StyleSheet
     from rtchat.ui.candidates import Candidates
     from rtchat.ui.clipboard import Clipboard
     from rtchat.ui.line_terminal import LineTerminal
@@ -161,10 +161,10 @@ class Interactive:
 
         return Clipboard(self.environment.stdout, self.environment.environ)
 
-    def _conversations(self) -> SavedConversations:
+    def _conversations(self, styles: StyleSheet) -> SavedConversations:
         from rtchat.app.saved_conversations import SavedConversations
 
-        return SavedConversations(self.settings, self.environment)
+        return SavedConversations(self.settings, self.environment, styles)
 
     def _line_terminal(self) -> LineTerminal:
         from rtchat.inputs import attachments
@@ -181,7 +181,7 @@ class Interactive:
             self._clipboard(),
             attachments,
             self.templates,
-            self._conversations(),
+            self._conversations(style_sheet(settings, environment)),
             settings.image_detail,
         )
 
@@ -237,7 +237,7 @@ class Interactive:
             prompt,
             self._clipboard(),
             attachments,
-            self._conversations(),
+            self._conversations(console.styles),
             settings.image_detail,
             templates=self.templates,
             status=status,

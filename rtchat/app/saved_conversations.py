@@ -14,13 +14,15 @@ from rtchat.core.text import visible
 from rtchat.core.values import StoredConversation
 from rtchat.history.store import FILE, Store
 from rtchat.history.transcript import plain
+from rtchat.markdown.theme import StyleSheet
 from rtchat.ui.pager import Pager
 
 
 class SavedConversations:
     """The saved conversations, which are shown as Markdown if the settings say so."""
 
-    def __init__(self, settings: Settings, environment: Environment) -> None:
+    def __init__(self, settings: Settings, environment: Environment, styles: StyleSheet) -> None:
+        self._styles = styles
         self._environment = environment
         self._is_kept = settings.history
         self.can_repaint = renders(settings, environment)
@@ -51,7 +53,10 @@ class SavedConversations:
 
         out = self._environment.stdout
         return history_view.drawn(
-            lambda console: history_view.show(conversation, console), out, self._environ
+            lambda console: history_view.show(conversation, console),
+            out,
+            self._environ,
+            self._styles,
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtchat.cli.configure import describe
 from rtchat.cli.environment import environment_of
-from rtchat.cli.options import NoEnv, Plain, settings_of
+from rtchat.cli.options import NoEnv, Plain, settings_of, styles_of
 from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ def replay(
 ) -> int:
     """Show a recorded session again."""
     from rtchat.app import replay
-    from rtchat.config.settings import Settings
 
     if not speed > 0:
         raise UsageError(f"invalid value '{speed:g}' for --speed (expected more than 0, or inf)")
     if check:
         return replay.check(trace, environment_of())
-    settings = Settings(
+    settings = replace(
+        styles_of(options),
         render="never" if plain else "auto",
         quiet=bool(options["quiet"]),
         verbose=bool(options["verbose"]),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rtchat.cli.environment import asking, environment_of, is_terminal, say
+from rtchat.cli.options import styles_of
 from rtchat.core.errors import UsageError
 from rtchat.core.text import on_a_line
 from rtchat.core.values import conversation_key
@@ -23,11 +24,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per li
 def list_(
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show at most N.")] = None,
     json: Json = False,
+    **options: object,
 ) -> int:
     """List the conversations, newest first."""
     from rtchat.app.history import listing
 
-    return listing(environment_of(), say, limit=limit, json=json)
+    return listing(environment_of(), say, styles_of(options), limit=limit, json=json)
 
 
 @app.command()
@@ -36,11 +38,13 @@ def show(
     all_branches: Annotated[
         bool, typer.Option("--all", help="Show the turns of all branches, with their numbers.")
     ] = False,
+    **options: object,
 ) -> int:
     """Show a conversation, and a tree of its branches if it has several."""
     from rtchat.app.history import show
 
-    return show(environment_of(), _key(conversation), all_branches=all_branches)
+    key = _key(conversation)
+    return show(environment_of(), key, styles_of(options), all_branches=all_branches)
 
 
 @app.command()
@@ -53,11 +57,13 @@ def search(
     ],
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 20,
     json: Json = False,
+    **options: object,
 ) -> int:
     """Search for words, and show each match in its context."""
     from rtchat.app.history import search
 
-    return search(environment_of(), say, " ".join(words), limit=limit, json=json)
+    settings, query = styles_of(options), " ".join(words)
+    return search(environment_of(), say, query, settings, limit=limit, json=json)
 
 
 @app.command()

@@ -7,13 +7,20 @@ that lists the command.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from rtchat.cli.environment import is_interactive, load_settings, templates_dir
+from rtchat.cli.environment import (
+    config_file,
+    dotenv_file,
+    is_interactive,
+    load_settings,
+    templates_dir,
+)
 
 if TYPE_CHECKING:
     from rtchat.config.serve import ServeSettings
@@ -136,6 +143,15 @@ def settings_of(
 
         ask_first_key(error)
         return load_settings(given, needs_key=needs_key, no_env=no_env)
+
+
+def styles_of(options: Mapping[str, object]) -> Settings:
+    """The defaults with the theme and the styles of the user."""
+    from rtchat.config.resolve import resolve_styles
+
+    given = {"theme": options["theme"]}
+    dotenv = dotenv_file(no_env=False)
+    return resolve_styles(given, os.environ, dotenv=dotenv, config=config_file())
 
 
 def serve_settings_of(options: Mapping[str, object]) -> ServeSettings:

@@ -337,13 +337,10 @@ def _style(name: str, value: object) -> str:
         otherwise = f"use one of {', '.join(theme.STYLES)}"
         hint = did_you_mean([closest(name, theme.STYLES)], otherwise)
         raise PartError(f"unknown style {name!r}", hint=hint)
-    if not isinstance(value, str):
-        raise PartError(f"invalid value {value!r} for {name}", hint=f"expected {theme.EXPECTED}")
     try:
         return theme.parse(value)
     except theme.StyleError as error:
-        hint = did_you_mean([str(error)], f"expected {theme.EXPECTED}")
-        raise PartError(f"invalid value {value!r} for {name}", hint=hint) from None
+        raise PartError(f"invalid value {value!r} for {name}", hint=str(error)) from None
 
 
 styles = Parser(_styles, "TABLE")

@@ -7,8 +7,9 @@ file > default. All of them are parameters: only `cli` reads argv and the enviro
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rtchat.config import destination, variables
 from rtchat.config.destination import Stored
@@ -24,7 +25,7 @@ from rtchat.config.settings import (
     rows,
 )
 from rtchat.config.sources import Sources, Tell, Warn
-from rtchat.config.table import DEFAULT, Values
+from rtchat.config.table import DEFAULT, Setting, Values
 from rtchat.core.dotted_keys import merged
 from rtchat.core.errors import UsageError
 from rtchat.system.folders import why_unreachable
@@ -56,7 +57,7 @@ def resolve(
     sources = Sources(environ, dotenv, warn)
     named = sources.get(variables.CONFIG)
     path = Path(named) if named else _reachable(config, note)
-    given = _from_options(options, schema).over(_from_environment(sources, schema))
+    given = _from_options(options, schema).over(_from_environment(sources, rows(schema)))
     values, leads = _from_files(given, path, schema, is_named=bool(named))
     own_url = destination.own_url(values, given[PROFILE], sources)
     template = None
@@ -100,10 +101,34 @@ def _from_options(options: Mapping[str, object], schema: type[Settings]) -> Valu
     return out
 
 
-def _from_environment(sources: Sources, schema: type[Settings]) -> Values:
-    """The values of the environment and of `.env`."""
+def resolve_styles(
+    options: Mapping[str, object],
+    environ: Mapping[str, str],
+    *,
+    dotenv: Path | None = None,
+    config: Path | None = None,
+) -> Settings:
+    """The defaults with the theme and the styles of the user, for commands that only draw.
+
+    The parameters are as for `resolve`, which would also look for a key.
+
+    Raises:
+        UsageError: the theme or something in the config file is invalid.
+    """
+    sources = Sources(environ, dotenv, lambda *_: None)
+    named = sources.get(variables.CONFIG)
+    path = Path(named) if named else _reachable(config, lambda _: None)
+    given = _from_environment(sources, (Settings.theme, PROFILE))
+    given = _from_options(options, Settings).over(given)
+    values, _ = _from_files(given, path, Settings, is_named=bool(named))
+    values = given.over(values)
+    return Settings(theme=values[Settings.theme], styles=values[Settings.styles])
+
+
+def _from_environment(sources: Sources, settings: Iterable[Setting[Any]]) -> Values:
+    """The values of the environment and of `.env` for some settings."""
     out = Values()
-    for row in rows(schema):
+    for row in settings:
         if row.variable is not None and (text := sources.get(row.variable)):
             origin = sources.origin(row.variable.name)
             out.set(row, row.parse(text, origin), origin)

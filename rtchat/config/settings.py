@@ -493,7 +493,7 @@ class Settings:
         "auto",
         "The colours on a terminal; mono has none, high-contrast also has no dim text.",
         option="--theme",
-        commands=_ONCE,
+        commands=(*_ONCE, "history list", "history show", "history search", "replay"),
         variable=Variable("RTCHAT_THEME", dotenv="yes"),
     )
     styles: Setting[Mapping[str, str]] = Setting(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from rtchat.core.suggestions import closest
+from rtchat.core.suggestions import closest, did_you_mean
 from rtchat.core.values import ThemeName
 
 if TYPE_CHECKING:
@@ -65,11 +65,12 @@ class StyleRow(NamedTuple):
 
 
 STYLES = {
-    "accent": StyleRow("cyan", "the name of the model, and folded pastes"),
+    "accent": StyleRow("cyan", "the name of the model, folded pastes, the microphone"),
     "dim": StyleRow("dim", "what is less important: statistics, notices, the status line"),
     "warning": StyleRow("yellow", "warnings"),
     "error": StyleRow("red", "errors"),
     "prompt": StyleRow("", "the mark before the entry and before questions"),
+    "suggestion": StyleRow("dim", "how an earlier entry continues the one that is typed"),
     "selected": StyleRow("bold accent", "the selected line of a list or a menu"),
     "match": StyleRow("bold yellow", "what a search has found"),
     "frame": StyleRow("dim", "frames and the lines in tables"),
@@ -94,7 +95,7 @@ STYLES = {
     "diff-added": StyleRow("cyan", "added lines in a diff"),
     "diff-removed": StyleRow("red", "removed lines in a diff"),
     "diff-file": StyleRow("bold", "the names of files in a diff"),
-    "diff-hunk": StyleRow("cyan", "the positions of changes in a diff"),
+    "diff-hunk": StyleRow("magenta", "the positions of changes in a diff"),
 }
 """All styles by name. The config file can define each."""
 
@@ -113,6 +114,7 @@ THEMES: Mapping[ThemeName, Mapping[str, str]] = {
         "dim": "",
         "red": "bold reverse",
         "selected": "bold reverse",
+        "suggestion": "italic",
         "diff-removed": "underline",
     },
 }
@@ -195,24 +197,26 @@ class StyleSheet:
 _ATTRIBUTES = ("bold", "dim", "italic", "underline", "reverse", "strike")
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _NAMES = ("default", *_COLORS, *(f"bright_{name}" for name in _COLORS))
-EXPECTED = (
-    f"{', '.join(_ATTRIBUTES)}, one colour, and one after on, or none; "
+_EXPECTED = (
+    f"use {', '.join(_ATTRIBUTES)}, one colour, and one after on, or none; "
     "a colour is a name such as bright_blue, a number up to 255, or #rrggbb"
 )
-"""What a definition may consist of."""
 
 
 class StyleError(ValueError):
-    """A definition is not valid. The text is the word that was probably meant, if any."""
+    """A definition is not valid. The text is a hint."""
+
+    def __init__(self, meant: str = "") -> None:
+        super().__init__(did_you_mean([meant], _EXPECTED))
 
 
-def parse(text: str) -> str:
+def parse(text: object) -> str:
     """A definition by the user, in words of Rich.
 
     Raises:
         StyleError: it is not valid.
     """
-    words = text.split()
+    words = text.split() if isinstance(text, str) else []
     if words == ["none"]:
         return ""
     if not words:

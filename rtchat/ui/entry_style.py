@@ -25,7 +25,7 @@ DIM, ACCENT, WARNING = class_of(theme.DIM), class_of(theme.ACCENT), class_of("wa
 PROMPT, SELECTED = class_of(theme.PROMPT), class_of(theme.SELECTED)
 
 _PARTS = {
-    "auto-suggestion": "dim",
+    "auto-suggestion": "suggestion",
     "paste": "accent",
     "completion-menu.completion.current": "selected",
     "completion-menu.meta.completion": "dim",
@@ -66,6 +66,7 @@ def prompt_style(definition: str) -> str:
     """A definition in words of Rich as a style of prompt-toolkit."""
     style = Style.parse(definition)
     words = [f"fg:{_color(style.color)}"] if style.color else []
+    words += ["fg:ansibrightblack"] if style.dim and not (words or _HAS_DIM) else []
     words += [f"bg:{_color(style.bgcolor)}"] if style.bgcolor else []
     attributes = {
         "bold": style.bold,

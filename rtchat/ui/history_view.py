@@ -21,6 +21,7 @@ from rtchat.history.store import SearchHit
 from rtchat.history.transcript import TranscriptEntry, opening, transcript_entries
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
+from rtchat.markdown.theme import StyleSheet
 from rtchat.ui import messages
 from rtchat.ui.console import make_console, print_text
 
@@ -30,16 +31,18 @@ _Row: TypeAlias = tuple[tuple[str, ...], Text]
 """The columns of a row that have the width of their longest cell, and the last one."""
 
 
-def console(out: TextIO, environ: Mapping[str, str]) -> Console:
+def console(out: TextIO, environ: Mapping[str, str], styles: StyleSheet | None = None) -> Console:
     """A console for a terminal, with colours unless NO_COLOR is set."""
     colors = not environ.get("NO_COLOR")
-    return make_console(out, environ, is_terminal=True, colors=colors)
+    return make_console(out, environ, is_terminal=True, colors=colors, styles=styles)
 
 
-def drawn(draw: Draw, out: TextIO, environ: Mapping[str, str]) -> str:
+def drawn(
+    draw: Draw, out: TextIO, environ: Mapping[str, str], styles: StyleSheet | None = None
+) -> str:
     """What `draw` prints on a terminal, as text for a pager."""
     text = StringIO()
-    drawing = console(text, environ)
+    drawing = console(text, environ, styles)
     drawing.size = console(out, environ).size
     draw(drawing)
     return text.getvalue()
