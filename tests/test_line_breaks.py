@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from rtchat.markdown.line_breaks import breaks, clusters
+from rtchat.markdown.line_breaks import clusters, words
 from rtchat.markdown.wrap import wrap
 from tests.npm import installed
 
@@ -42,6 +42,11 @@ _NOT_CLAIMED_CHARACTERS = {
 def rows(text: str, width: int, *, whole_urls: bool = False) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
     return [row.plain for row in wrap(console, Text(text), width, whole_urls=whole_urls)]
+
+
+def breaks(text: str) -> list[int]:
+    """Where the text may be broken."""
+    return [start for start, _ in words(text)][1:]
 
 
 def parts(text: str) -> list[str]:

@@ -129,22 +129,31 @@ def clusters(text: str) -> Iterator[tuple[int, int]]:
     return (found.span() for found in _CLUSTER.finditer(kinds))
 
 
-def breaks(text: str) -> list[int]:
-    """The positions in a line of text before which it may be broken, in order."""
+def words(text: str) -> list[tuple[int, int]]:
+    """The start and the end of each part of a line that is not to be broken, without the spaces
+    around it."""
     kinds = "".join(map(_KINDS.__getitem__, text))
-    units = [found.span() for found in _UNIT.finditer(kinds)]
-    firsts = [*(kinds[start] for start, _ in units), _END, _END]
+    units = _UNIT.findall(kinds)
     found = []
     before, last, is_spaced = _END, _END, False
-    for (start, end), first, after in zip(units, firsts, firsts[1:], strict=False):
+    begin = over = start = 0
+    for unit, after in zip(units, (*units[1:], _END), strict=True):
+        first = unit[0]
+        end = start + len(unit)
         if first == _SPACE:
-            is_spaced = True
+            is_spaced, start = True, end
             continue
-        if last != _END and _may_break(before, last, is_spaced, first, after):
-            found.append(start)
+        if last == _END:
+            begin = start
+        elif _may_break(before, last, is_spaced, first, after[0]):
+            found.append((begin, over))
+            begin = start
+        start = over = end
         before = _SPACE if is_spaced else last
-        last = kinds[end - 1] if first in _RUN and kinds[end - 1] in _RUN else first
+        last = unit[-1] if first in _RUN and unit[-1] in _RUN else first
         is_spaced = False
+    if last != _END:
+        found.append((begin, over))
     return found
 
 
