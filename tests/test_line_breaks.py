@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rtchat.markdown.line_breaks import clusters, words
+from rtchat.markdown.render import MarkdownStream
 from rtchat.markdown.wrap import wrap
 from tests.npm import installed
 
@@ -222,3 +223,14 @@ URL = "https://example.com/" + "a" * 30
 def test_a_long_url_has_a_row_of_its_own(text: str, expected: list[str]) -> None:
     assert rows(text, 20, whole_urls=True) == expected
     assert all(cell_len(row) <= 20 for row in rows(text, 20))
+
+
+@pytest.mark.parametrize("text", [f"see {URL}", f"- 见{URL}。好", f"> {URL}", "漢字" * 30])
+@pytest.mark.parametrize("width", [10, 20])
+def test_no_row_of_a_preview_is_wider_than_the_panel(text: str, width: int) -> None:
+    stream = MarkdownStream(Console(file=io.StringIO(), width=width))
+    stream.add(text, width)
+    stream.settled(width)
+    shown = stream.preview(width, 50)
+    assert all(cell_len(row.plain) <= width for row in shown)
+    assert text[-1] in shown[-1].plain

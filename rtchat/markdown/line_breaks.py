@@ -18,16 +18,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 from unicodedata import category, east_asian_width
 
-_LETTER, _NUMBER, _HEBREW, _WIDE = "ANHi"
-_SPACE, _ZERO_WIDTH_SPACE, _SOFT_HYPHEN, _GLUE, _WORD_JOINER = " ZyGW"
-_DASH, _HYPHEN, _SLASH, _BREAK_AFTER, _BREAK_BEFORE = "BYSDF"
-_OPEN, _CLOSE, _PARENTHESIS, _MARK, _INFIX, _NON_STARTER = "OCTXIn"
-_PREFIX, _POSTFIX, _LEADER, _OBJECT = "RPEb"
-_QUOTE, _OPENING_QUOTE, _CLOSING_QUOTE = "QUV"
-_COMBINING, _JOINER, _LINKER, _FLAG, _SKIN = "MJKfm"
-"""The kinds of characters: one letter for each class of the standard. The kinds of wide characters
-are in lower case."""
+_LETTER, _NUMBER, _HEBREW, _WIDE = "ANHi"  # AL, NU, HL, ID
+_SPACE, _ZERO_WIDTH_SPACE, _SOFT_HYPHEN, _GLUE, _WORD_JOINER = " ZyGW"  # SP, ZW, BA, GL, WJ
+_DASH, _HYPHEN, _SLASH, _BREAK_AFTER, _BREAK_BEFORE = "BYSDF"  # B2, HY, SY, BA, BB
+_OPEN, _CLOSE, _PARENTHESIS, _MARK, _INFIX, _NON_STARTER = "OCTXIn"  # OP, CL, CP, EX, IS, NS
+_PREFIX, _POSTFIX, _LEADER = "RPE"  # PR, PO, IN
+_QUOTE, _OPENING_QUOTE, _CLOSING_QUOTE = "QUV"  # QU, in three kinds
+_COMBINING, _JOINER, _LINKER, _FLAG, _SKIN = "MJKfm"  # CM, ZWJ, CM that joins letters, RI, EM
+"""The kinds of characters, with the classes of the standard. Wide characters have lower case: `o`
+is a wide `O`, and `a` is Hangul."""
 _END = "$"
+"""The kind at both ends of a text."""
 _COMBINE = _COMBINING + _JOINER + _LINKER
 _RUN = _LETTER + _NUMBER
 
@@ -45,7 +46,6 @@ _SETS = {
     "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f",
     _BREAK_AFTER.lower(): "\u3000",
     _BREAK_BEFORE: "\xb4\u02c8\u02cc\u02df\u1806",
-    _OBJECT: "\ufffc",
     _PARENTHESIS: ")]",
     _CLOSE.lower(): "、。︐︑︒﹐﹒，．｡､",
     _MARK: "!?؛؝؞؟۔❢❣",
@@ -91,11 +91,16 @@ _UNIT = re.compile(
 """Characters between which lines never break."""
 
 
+_MAX_CACHED = 10_000
+
+
 class _Kinds(dict[str, str]):
     """The kind of each character, found on first use."""
 
     def __missing__(self, character: str) -> str:
-        kind = self[character] = _kind(character)
+        kind = _kind(character)
+        if len(self) < _MAX_CACHED:
+            self[character] = kind
         return kind
 
 
@@ -137,7 +142,7 @@ def words(text: str) -> list[tuple[int, int]]:
     found = []
     before, last, is_spaced = _END, _END, False
     begin = over = start = 0
-    for unit, after in zip(units, (*units[1:], _END), strict=True):
+    for unit, after in zip(units, (*units[1:], _END), strict=False):
         first = unit[0]
         end = start + len(unit)
         if first == _SPACE:
