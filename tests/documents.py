@@ -92,6 +92,9 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "empty quotes": _block(">\n"),
     "spaces": _block(" "),
     "escapes": _block("\x1b[2J"),
+    "links without brackets": _block("https://a.b/c_d www.e.f g@h.ij "),
+    "a long URL": _block("a_b*/(", before="https://a.b/"),
+    "wide text": _block("他说：“你好”（笑），**注意：**请看。"),
 }
 """Makers of one block of any size. A program that waits for the end of a block would be delayed."""
 

@@ -1,4 +1,4 @@
-"""The Markdown dialect: CommonMark with tables and strikethrough, and limits.
+"""The Markdown dialect: CommonMark with tables, strikethrough, bare links, and limits.
 
 The limits keep an endless block from delaying a stream. They also apply to text rendered at once:
 - A paragraph whose parsing cost exceeds `MAX_COST` becomes a `long` token, shown as written.
