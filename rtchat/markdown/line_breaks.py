@@ -164,28 +164,27 @@ def words(text: str) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=10_000)
 def _may_break(before: str, last: str, is_spaced: bool, first: str, after: str) -> bool:
-    """Whether a line may be broken between the kinds `last` and `first`, of which one precedes the
-    other or, if `is_spaced`, spaces between them. `before` and `after` are the kinds around."""
+    """Whether a line may be broken between characters of the kinds `last` and `first`; `is_spaced`
+    is whether there are spaces between them. `before` and `after` are the kinds around them."""
     last = _LETTER if last in _COMBINE else last  # LB10: they have nothing to combine with
     first = _LETTER if first in _COMBINE else first
     if _ZERO_WIDTH_SPACE in (last, first):
         return first != _ZERO_WIDTH_SPACE  # LB7, LB8
     if _is_narrow(last) and _is_narrow(first):
         return is_spaced or (last == _DASH and before in "ANH" and first in "ANH")
-    return not (
-        _is_kept_at_spaces(before, last, first, after)
-        if is_spaced
-        else _is_kept_at_spaces(before, last, first, after)
-        or _is_kept_by_quote(before, last, first, after)
-        or _is_kept(before, last, first, after)
-    )
+    around = before, last, first, after
+    if _is_kept_at_spaces(*around):
+        return False
+    return is_spaced or not (_is_kept_by_quote(*around) or _is_kept(*around))
 
 
 def _is_narrow(kind: str) -> bool:
+    """Whether characters of a kind are not East Asian wide ones."""
     return not kind.islower()
 
 
 def _is_kept_at_spaces(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a line is not broken here even if there are spaces."""
     return (
         first == _WORD_JOINER  # LB11
         or first in "CcTXxS"  # LB13
@@ -198,6 +197,7 @@ def _is_kept_at_spaces(before: str, last: str, first: str, after: str) -> bool:
 
 
 def _is_kept_by_quote(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a line is not broken here because of a quotation mark."""
     return (
         first in "QV"  # LB19
         or last in "QU"
@@ -207,6 +207,7 @@ def _is_kept_by_quote(before: str, last: str, first: str, after: str) -> bool:
 
 
 def _is_kept(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a line is not broken here for another reason, if there are no spaces."""
     return (
         last in "WG"  # LB11, LB12
         or (first == _GLUE and last not in "DdYy")  # LB12a
