@@ -150,7 +150,7 @@ def words(text: str) -> list[tuple[int, int]]:
             continue
         if last == _END:
             begin = start
-        elif _may_break(before, last, is_spaced, first, after[0]):
+        elif last == first == _WIDE or _may_break(before, last, is_spaced, first, after[0]):
             found.append((begin, over))
             begin = start
         start = over = end
