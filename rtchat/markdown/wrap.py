@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -42,9 +42,7 @@ def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
         return []
     starts: list[int] = []
     used = last = 0
-    is_narrow = is_ascii or _NARROW.fullmatch(text)
-    parts = map(re.Match.span, _WORD.finditer(text)) if is_narrow else words(text)
-    for start, end in parts:
+    for start, end in _words(text):
         size = end - start if is_ascii else cell_len(text[start:end])
         used += start - last  # the spaces between
         if used + size > width and last:
@@ -60,6 +58,13 @@ def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
             used += size
         last = end
     return starts
+
+
+def _words(text: str) -> Iterable[tuple[int, int]]:
+    """The start and the end of each part that is not to be broken, without spaces at its end."""
+    if _NARROW.fullmatch(text):
+        return map(re.Match.span, _WORD.finditer(text))
+    return words(text)
 
 
 def _glyphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
