@@ -9,7 +9,6 @@ from rich.text import Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
-from rtchat.markdown.line_breaks import is_unspaced
 from rtchat.markdown.links import link
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
@@ -33,11 +32,8 @@ class _Inline:
         text = self._text
         styles = [style] if style else []
         targets: list[tuple[str, int]] = []
-        children = inline.children or []
-        for index, token in enumerate(children):
+        for token in inline.children or ():
             match token.type:
-                case "softbreak" if _is_in_unspaced_text(children, index):
-                    pass
                 case "link_open":
                     targets.append((str(token.attrs.get("href", "")), len(text)))
                 case "link_close":
@@ -81,10 +77,3 @@ class _Inline:
         clickable = link(href) if self._links else None
         if clickable is not None:
             text.stylize(clickable, start, start + len(label))
-
-
-def _is_in_unspaced_text(tokens: list[Token], index: int) -> bool:
-    """Whether the text on both sides of a token is Chinese or Japanese."""
-    before = next((tokens[at].content for at in range(index - 1, -1, -1) if tokens[at].content), "")
-    after = next((tokens[at].content for at in range(index, len(tokens)) if tokens[at].content), "")
-    return is_unspaced(before[-1:]) and is_unspaced(after[:1])

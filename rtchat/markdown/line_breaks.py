@@ -128,12 +128,6 @@ def _kind(character: str) -> str:
     return kind
 
 
-def is_unspaced(character: str) -> bool:
-    """Whether a character is Chinese or Japanese, in which there are no spaces between words."""
-    is_wide = character != "" and east_asian_width(character) in "WF"
-    return is_wide and _KINDS[character] != _LETTER.lower() and category(character) != "So"
-
-
 def clusters(text: str) -> Iterator[tuple[int, int]]:
     """The start and the end of each character with those that combine with it."""
     kinds = "".join(map(_KINDS.__getitem__, text))

@@ -1,4 +1,4 @@
-"""Chinese, Japanese and Korean text: emphasis next to its punctuation, and line ends in it."""
+"""Emphasis next to Chinese, Japanese and Korean punctuation: the CJK-friendly amendments."""
 
 from __future__ import annotations
 
@@ -49,18 +49,3 @@ def test_marks_next_to_cjk_punctuation(text: str, expected: str) -> None:
 )
 def test_all_else_is_as_in_commonmark(text: str) -> None:
     assert shown(text) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("中文，\n中文", "中文，中文"),
-        ("これは\n**強調**\nです", "これは[強調]です"),
-        ("한국어\n문장", "한국어 문장"),
-        ("中文\nword\n中文", "中文 word 中文"),
-        ("word\nword", "word word"),
-        ("😀\n😀", "😀 😀"),
-    ],
-)
-def test_a_line_end_inside_text_without_spaces_adds_none(text: str, expected: str) -> None:
-    assert shown(text) == expected
