@@ -104,6 +104,9 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "formulas": _block("$x^2$ \\(\\alpha_1\\) "),
     "dollars": _block("$a "),
     "text after a formula": _block(_WORDY + "\n", before="$$\nx\n$$ "),
+    "links without brackets": _block("https://a.b/c_d www.e.f g@h.ij "),
+    "a long URL": _block("a_b*/(", before="https://a.b/"),
+    "wide text": _block("他说：“你好”（笑），**注意：**请看。"),
 }
 """Makers of one block of any size. A program that waits for the end of a block would be delayed."""
 

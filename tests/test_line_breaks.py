@@ -18,7 +18,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from rtchat.markdown.line_breaks import breaks, clusters
+from rtchat.markdown.line_breaks import clusters, words
+from rtchat.markdown.render import MarkdownStream
 from rtchat.markdown.wrap import wrap
 from tests.npm import installed
 
@@ -42,6 +43,11 @@ _NOT_CLAIMED_CHARACTERS = {
 def rows(text: str, width: int, *, whole_urls: bool = False) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
     return [row.plain for row in wrap(console, Text(text), width, whole_urls=whole_urls)]
+
+
+def breaks(text: str) -> list[int]:
+    """Where the text may be broken."""
+    return [start for start, _ in words(text)][1:]
 
 
 def parts(text: str) -> list[str]:
@@ -217,3 +223,14 @@ URL = "https://example.com/" + "a" * 30
 def test_a_long_url_has_a_row_of_its_own(text: str, expected: list[str]) -> None:
     assert rows(text, 20, whole_urls=True) == expected
     assert all(cell_len(row) <= 20 for row in rows(text, 20))
+
+
+@pytest.mark.parametrize("text", [f"see {URL}", f"- 见{URL}。好", f"> {URL}", "漢字" * 30])
+@pytest.mark.parametrize("width", [10, 20])
+def test_no_row_of_a_preview_is_wider_than_the_panel(text: str, width: int) -> None:
+    stream = MarkdownStream(Console(file=io.StringIO(), width=width))
+    stream.add(text, width)
+    stream.settled(width)
+    shown = stream.preview(width, 50)
+    assert all(cell_len(row.plain) <= width for row in shown)
+    assert text[-1] in shown[-1].plain

@@ -1,5 +1,5 @@
-"""The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, formulas, and
-limits.
+"""The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, bare links,
+formulas, and limits.
 
 Line ends that the author meant are hard breaks (see `line_ends`).
 

@@ -77,7 +77,8 @@ class _Inline:
     def _end_link(self, href: str, start: int) -> None:
         """Print the target of a link after its label, unless they are the same."""
         text, label = self._text, self._text.plain[start:]
-        if label not in (href, href.removeprefix("mailto:"), href.removeprefix("http://")):
+        scheme = "http://" if label[:4].lower() == "www." else "mailto:"
+        if label != href and scheme + label != href:
             start = len(text) + 2
             text.append(f" ({visible(href)})", theme.LINK)
             label = href

@@ -18,16 +18,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 from unicodedata import category, east_asian_width
 
-_LETTER, _NUMBER, _HEBREW, _WIDE = "ANHi"
-_SPACE, _ZERO_WIDTH_SPACE, _SOFT_HYPHEN, _GLUE, _WORD_JOINER = " ZyGW"
-_DASH, _HYPHEN, _SLASH, _BREAK_AFTER, _BREAK_BEFORE = "BYSDF"
-_OPEN, _CLOSE, _PARENTHESIS, _MARK, _INFIX, _NON_STARTER = "OCTXIn"
-_PREFIX, _POSTFIX, _LEADER, _OBJECT = "RPEb"
-_QUOTE, _OPENING_QUOTE, _CLOSING_QUOTE = "QUV"
-_COMBINING, _JOINER, _LINKER, _FLAG, _SKIN = "MJKfm"
-"""The kinds of characters: one letter for each class of the standard. The kinds of wide characters
-are in lower case."""
+_LETTER, _NUMBER, _HEBREW, _WIDE = "ANHi"  # AL, NU, HL, ID
+_SPACE, _ZERO_WIDTH_SPACE, _SOFT_HYPHEN, _GLUE, _WORD_JOINER = " ZyGW"  # SP, ZW, BA, GL, WJ
+_DASH, _HYPHEN, _SLASH, _BREAK_AFTER, _BREAK_BEFORE = "BYSDF"  # B2, HY, SY, BA, BB
+_OPEN, _CLOSE, _PARENTHESIS, _MARK, _INFIX, _NON_STARTER = "OCTXIn"  # OP, CL, CP, EX, IS, NS
+_PREFIX, _POSTFIX, _LEADER = "RPE"  # PR, PO, IN
+_QUOTE, _OPENING_QUOTE, _CLOSING_QUOTE = "QUV"  # QU, in three kinds
+_COMBINING, _JOINER, _LINKER, _FLAG, _SKIN = "MJKfm"  # CM, ZWJ, CM that joins letters, RI, EM
+"""The kinds of characters, with the classes of the standard. Wide characters have lower case: `o`
+is a wide `O`, and `a` is Hangul."""
 _END = "$"
+"""The kind at both ends of a text."""
 _COMBINE = _COMBINING + _JOINER + _LINKER
 _RUN = _LETTER + _NUMBER
 
@@ -45,7 +46,6 @@ _SETS = {
     "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f",
     _BREAK_AFTER.lower(): "\u3000",
     _BREAK_BEFORE: "\xb4\u02c8\u02cc\u02df\u1806",
-    _OBJECT: "\ufffc",
     _PARENTHESIS: ")]",
     _CLOSE.lower(): "、。︐︑︒﹐﹒，．｡､",
     _MARK: "!?؛؝؞؟۔❢❣",
@@ -91,11 +91,16 @@ _UNIT = re.compile(
 """Characters between which lines never break."""
 
 
+_MAX_CACHED = 10_000
+
+
 class _Kinds(dict[str, str]):
     """The kind of each character, found on first use."""
 
     def __missing__(self, character: str) -> str:
-        kind = self[character] = _kind(character)
+        kind = _kind(character)
+        if len(self) < _MAX_CACHED:
+            self[character] = kind
         return kind
 
 
@@ -129,49 +134,57 @@ def clusters(text: str) -> Iterator[tuple[int, int]]:
     return (found.span() for found in _CLUSTER.finditer(kinds))
 
 
-def breaks(text: str) -> list[int]:
-    """The positions in a line of text before which it may be broken, in order."""
+def words(text: str) -> list[tuple[int, int]]:
+    """The start and the end of each part of a line that is not to be broken, without the spaces
+    around it."""
     kinds = "".join(map(_KINDS.__getitem__, text))
-    units = [found.span() for found in _UNIT.finditer(kinds)]
-    firsts = [*(kinds[start] for start, _ in units), _END, _END]
+    units = _UNIT.findall(kinds)
     found = []
     before, last, is_spaced = _END, _END, False
-    for (start, end), first, after in zip(units, firsts, firsts[1:], strict=False):
+    begin = over = start = 0
+    for unit, after in zip(units, (*units[1:], _END), strict=False):
+        first = unit[0]
+        end = start + len(unit)
         if first == _SPACE:
-            is_spaced = True
+            is_spaced, start = True, end
             continue
-        if last != _END and _may_break(before, last, is_spaced, first, after):
-            found.append(start)
+        if last == _END:
+            begin = start
+        elif last == first == _WIDE or _may_break(before, last, is_spaced, first, after[0]):
+            found.append((begin, over))
+            begin = start
+        start = over = end
         before = _SPACE if is_spaced else last
-        last = kinds[end - 1] if first in _RUN and kinds[end - 1] in _RUN else first
+        last = unit[-1] if first in _RUN and unit[-1] in _RUN else first
         is_spaced = False
+    if last != _END:
+        found.append((begin, over))
     return found
 
 
 @lru_cache(maxsize=10_000)
 def _may_break(before: str, last: str, is_spaced: bool, first: str, after: str) -> bool:
-    """Whether a line may be broken between the kinds `last` and `first`, of which one precedes the
-    other or, if `is_spaced`, spaces between them. `before` and `after` are the kinds around."""
+    """Whether a line may be broken between characters of the kinds `last` and `first`; `is_spaced`
+    is whether there are spaces between them. `before` and `after` are the kinds around them."""
     last = _LETTER if last in _COMBINE else last  # LB10: they have nothing to combine with
     first = _LETTER if first in _COMBINE else first
     if _ZERO_WIDTH_SPACE in (last, first):
         return first != _ZERO_WIDTH_SPACE  # LB7, LB8
     if _is_narrow(last) and _is_narrow(first):
         return is_spaced or (last == _DASH and before in "ANH" and first in "ANH")
-    return not (
-        _is_kept_at_spaces(before, last, first, after)
-        if is_spaced
-        else _is_kept_at_spaces(before, last, first, after)
-        or _is_kept_by_quote(before, last, first, after)
-        or _is_kept(before, last, first, after)
-    )
+    around = before, last, first, after
+    if _is_kept_at_spaces(*around):
+        return False
+    return is_spaced or not (_is_kept_by_quote(*around) or _is_kept(*around))
 
 
 def _is_narrow(kind: str) -> bool:
+    """Whether characters of a kind are not East Asian wide ones."""
     return not kind.islower()
 
 
 def _is_kept_at_spaces(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a line is not broken here even if there are spaces."""
     return (
         first == _WORD_JOINER  # LB11
         or first in "CcTXxS"  # LB13
@@ -184,6 +197,7 @@ def _is_kept_at_spaces(before: str, last: str, first: str, after: str) -> bool:
 
 
 def _is_kept_by_quote(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a line is not broken here because of a quotation mark."""
     return (
         first in "QV"  # LB19
         or last in "QU"
@@ -193,6 +207,7 @@ def _is_kept_by_quote(before: str, last: str, first: str, after: str) -> bool:
 
 
 def _is_kept(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a line is not broken here for another reason, if there are no spaces."""
     return (
         last in "WG"  # LB11, LB12
         or (first == _GLUE and last not in "DdYy")  # LB12a

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from rtchat.markdown.line_breaks import breaks, clusters
+from rtchat.markdown.line_breaks import clusters, words
 
 _TAB = 8
 _NARROW = re.compile("[^\xad\u1100-\u11ff\u200b\u2300-\U0010ffff]*")
@@ -48,7 +48,7 @@ def longest_word(text: Text) -> int:
 def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
     """Where the rows of a text begin except the first."""
     is_ascii = text.isascii()
-    if len(text) <= width and is_ascii:
+    if len(text) <= width and (is_ascii or cell_len(text) <= width):
         return []
     starts: list[int] = []
     used = last = 0
@@ -70,21 +70,17 @@ def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
     return starts
 
 
-def _words(text: str) -> Iterator[tuple[int, int]]:
+def _words(text: str) -> Iterable[tuple[int, int]]:
     """The start and the end of each part that is not to be broken, without spaces at its end."""
     if _NARROW.fullmatch(text):
-        yield from (found.span() for found in _WORD.finditer(text))
-        return
-    start = len(text) - len(text.lstrip(" "))
-    for after in (*breaks(text), len(text)):
-        end = after
-        while text[end - 1] == " " and end > start:
-            end -= 1
-        yield start, end
-        start = after
+        return map(re.Match.span, _WORD.finditer(text))
+    return words(text)
 
 
 def _glyphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The start and the cells of each character with those that combine with it."""
+    if text.isascii():
+        yield from ((at, 1) for at in range(start, end))
+        return
     for first, after in clusters(text[start:end]):
         yield start + first, cell_len(text[start + first : start + after])
