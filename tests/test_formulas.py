@@ -213,12 +213,17 @@ def test_other_stars_are_emphasis(text: str, plain: str) -> None:
         (r"\frac{\partial f}{\partial x}", "∂f/∂x"),
         (r"\frac{d^2y}{dx^2} + y = 0", "d²y/dx² + y = 0"),
         (r"\frac12 + \frac34", "½ + ¾"),
+        (r"x_n - \frac{f(x_n)}{f'(x_n)}", "xₙ - f(xₙ)/f′(xₙ)"),
+        (r"\frac{1}{ab(c)} + \frac{1}{(a)(b)}", "1/(ab(c)) + 1/((a)(b))"),
+        (r"\frac{QK^T}{\sqrt{d_k}}", "QKᵀ/√(dₖ)"),
+        (r"\frac{e^x}{x^2} + z^f", "eˣ/x² + zᶠ"),
+        (r"\angle ABC = 3 \text{ rad}", "∠ABC = 3 rad"),
         (r"\sqrt{2}", "√2"),
         (r"\sqrt x", "√x"),
         (r"\sqrt{ab}", "√(ab)"),
         (r"\sqrt{2}\pi", "(√2)π"),
         (r"\sqrt[3]{x} + \sqrt[n]{y}", "∛x + ⁿ√y"),
-        (r"\sum_{i=1}^{n} i = \frac{n(n+1)}{2}", "∑ᵢ₌₁ⁿ i = (n(n+1))/2"),
+        (r"\sum_{i=1}^{n} i = \frac{n(n+1)}{2}", "∑ᵢ₌₁ⁿ i = n(n+1)/2"),
         (r"\int_0^1 x^2\,dx", "∫₀¹ x² dx"),
         (r"\prod_{k=1}^{n} k = n!", "∏ₖ₌₁ⁿ k = n!"),
         (r"x \in \mathbb{R}^n", "x ∈ ℝⁿ"),
@@ -337,9 +342,10 @@ def test_nothing_of_a_formula_is_dropped(source: str) -> None:
 
 
 def _letters(text: str) -> Counter[str]:
-    """The letters and digits of a text, whatever their place and alphabet."""
+    """The letters, digits and operators of a text, whatever their place and alphabet."""
     plain = unicodedata.normalize("NFKD", text.replace("∛", "3").replace("∜", "4"))
-    return Counter(filter(str.isalnum, plain))
+    plain = plain.replace("−", "-")
+    return Counter(letter for letter in plain if letter.isalnum() or letter in "+-=/|!,.()")
 
 
 @pytest.mark.parametrize("unit", ["{", "^", "_", "\\frac", "\\sqrt{", "x^{", "$", "\\(", "&"])

@@ -53,11 +53,12 @@ class _Part(NamedTuple):
 
 
 _ONE = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
+_SCRIPTS = r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 _BELOW = re.compile(
-    r"\d+(?:\.\d+)?|√?\d+|√[^\W\d_]|∞"
-    r"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?[²³¹\u2070-\u209c\u1d2c-\u1d6a\u02b0-\u02b8\u2c7c\u2c7d]*"
+    r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
+    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()]*\))?"
 )
-_ABOVE = re.compile(r"[-\u2212]?[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]+")
+_ABOVE = re.compile(r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+")
 """What needs no brackets below and above the line of a fraction."""
 
 
@@ -68,7 +69,7 @@ def _grouped(text: str, plain: re.Pattern[str]) -> str:
 def _part_of_symbol(symbol: str) -> _Part:
     if symbol == "mod":
         return _Part(symbol, "name")
-    return _Part(symbol, "letter" if symbol.isalpha() or symbol in "∂∇∀∃¬" else "operator")
+    return _Part(symbol, "letter" if symbol.isalpha() or symbol in "∂∇∀∃¬∠△" else "operator")
 
 
 class Reader:
@@ -257,6 +258,8 @@ def _joined(parts: Iterator[_Part]) -> str:
             continue
         first = part.text[0]
         if last.kind == "letter" and space == " " and (first.isalnum() or part.kind == "letter"):
+            space = ""
+        if first == space:
             space = ""
         touches = not space and text and first.isalnum() and text[-1].isalnum()
         if touches and "name" in (last.kind, part.kind) and part.kind != "script":
