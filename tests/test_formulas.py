@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unicodedata
 from collections import Counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,19 @@ def with_extra() -> None:
         *(r"\[ e^{-x^2}\,dx \]", r"\[x^2\]", r"\[ a - b \]", r"\[\frac{1}{2}\]"),
         *("$$E = mc^2$$", "$$x$$", "$$ a*b*c $$", r"$$\sum_{i=1}^n i$$"),
         *("$x$", "$n!$", "$a*b*c$", "$a_1*b_2$", "$x_1$", "$x^2$", "$x = 5$", "$f(x)$", "$|x|$"),
-        *("$5$", "$3.14$", "$-1$", "$2x + 3$", "$[0, 1)$", "$dx/dt$", "$a, b$", "$a/b$", "$AB$"),
+        *(
+            "$5$",
+            "$2x$",
+            "$4ac$",
+            "$3.14$",
+            "$-1$",
+            "$2x + 3$",
+            "$[0, 1)$",
+            "$dx/dt$",
+            "$a, b$",
+            "$a/b$",
+            "$AB$",
+        ),
         *(r"$\alpha$", r"$\text{if } x > 0$", r"$5 \times 10$", r"$\$5 + \$6$", "$f'(x)$", "$α$"),
         *("$speed = distance / time$", "$O(n log n)$", "$P(A|B)$", "$sin(x)$", "$10\\%$"),
         *("$x =\ny$", "$\\{1, 2\\}$", "$ab = ba$", "$x < y$", "$ma$"),
@@ -116,7 +129,16 @@ def test_a_formula_in_a_line_is_recognised(formula: str, around: str) -> None:
             "$and/or$",
         ),
         *(r"\[x\] done", r"\[1\] cited", r"\[link\](https://a.example)", r"\[^1\]", r"\[!NOTE\]"),
-        *(r"\[0-9\]", r"\[\] none", r"\(optional\)", r"\(see below\)", r"\\(x\\)", r"\(x", r"x\)"),
+        *(
+            r"\[0-9\]",
+            r"\[\\\]",
+            r"\[\] none",
+            r"\(optional\)",
+            r"\(see below\)",
+            r"\\(x\\)",
+            r"\(x",
+            r"x\)",
+        ),
         *("$x\n\ny$", "$x `a` $", "$$ is the PID of the shell $$", "    $$x$$", "```\n$x$\n```"),
         *(r"\begin{itemize}", r"\begin{unknown}", r"\[a_b\](u)", "$x $", "$,x$"),
     ],
@@ -353,6 +375,20 @@ def test_hostile_formulas_are_shown_as_their_source(unit: str) -> None:
     for size in (900, 1_200):
         source = (unit * size)[:size]
         assert "".join(lines(f"$$\n{source}\n$$")).replace(" ", "") in f"$${source}$$"
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "a ", "ab, ", "$", "$a", "\\(", "\\[", "\\text{", "1,", "a*"]
+)
+@pytest.mark.parametrize("marks", [("$", "$"), ("\\[ ", " \\]"), ("$$", "$$"), ("", "")])
+def test_the_cost_of_recognition_is_linear(unit: str, marks: tuple[str, str]) -> None:
+    def seconds(size: int) -> float:
+        text = marks[0] + unit * (size // len(unit)) + marks[1]
+        before = process_time()
+        formulas(text)
+        return process_time() - before
+
+    assert seconds(4_500) < 40 * max(seconds(450), 0.003)
 
 
 # -------------------------------------------------------------------------------- elsewhere
