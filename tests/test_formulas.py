@@ -239,6 +239,7 @@ def test_other_stars_are_emphasis(text: str, plain: str) -> None:
         (r"\frac{1}{ab(c)} + \frac{1}{(a)(b)}", "1/(ab(c)) + 1/((a)(b))"),
         (r"\frac{QK^T}{\sqrt{d_k}}", "QKᵀ/√(dₖ)"),
         (r"\frac{e^x}{x^2} + z^f", "eˣ/x² + zᶠ"),
+        (r"\text{if } x > 0 \text{ and } y", "if x > 0 and y"),
         (r"\angle ABC = 3 \text{ rad}", "∠ABC = 3 rad"),
         (r"\sqrt{2}", "√2"),
         (r"\sqrt x", "√x"),
@@ -330,6 +331,10 @@ def test_the_lines_of_a_formula_are_kept() -> None:
     aligned = "\\begin{align*}\na &= b^2 \\\\[2pt]\n  &= c \\\\\n2d &= \\frac{1}{2}\n\\end{align*}"
     assert lines(aligned) == [" a = b²", "   = c", "2d = ½"]
     assert lines("$$\nx^2\n+ y\n$$") == ["x²", "+ y"]
+    nested = "\\begin{equation}\n\\begin{split}\na &= b \\\\\n&= c\n\\end{split}\n\\end{equation}"
+    assert lines(nested) == ["a = b", "  = c"]
+    assert lines("\\[\\begin{aligned} a &= b \\end{aligned}\\]") == ["a = b"]
+    assert lines("\\begin{align}\n\\end{align}") == ["\\begin{align}", "\\end{align}"]
     assert lines("\\[ a \\\\ b \\]") == ["a", "b"]
     cases = "\\begin{cases}\n  1 & x > 0 \\\\\n  0\n\\end{cases}"
     assert lines(cases) == cases.split("\n")
@@ -348,6 +353,7 @@ def test_a_formula_has_a_style_of_its_own() -> None:
 _COMMANDS = (
     *("\\alpha", "\\le", "\\to", "\\frac", "\\sqrt", "\\text", "\\mathbb", "\\left", "\\right"),
     *("\\sin", "\\label", "\\unknown", "\\hat", "\\quad", "\\,", "\\\\", "\\{", "\\}", "\\not"),
+    *("\\operatorname", "\\mathbf", "\\vec", "\\pmod", "\\!", "\\bigl", "{}", "{}"),
 )
 _PIECES = st.sampled_from(
     (*_COMMANDS, *"{}{}{}^_&%#$~'()[]+-=/|!,. \n", *"abcxyzdRT0123456789", "{x}", "{12}", "é")
@@ -370,7 +376,13 @@ def _letters(text: str) -> Counter[str]:
     return Counter(letter for letter in plain if letter.isalnum() or letter in "+-=/|!,.()")
 
 
-@pytest.mark.parametrize("unit", ["{", "^", "_", "\\frac", "\\sqrt{", "x^{", "$", "\\(", "&"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("{", "^", "_", "\\frac", "\\sqrt{", "\\sqrt", "\\sqrt[", "x^{", "$", "\\(", "&", "\\hat"),
+        *("\\bm", "\\left", "\\not", "\\pmod", "\\text"),
+    ],
+)
 def test_hostile_formulas_are_shown_as_their_source(unit: str) -> None:
     for size in (900, 1_200):
         source = (unit * size)[:size]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from rtchat.markdown.symbols import (
@@ -122,15 +123,17 @@ class Reader:
     def _group(self) -> str:
         """The argument of a command: a group, or else one token."""
         self._skip_space()
-        token = self._next()
-        if token == "{":
-            self._depth += 1
-            if self._depth > _MAX_DEPTH:
-                raise InexactError
-            text = _joined(self._parts("}")).strip()
-            self._depth -= 1
-            return text
-        return self._atom(token).text if token else ""
+        with self._nested():
+            token = self._next()
+            return _joined(self._parts("}")).strip() if token == "{" else self._atom(token).text
+
+    @contextmanager
+    def _nested(self) -> Iterator[None]:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise InexactError
+        yield
+        self._depth -= 1
 
     def _script(self, mark: str) -> _Part:
         text = self._group()
@@ -156,7 +159,7 @@ class Reader:
             return _Part(self._group())
         if token.startswith("\\"):
             return self._command(token)
-        if token in "}^_&#%`$\\":
+        if token in "}^_&#%`$\\":  # also "", the end
             raise InexactError
         return _Part(token)
 
@@ -212,9 +215,8 @@ class Reader:
         self._skip_space()
         if self._peek() == "[":
             self._next()
-            self._depth += 1
-            degree = _joined(self._parts("]")).strip()
-            self._depth -= 1
+            with self._nested():
+                degree = _joined(self._parts("]")).strip()
             raised = scripts()["^"]
             if not degree or any(letter not in raised for letter in degree):
                 raise InexactError
@@ -239,7 +241,8 @@ class Reader:
     def _delimiter(self) -> _Part:
         """The bracket after \\left, \\middle or \\right."""
         self._skip_space()
-        text = self._atom(self._next() or "}").text
+        with self._nested():
+            text = self._atom(self._next()).text
         if text == "." or len(text) != 1 or text.isalnum():
             raise InexactError
         return _Part(text)
@@ -248,7 +251,7 @@ class Reader:
 def _joined(parts: Iterator[_Part]) -> str:
     """The text of parts: with spaces around names, and brackets around fractions and roots if what
     belongs to them would not be clear."""
-    shown = [part for part in parts if part.text or part.kind]
+    shown = [part for part in parts if part.text]
     text = space = ""
     last = _Part("")
     was_spaced = False
@@ -259,7 +262,7 @@ def _joined(parts: Iterator[_Part]) -> str:
         first = part.text[0]
         if last.kind == "letter" and space == " " and (first.isalnum() or part.kind == "letter"):
             space = ""
-        if first == space:
+        if space == " " and (first == space or text.endswith(space)):
             space = ""
         touches = not space and text and first.isalnum() and text[-1].isalnum()
         if touches and "name" in (last.kind, part.kind) and part.kind != "script":
