@@ -46,6 +46,7 @@ _BRACKET = re.compile(r"(?<!\\)(?:\\\\)*+(?P<close>\\\])")
 _PUNCTUATION = re.compile(r"[\s.,;:!?)]*")
 
 _NAMED = re.compile(r"\\(?:text|math|operatorname|mbox|tag|label|begin|end)[a-z]*\*?\s*\{[^{}]*\}")
+"""A command with a name or text in braces."""
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _FUNCTION = re.compile(
     r"\b(?:a?(?:sin|cos|tan)h?|arc(?:sin|cos|tan)|cot|sec|csc|log|ln|lg|exp|lim|max|min|sup|inf|arg|det"
@@ -57,10 +58,13 @@ _PROSE = re.compile(
     r"|\b(?:and|or|to|the|is|of|for|in|per|each|vs|at|by|on|if|plus|than)\b"
     r"|[\u0400-\u04ff\u0590-\u06ff\u0900-\u0eff\u2e80-\ud7ff]"
 )
+"""Two words side by side, a small word of English, or a script that formulas do not use."""
 _MONEY = re.compile(r"\d[\d.,]*\s*/?\s*(?!d[a-z]\b)[A-Za-z]{2,}")
+"""An amount and a word, as in `5/month`."""
 _VARIABLE = re.compile(r"[A-Za-z]{2,}(?:_[A-Za-z]{2,})+")
 _STRONG = re.compile(r"\\(?:[A-Za-z]|[\\,;:!{}|])|[\^_={}<>+\u00b1\u00d7\u2190-\u22ff]")
 _WEAK = re.compile(r"[-*/|()\[\]\u00b7\u2212\u00b2\u00b3]")
+"""What is in most formulas and rarely in prose, and what is also common in prose."""
 _NUMBER, _NAME = r"[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9]?['!\u2032]*"
 _SHORT = re.compile(rf"{_NUMBER}(?:{_NAME})?|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
 """A number, a product or several names. It is a formula only between delimiters."""
