@@ -40,6 +40,7 @@ _PURE_MODULES = (
     *("markdown.line_ends", "markdown.list_items"),
     *("history.schema", "history.transcript"),
     *("trace.value_codec", "trace.media", "trace.diff", "trace.replay", "trace.wire_only"),
+    *("markdown.math", "markdown.latex", "markdown.symbols"),
 )
 """Modules of other folders that are pure, too."""
 _AT_THE_TOP = {"__main__", "_version"}

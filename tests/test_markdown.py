@@ -75,6 +75,14 @@ def test_the_tail_is_the_text_that_is_not_final() -> None:
     assert splitter.tail == Piece("\ntwo\nthr")
 
 
+def test_a_heading_with_a_pipe_waits_for_the_next_line() -> None:
+    """A delimiter row would make it the head of a table."""
+    splitter = Splitter()
+    assert splitter.feed("# a|b\n") is None
+    assert splitter.feed("-|-\n") is None
+    assert splitter.feed("\n") == Piece("# a|b\n-|-\n")
+
+
 @pytest.mark.parametrize("block", ["word\n", "|a|b|\n|-|-|\n" + "|1|2|\n" * 2, "- a\n", "> a\n"])
 def test_the_cost_is_linear(block: str) -> None:
     def seconds(times: int) -> float:

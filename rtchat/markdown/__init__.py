@@ -2,4 +2,5 @@
 
 May import only `rtchat.core`, for safe text and values. Start at `splitter.py`, which finds the
 complete blocks, then `render.py` and `blocks.py`, which turn a block into lines.
+`math.py` recognises formulas, and `formula.py` writes them in Unicode.
 """

@@ -50,16 +50,18 @@ def _exact_rows(source: str) -> list[str] | None:
     """The lines of a formula in display, in Unicode; None if that is not exact."""
     if not _is_convertible(source):
         return None
-    found = _ROWS.fullmatch(source)
+    is_environment = False
+    while found := _ROWS.fullmatch(source):  # one may be in another
+        source, is_environment = found.group(3), True
     try:
-        rows = [_cells(row) for row in _rows(found.group(3) if found else source)]
-        if not found and any(len(row) > 1 for row in rows):
-            return None
-        if len(rows) > 1 and rows[-1] == [""]:
-            del rows[-1]
-        lines = _aligned(rows) if found else [cell for row in rows for cell in row]
+        rows = [_cells(row) for row in _rows(source)]
     except InexactError:
         return None
+    if not is_environment and any(len(row) > 1 for row in rows):
+        return None
+    if rows[-1] == [""]:  # after the end of the last row
+        del rows[-1]
+    lines = _aligned(rows)
     return [line for row in lines for line in visible(row).split("\n") if line.strip()] or None
 
 

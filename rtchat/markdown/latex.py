@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from rtchat.markdown.symbols import (
@@ -53,11 +54,12 @@ class _Part(NamedTuple):
 
 
 _ONE = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
+_SCRIPTS = r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 _BELOW = re.compile(
-    r"\d+(?:\.\d+)?|√?\d+|√[^\W\d_]|∞"
-    r"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?[²³¹\u2070-\u209c\u1d2c-\u1d6a\u02b0-\u02b8\u2c7c\u2c7d]*"
+    r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
+    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()]*\))?"
 )
-_ABOVE = re.compile(r"[-\u2212]?[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]+")
+_ABOVE = re.compile(r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+")
 """What needs no brackets below and above the line of a fraction."""
 
 
@@ -68,7 +70,7 @@ def _grouped(text: str, plain: re.Pattern[str]) -> str:
 def _part_of_symbol(symbol: str) -> _Part:
     if symbol == "mod":
         return _Part(symbol, "name")
-    return _Part(symbol, "letter" if symbol.isalpha() or symbol in "∂∇∀∃¬" else "operator")
+    return _Part(symbol, "letter" if symbol.isalpha() or symbol in "∂∇∀∃¬∠△" else "operator")
 
 
 class Reader:
@@ -121,15 +123,17 @@ class Reader:
     def _group(self) -> str:
         """The argument of a command: a group, or else one token."""
         self._skip_space()
-        token = self._next()
-        if token == "{":
-            self._depth += 1
-            if self._depth > _MAX_DEPTH:
-                raise InexactError
-            text = _joined(self._parts("}")).strip()
-            self._depth -= 1
-            return text
-        return self._atom(token).text if token else ""
+        with self._nested():
+            token = self._next()
+            return _joined(self._parts("}")).strip() if token == "{" else self._atom(token).text
+
+    @contextmanager
+    def _nested(self) -> Iterator[None]:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise InexactError
+        yield
+        self._depth -= 1
 
     def _script(self, mark: str) -> _Part:
         text = self._group()
@@ -155,7 +159,7 @@ class Reader:
             return _Part(self._group())
         if token.startswith("\\"):
             return self._command(token)
-        if token in "}^_&#%`$\\":
+        if token in "}^_&#%`$\\":  # also "", the end
             raise InexactError
         return _Part(token)
 
@@ -211,9 +215,8 @@ class Reader:
         self._skip_space()
         if self._peek() == "[":
             self._next()
-            self._depth += 1
-            degree = _joined(self._parts("]")).strip()
-            self._depth -= 1
+            with self._nested():
+                degree = _joined(self._parts("]")).strip()
             raised = scripts()["^"]
             if not degree or any(letter not in raised for letter in degree):
                 raise InexactError
@@ -238,7 +241,8 @@ class Reader:
     def _delimiter(self) -> _Part:
         """The bracket after \\left, \\middle or \\right."""
         self._skip_space()
-        text = self._atom(self._next() or "}").text
+        with self._nested():
+            text = self._atom(self._next()).text
         if text == "." or len(text) != 1 or text.isalnum():
             raise InexactError
         return _Part(text)
@@ -247,7 +251,7 @@ class Reader:
 def _joined(parts: Iterator[_Part]) -> str:
     """The text of parts: with spaces around names, and brackets around fractions and roots if what
     belongs to them would not be clear."""
-    shown = [part for part in parts if part.text or part.kind]
+    shown = [part for part in parts if part.text]
     text = space = ""
     last = _Part("")
     was_spaced = False
@@ -257,6 +261,8 @@ def _joined(parts: Iterator[_Part]) -> str:
             continue
         first = part.text[0]
         if last.kind == "letter" and space == " " and (first.isalnum() or part.kind == "letter"):
+            space = ""
+        if space == " " and (first == space or text.endswith(space)):
             space = ""
         touches = not space and text and first.isalnum() and text[-1].isalnum()
         if touches and "name" in (last.kind, part.kind) and part.kind != "script":

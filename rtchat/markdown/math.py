@@ -46,24 +46,28 @@ _BRACKET = re.compile(r"(?<!\\)(?:\\\\)*+(?P<close>\\\])")
 _PUNCTUATION = re.compile(r"[\s.,;:!?)]*")
 
 _NAMED = re.compile(r"\\(?:text|math|operatorname|mbox|tag|label|begin|end)[a-z]*\*?\s*\{[^{}]*\}")
+"""A command with a name or text in braces."""
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _FUNCTION = re.compile(
     r"\b(?:a?(?:sin|cos|tan)h?|arc(?:sin|cos|tan)|cot|sec|csc|log|ln|lg|exp|lim|max|min|sup|inf|arg|det"
     r"|dim|ker|gcd|lcm|mod|sqrt|var|cov|d[a-z])\b"
 )
 _PROSE = re.compile(
-    r"[^\W\d_]{2,}\s+[^\W\d_]{2,}"
-    r"|[^\W\d_]{3,}[-,.:;/'\u2019]\s*[^\W\d_]{3,}"
+    r"(?<![^\W\d_])(?:[^\W\d_]{2,}+\s+[^\W\d_]{2}"
+    r"|[^\W\d_]{3,}+[-,.:;/'\u2019]\s*[^\W\d_]{3})"
     r"|\b(?:and|or|to|the|is|of|for|in|per|each|vs|at|by|on|if|plus|than)\b"
     r"|[\u0400-\u04ff\u0590-\u06ff\u0900-\u0eff\u2e80-\ud7ff]"
 )
+"""Two words side by side, a small word of English, or a script that formulas do not use."""
 _MONEY = re.compile(r"\d[\d.,]*\s*/?\s*(?!d[a-z]\b)[A-Za-z]{2,}")
+"""An amount and a word, as in `5/month`."""
 _VARIABLE = re.compile(r"[A-Za-z]{2,}(?:_[A-Za-z]{2,})+")
 _STRONG = re.compile(r"\\(?:[A-Za-z]|[\\,;:!{}|])|[\^_={}<>+\u00b1\u00d7\u2190-\u22ff]")
 _WEAK = re.compile(r"[-*/|()\[\]\u00b7\u2212\u00b2\u00b3]")
+"""What is in most formulas and rarely in prose, and what is also common in prose."""
 _NUMBER, _NAME = r"[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9]?['!\u2032]*"
-_SHORT = re.compile(rf"{_NUMBER}|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
-"""A number, a name or several names. It is a formula only between delimiters."""
+_SHORT = re.compile(rf"{_NUMBER}(?:{_NAME})?|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
+"""A number, a product or several names. It is a formula only between delimiters."""
 
 _BEFORE_STAR = re.compile(r"[0-9A-Za-z)\]}]")
 _AFTER_STAR = re.compile(r"[0-9A-Za-z(\[{]")
@@ -100,16 +104,16 @@ def _is_between_dollars(content: str) -> bool:
     if content[0] in ",.;:!?)]}\"'" or _VARIABLE.fullmatch(content):
         return False
     words = _FUNCTION.sub(" 1 ", _COMMAND.sub(" 1 ", _NAMED.sub(" 1 ", content)))
-    if _PROSE.search(words) or _MONEY.match(words):
+    if _PROSE.search(words):
         return False
-    return bool(
-        _STRONG.search(content) or _WEAK.search(content) or _SHORT.fullmatch(content.strip())
-    )
+    if _SHORT.fullmatch(content):
+        return True
+    return not _MONEY.match(words) and bool(_STRONG.search(content) or _WEAK.search(content))
 
 
 def _is_in_brackets(content: str) -> bool:
     r"""Whether text between `\[` and `\]` is a formula, not text in brackets that are escaped."""
-    if content[0] == "^" or not content.strip():
+    if content[0] == "^" or not any(map(str.isalnum, content)):
         return False
     return bool(_STRONG.search(content)) or (content[0].isspace() and _is_formula(content))
 

@@ -258,6 +258,8 @@ def _is_closed(leaf: _Leaf, lines: list[str]) -> bool:
     """Whether the next line cannot belong to this leaf. False if uncertain."""
     if leaf.token.type in _ENDED_BY_NEXT_LINE:
         return leaf.end < len(lines)
+    if leaf.token.type == "heading_open" and "|" in lines[leaf.start]:
+        return leaf.end < len(lines)  # together with the next line it may be the head of a table
     return leaf.token.type in {"heading_open", "hr"}
 
 

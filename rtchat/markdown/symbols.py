@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 
@@ -100,8 +101,14 @@ def scripts() -> dict[str, dict[str, str]]:
     """For `^` and `_`, each character that can be raised or lowered, and the result."""
     raised: dict[str, str] = {}
     lowered: dict[str, str] = {}
-    places = (*range(0xB2, 0xBA), *range(0x2B0, 0x2B9), *range(0x1D2C, 0x1D6B))
-    for code in (*places, *range(0x2070, 0x209D), 0x2C7C, 0x2C7D, 0x2212):
+    letters = (
+        range(0x2B0, 0x2B9),
+        range(0x2E0, 0x2E5),
+        range(0x1D2C, 0x1D6B),
+        range(0x1D9B, 0x1DC0),
+    )
+    others = (range(0xB2, 0xBA), range(0x2070, 0x209D), (0x2C7C, 0x2C7D))
+    for code in chain(*letters, *others):
         kind, _, base = unicodedata.decomposition(chr(code)).partition(" ")
         table = {"<super>": raised, "<sub>": lowered}.get(kind)
         if table is not None and " " not in base:
