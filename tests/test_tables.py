@@ -16,7 +16,7 @@ from tests.test_scrollback import at_once, streamed
 
 
 def drawn(text: str, width: int) -> list[str]:
-    console = Console(width=width, color_system=None)
+    console = Console(width=width, force_terminal=True, color_system="standard")
     return [line.plain for line in Drawing(console).draw(Piece(text), width)]
 
 
@@ -173,6 +173,9 @@ def test_records_in_a_quote_in_a_list() -> None:
         ("| `a || b` | x |", ["a || b", "x"]),
         ("| ``a ` | b`` | x |", ["a ` | b", "x"]),
         (r"| `a | b \| c` | x |", ["a | b | c", "x"]),
+        ("| $P(A|B)$ | x |", ["P(A|B)", "x"]),
+        (r"| \(|x|\) | x |", ["|x|", "x"]),
+        ("| $5 | $10 | $15 |", ["$5", "$10 | $15"]),
         ("| `a | b` |", ["`a", "b`"]),
         ("| ` | ` |", ["`", "`"]),
         ("| a | b | c | d |", ["a", "b | c | d"]),

@@ -188,7 +188,8 @@ class Grid:
             text = named.append_text(cell)
             # Without an indent if it would cut a word.
             indent = _INDENT if longest_word(text) <= self._width - len(_INDENT) else ""
-            first, *others = wrap(self._console, text, self._width - len(indent))
+            width = self._width - len(indent)
+            first, *others = wrap(self._console, text, width, whole_urls=True)
             lines += [first, *(Text(indent).append_text(line) for line in others)]
         return lines
 
