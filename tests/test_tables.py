@@ -7,16 +7,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from rtchat.markdown.render import Drawing, MarkdownStream
 from rtchat.markdown.splitter import Piece
 from tests.documents import BLOCKS, cut
+from tests.screen import Screen
 from tests.test_scrollback import at_once, streamed
 
 
 def drawn(text: str, width: int) -> list[str]:
-    console = Console(width=width, force_terminal=True, color_system="standard")
+    console = Screen(width).console
     return [line.plain for line in Drawing(console).draw(Piece(text), width)]
 
 
@@ -197,7 +197,7 @@ def test_pipes_in_cells(row: str, cells: list[str]) -> None:
 def columns(text: str, heads: list[str], width: int) -> list[list[int]]:
     """The offsets of the columns in each preview of a table that arrives by characters, without
     repetitions."""
-    stream = MarkdownStream(Console(width=width))
+    stream = MarkdownStream(Screen(width).console)
     found: list[list[int]] = []
     for character in text:
         stream.add(character, width)
@@ -248,7 +248,7 @@ def test_characters_of_a_row_do_not_move_the_columns() -> None:
 
 
 def test_the_cell_that_arrives_uses_the_room_to_its_right() -> None:
-    stream = MarkdownStream(Console(width=60))
+    stream = MarkdownStream(Screen(60).console)
     stream.add(table(["Name", "Text"]) + "| authentication", 60)
     stream.settled(60)
     shown = [line.plain for line in stream.preview(56, 10)]
@@ -257,7 +257,7 @@ def test_the_cell_that_arrives_uses_the_room_to_its_right() -> None:
 
 def test_the_preview_of_a_long_table_has_the_columns_that_are_printed() -> None:
     text = table(["n", "words"], *[["1", "some words"]] * 200)
-    stream = MarkdownStream(Console(width=60))
+    stream = MarkdownStream(Screen(60).console)
     stream.add(text, 60)
     printed = [line.plain for line in stream.settled(60) or []]
     stream.add("| 2 | some words, and more\n| 3", 60)
