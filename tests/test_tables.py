@@ -267,6 +267,20 @@ def test_the_preview_of_a_long_table_has_the_columns_that_are_printed() -> None:
     assert shown[-1] == "3"
 
 
+def test_later_rows_fit_into_a_window_that_became_narrower() -> None:
+    stream = MarkdownStream(Screen(60).console)
+    stream.add(table(["n", "words"], *[["1", "some words and others"]] * 200), 60)
+    assert max(line.cell_len for line in stream.settled(60) or []) > 30
+    stream.add("| 2 | some words and others |\n" * 200, 30)
+    lines = stream.finish(30)
+    assert max(line.cell_len for line in lines) <= 30
+    assert [line.plain for line in lines[-3:]] == [
+        "",
+        "2          some words and",
+        "           others",
+    ]
+
+
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("text", [SIX, "> - " + SIX.replace("\n", "\n>   ")])
 def test_streamed_equals_at_once(text: str, width: int) -> None:
