@@ -75,7 +75,8 @@ class Grid:
     """The columns of a table. Their widths come from `rows`, of which the first is the head.
 
     A column is as wide as its longest cell if there is room. Otherwise the widest columns are
-    reduced first, but not below their longest word. Rows may lack cells at their end.
+    reduced first, but not below their longest word. If there is no room for the words, or a column
+    would be narrower than `_MIN_WIDTH`, rows become records. Rows may lack cells at their end.
 
     `is_long` means that there are more rows than those in `rows`.
     """
