@@ -19,7 +19,7 @@ _GLYPH = re.compile(
 """A character with those that are drawn in the same cell."""
 
 
-class _Terminal(pyte.HistoryScreen):
+class Grid(pyte.HistoryScreen):
     """Handles wide and zero-width characters as terminals do; pyte drops or splits some.
 
     With `clusters`, a glyph of several characters takes two cells, as in newer terminals. Without,
@@ -52,12 +52,20 @@ class _Terminal(pyte.HistoryScreen):
         if len(glyph) > 1 and ({"\ufe0f", "\u200d"} & {*glyph} or glyph[0] >= "\U0001f1e6"):
             width = 2
         if not width:
+            self._combine(glyph)
             return
         if width == 2 and self.cursor.x == self.columns - 1:
             self.cursor.x = self.columns  # it does not fit: move to the next row
         super().draw(glyph[0] if width == wcwidth(glyph[0]) else "\uff0a")
         cells = self.buffer[self.cursor.y]
         cells[self.cursor.x - width] = cells[self.cursor.x - width]._replace(data=glyph)
+
+    def _combine(self, mark: str) -> None:
+        """Add a character without a width to the one before it."""
+        cells = self.buffer[self.cursor.y]
+        column = next((x for x in range(self.cursor.x - 1, -1, -1) if cells[x].data), None)
+        if column is not None:
+            cells[column] = cells[column]._replace(data=cells[column].data + mark)
 
 
 def fill(screen: pyte.Screen) -> None:
@@ -88,7 +96,7 @@ class Screen:
     """A Rich console whose output goes to a terminal emulator."""
 
     def __init__(self, width: int = 60, height: int = 20, *, clusters: bool = True) -> None:
-        self._pyte = _Terminal(width, height, clusters=clusters)
+        self._pyte: Grid = Grid(width, height, clusters=clusters)
         self._pyte.set_mode(pyte.modes.LNM)
         self._stream = pyte.Stream(self._pyte)
         self._file = io.StringIO()

@@ -276,7 +276,7 @@ def test_without_colours_inline_code_is_marked_as_in_the_source(source: str) -> 
 @pytest.mark.parametrize("theme", ["mono", "high-contrast"])
 def test_a_theme_without_colours_marks_inline_code_too(theme: ThemeName) -> None:
     console = make_console(io.StringIO(), {"TERM": "xterm"}, is_terminal=True, colors=True)
-    console.theme = theme
+    console.styles.theme = theme
     stream = MarkdownStream(console)
     stream.add("a `b`", 60)
     assert stream.finish(60)[0].plain == "a `b`"

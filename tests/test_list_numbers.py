@@ -150,3 +150,8 @@ def test_headings_of_each_level_look_different() -> None:
     assert [line for line in lines if line] == [
         *("One", "## Two", "### Three", "## Setext", "###### Six", "##"),
     ]
+
+
+def test_an_item_after_one_that_is_too_deep_is_in_its_own_list() -> None:
+    deep = "".join("  " * depth + f"- {depth}\n" for depth in range(30))
+    assert shown(deep + "- last\n")[-1] == "• last"

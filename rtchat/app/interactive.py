@@ -195,7 +195,7 @@ class Interactive:
         from rtchat.ui.status_line import StatusLine
         from rtchat.ui.terminal import Terminal
         from rtchat.ui.terminal_input import TerminalInput
-        from rtchat.ui.terminal_kind import REFLOWING, TerminalModes, terminal_kind
+        from rtchat.ui.terminal_kind import TerminalModes, reflows, terminal_kind
 
         settings, environment, environ = self.settings, self.environment, self.environment.environ
 
@@ -205,7 +205,7 @@ class Interactive:
 
         kind = terminal_kind(environ)
         console, _ = consoles(settings, environment)
-        panel = LivePanel(console, reflows=kind in REFLOWING)
+        panel = LivePanel(console, reflows=reflows(kind))
         attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
         status = StatusLine(lambda: console.width, profile=settings.profile)
 

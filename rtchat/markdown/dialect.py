@@ -236,7 +236,9 @@ def _source(state: StateBlock, line: int) -> str:
 
 def _within_depth(rule: _Rule, state: StateBlock, line: int, end: int, silent: bool) -> bool:
     # Each of these opens two levels. At its own limit the parser would drop the content.
-    return state.level + 2 < _MAX_DEPTH and rule(state, line, end, silent)
+    is_within = state.level + 2 < _MAX_DEPTH
+    # The item that ends a paragraph may belong to a list around it.
+    return (is_within or (silent and rule is list_rule)) and rule(state, line, end, silent)
 
 
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:

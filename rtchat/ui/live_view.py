@@ -5,13 +5,14 @@ Only the panel is ever repainted.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, assert_never
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rtchat.core import effects as fx
@@ -26,6 +27,14 @@ from rtchat.ui.reply_frame import ReplyFrame, Stream
 if TYPE_CHECKING:
     from rtchat.core.values import StoredConversation
     from rtchat.ui.panel import LivePanel
+
+
+_SETTLED = 0.3
+"""Seconds after a change of the terminal's size until the frame is shown again. While the user
+drags the window, each frame could leave rows in the scrollback that cannot be erased. tmux tells
+programs of a change up to 0.25 s late."""
+_MIN_FRAME = 6
+"""The rows that a frame may take on a small screen."""
 
 
 def preload() -> None:
@@ -67,6 +76,9 @@ class LiveView:
         self._err = err
         self._banner = banner
         self._plain = plain
+        self._now = now
+        self._size = self._out.size
+        self._resized_at = -math.inf
         self._outer_panel = panel
         self._is_advised = False
         """Whether the last line says how to exit."""
@@ -199,7 +211,7 @@ class LiveView:
         if self._panel is None:
             from rtchat.ui.panel import LivePanel
 
-            self._panel = LivePanel(self._out)
+            self._panel = LivePanel(self._out, reflows=None)
             self._panel.start()
 
     def _add(self, text: str) -> None:
@@ -260,12 +272,23 @@ class LiveView:
     def _paint(self, settled: list[Text]) -> None:
         """Print final lines and paint the panel below them."""
         assert self._panel is not None
-        frame = self._frame.draw(self._stream, self._out.width, self._panel.room)
+        frame = self._draw(self._panel.room)
         if not settled:
             self._panel.paint(frame)
             return
         self._panel.set_content(frame)
         self._print(settled)
+
+    def _draw(self, room: int) -> RenderableType:
+        """The frame, or nothing while the size of the terminal changes. It takes at most half of
+        the screen, so that it still fits when it is wrapped at half of its width."""
+        if self._size != self._out.size:
+            self._size, self._resized_at = self._out.size, self._now()
+        if self._now() < self._resized_at + _SETTLED:
+            self._frame.forget()
+            return Group()
+        height = min(room, max(self._out.height // 2, _MIN_FRAME))
+        return self._frame.draw(self._stream, self._out.width, height)
 
     def _print(self, lines: list[Text]) -> None:
         """Print lines of the reply. In a conversation, an empty line precedes the first."""

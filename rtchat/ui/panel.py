@@ -30,16 +30,17 @@ class LivePanel(RenderHook):
     """Rows at the bottom of a console, shown from `start` to `stop`: the content, and below it the
     entry that the user is editing, if there is one, with the cursor in it.
 
-    `reflows` is whether the terminal wraps rows again when its width changes.
+    `reflows` is whether the terminal wraps rows again when its width changes; None if that is not
+    known.
     """
 
-    def __init__(self, console: ThemedConsole, *, reflows: bool = False) -> None:
+    def __init__(self, console: ThemedConsole, *, reflows: bool | None = False) -> None:
         self.console = console
         self._reflows = reflows
         self._is_started = False
         self._content: list[Row] = []
-        self._content_width = 0
-        """The width for which the content was drawn. It is not shown at another one."""
+        self._content_size = console.size
+        """The size for which the content was drawn. It is not shown at another one."""
         self._entry: list[Row] = []
         self._entry_cursor = _FIRST
         """The row and the column of the cursor in the entry."""
@@ -67,8 +68,8 @@ class LivePanel(RenderHook):
     def set_content(self, renderable: RenderableType) -> None:
         """Set the content that is shown after the next print."""
         rows = self.console.render_lines(renderable, pad=False)
-        self._content_width = self.console.width
-        self._content = [_with_fixed_border(row, self._content_width) for row in rows]
+        self._content_size = self.console.size
+        self._content = [_with_fixed_border(row, self._content_size.width) for row in rows]
 
     def paint_entry(self, rows: list[Row], cursor: tuple[int, int]) -> None:
         """Repaint the rows with this entry; `cursor` is the row and the column of its cursor."""
@@ -112,7 +113,7 @@ class LivePanel(RenderHook):
         """The rows to show, and where the cursor is to be. If there are too many rows, the first
         ones are left out."""
         width = self.console.width
-        content = self._content if self._content_width == width else []
+        content = self._content if self._content_size == self.console.size else []
         # The entry is painted again soon after the width has changed.
         entry = [Segment.adjust_line_length(row, width, pad=False) for row in self._entry]
         rows = [*content, *entry][-max(self.console.height, 1) :]
@@ -127,16 +128,19 @@ class LivePanel(RenderHook):
         new, cursor = self._rows()
         same = bool(old and new) and self._width == width
         home = _first_cell(self._cursor[0] if self._width == width else self._rows_above(width))
+        apart = [Segment.line()] if self._may_leave_rows(width) else []
+        wrap = bool(self._reflows and self._entry)
         from_, self._cursor = self._cursor, cursor
         self._shown, self._width = new, width
         count = _height(renderables, width) if same else None
         if count is None or count + max(len(old), len(new)) > self.console.height:
-            erase = [*home, _ERASE] if old else []
+            erase = [*home, _ERASE, *apart] if old else []
             begin = Segments([_BEGIN, *erase])
-            return [begin, *renderables, Segments([*_joined(new), *_to(cursor), _END])]
+            rows = _painted(_joined(new), wrap=wrap)
+            return [begin, *renderables, Segments([*rows, *_to(cursor), _END])]
         room = _room(len(old), len(new) + count)
         insert = [_code(f"[{count}L")] if count else []
-        painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
+        painted = [*room, *_reshape(old, new), *_painted(_changes(old, new), wrap=wrap), *insert]
         if painted:
             begin = Segments([_BEGIN, *home, *painted])
             return [begin, *renderables, Segments([*_to(cursor), _END])]
@@ -144,12 +148,22 @@ class LivePanel(RenderHook):
 
     def _rows_above(self, width: int) -> int:
         """How many rows of the screen are between the first cell and the cursor, after the width
-        of the terminal changed."""
+        of the terminal changed: at least, if that is not certain."""
         row, column = self._cursor
         if not self._reflows:
             return row
-        cells = [sum(part.cell_length for part in shown) for shown in self._shown[:row]]
-        return sum(max(-(-each // width), 1) for each in cells) + column // width
+        return (
+            sum(_wrapped(each, self._width, width) for each in self._shown[:row]) + column // width
+        )
+
+    def _may_leave_rows(self, width: int) -> bool:
+        """Whether some of the rows may be out of reach, after the width of the terminal changed.
+        The terminal may join the last of them with the text that follows."""
+        if self._width == width or self._reflows is False:
+            return False
+        rows = [_wrapped(each, self._width, width) for each in self._shown]
+        is_wrapped = max(rows[: self._cursor[0]], default=1) > 1
+        return sum(rows) > self.console.height or (is_wrapped and not self._reflows)
 
 
 def fold(line: Text, width: int) -> list[Text]:
@@ -188,6 +202,17 @@ def _with_fixed_border(row: Row, width: int) -> Row:
     return [*inner, erase, edge, row[-1]]
 
 
+def _wrapped(row: Row, before: int, width: int) -> int:
+    """How many rows a terminal makes of this one when its width changes."""
+    if any(part.control for part in row):  # see `_with_fixed_border`
+        return -(-before // width)
+    rows, cells = 1, 0
+    for character in "".join(part.text for part in row):
+        taken = cell_len(character)
+        rows, cells = (rows + 1, taken) if cells + taken > width else (rows, cells + taken)
+    return rows
+
+
 def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
     """How many rows these take; None if that is not certain."""
     height = 0
@@ -215,6 +240,8 @@ _BEGIN, _END = _code(BEGIN_UPDATE.removeprefix("\x1b")), _code("[?2026l")
 """Around output that is to appear at once (synchronised output). Terminals ignore private modes
 that they do not support."""
 _SAVE, _RESTORE = _code("7"), _code("8")
+_CUT, _WRAP = _code("[?7l"), _code("[?7h")
+"""What the terminal does with text that does not fit in a row."""
 
 
 def _room(rows: int, needed: int) -> list[Segment]:
@@ -246,6 +273,12 @@ def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
 _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])
 """Erases from the first cell down. Not `[J` alone: in the first cell of the screen tmux treats that
 as `clear` and moves the whole screen to the scrollback."""
+
+
+def _painted(cells: list[Segment], *, wrap: bool) -> list[Segment]:
+    """The output for rows that is also right if the terminal has just become narrower. If `wrap`,
+    the rows are as if they had been written before that."""
+    return cells if wrap or not cells else [_CUT, *cells, _WRAP]
 
 
 def _joined(rows: list[Row]) -> list[Segment]:

@@ -32,10 +32,7 @@ class TerminalKind(Enum):
     OTHER = auto()
 
 
-REFLOWING = frozenset(TerminalKind) - {
-    *(TerminalKind.BASIC, TerminalKind.SCREEN, TerminalKind.XTERM, TerminalKind.OTHER)
-}
-"""The terminals that wrap rows again when their width changes."""
+_CUTTING = (TerminalKind.BASIC, TerminalKind.SCREEN, TerminalKind.XTERM)
 _BASIC = ("", "dumb", "linux", "cons25", "ansi", "sun", "cygwin", "unknown")
 _BASIC_PREFIXES = ("vt1", "vt2", "vt3", "vt4", "vt5", "eterm")
 _TERMS = {
@@ -83,6 +80,12 @@ def terminal_kind(environ: Mapping[str, str]) -> TerminalKind:
     return next(
         (kind for name, kind in _VARIABLES.items() if environ.get(name)), TerminalKind.OTHER
     )
+
+
+def reflows(kind: TerminalKind) -> bool | None:
+    """Whether a terminal of this kind wraps rows again when its width changes; None if that is not
+    known."""
+    return None if kind is TerminalKind.OTHER else kind not in _CUTTING
 
 
 class Mode(NamedTuple):

@@ -7,9 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
+from rtchat.ui.console import ThemedConsole
 from tests.gallery import NAMES, WIDTHS, print_document
 
 _PAGE = """\
@@ -27,7 +27,7 @@ _PAGE = """\
 
 def main(names: list[str]) -> None:
     """Show these documents."""
-    terminal = Console(highlight=False)
+    terminal = ThemedConsole(highlight=False)
     sections = []
     for name in names:
         terminal.rule(name)
@@ -41,7 +41,7 @@ def main(names: list[str]) -> None:
 
 def _html(name: str, width: int) -> str:
     """The screen of a document on a terminal of this width."""
-    console = Console(
+    console = ThemedConsole(
         file=io.StringIO(),
         record=True,
         width=width,

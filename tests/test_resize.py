@@ -1,0 +1,190 @@
+"""A reply that streams while the window changes its size.
+
+Whatever the terminal does with its rows, every word of the reply is in the scrollback and on the
+screen once and in order, and at most the last frame of the panel remains.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from rich.segment import Segment
+
+from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
+from rtchat.core.values import Status
+from rtchat.ui.live_view import LiveView
+from rtchat.ui.panel import LivePanel
+from tests.reflow import ReflowingScreen
+from tests.screen import Screen
+
+_WORD = re.compile(r"k\d{3}")
+_FRAME = re.compile("[╭╰╮╯│]|─{3}")
+
+
+class Document:
+    """Blocks in which each word is unique, so that a word that is lost or repeated is noticed."""
+
+    def __init__(self, chance: random.Random, *, narrow: bool, blocks: int = 9) -> None:
+        self._chance = chance
+        self._narrow = narrow
+        self._count = 99
+        self.blocks: list[list[str]] = []
+        """The words of each block."""
+        parts: list[str] = []
+        for _ in range(blocks):
+            start = self._count + 1
+            make = chance.choice(
+                [self._table, self._paragraph, self._code, self._list, self._table]
+            )
+            parts.append(make())
+            self.blocks.append([f"k{number}" for number in range(start, self._count + 1)])
+        self.text = "\n\n".join(parts)
+
+    def _words(self, most: int) -> Iterator[str]:
+        count = self._chance.randint(1, 2 if self._narrow else most)
+        for _ in range(count):
+            self._count += 1
+            yield f"k{self._count}"
+
+    def _table(self) -> str:
+        columns = 2 if self._narrow else self._chance.randint(2, 4)
+        rows = ["|" + " head |" * columns, "|" + "---|" * columns]
+        for _ in range(self._chance.randint(3, 14)):
+            cells = (" ".join(self._words(1 if self._narrow else 3)) for _ in range(columns))
+            rows.append("| " + " | ".join(cells) + " |")
+        return "\n".join(rows)
+
+    def _paragraph(self) -> str:
+        return " ".join(f"{word} 漢" if not self._narrow else word for word in self._words(30))
+
+    def _code(self) -> str:
+        lines = [f"    {' '.join(self._words(20))}" for _ in range(self._chance.randint(1, 5))]
+        return "\n".join(["```python", *lines, "```"])
+
+    def _list(self) -> str:
+        return "\n".join(f"- {' '.join(self._words(12))}" for _ in range(5))
+
+
+class Conversation:
+    """A reply on a screen, above an entry if there is one."""
+
+    def __init__(self, screen: Screen, *, reflows: bool, has_entry: bool) -> None:
+        self.screen = screen
+        self.now = 0.0
+        self.panel: LivePanel | None = None
+        if has_entry:
+            self.panel = LivePanel(screen.console, reflows=reflows)
+            self.panel.start(show_cursor=True)
+            self._paint_entry()
+        self.view = LiveView(
+            screen.console,
+            screen.console,
+            now=lambda: self.now,
+            panel=self.panel,
+            banner=has_entry,
+        )
+        self.view.show(QuestionAsked("k999", "model"))
+
+    def _paint_entry(self) -> None:
+        if self.panel is not None:
+            status = "status " * 30
+            width = self.screen.console.width
+            rows = [[Segment("› draft")], [Segment(status[: width - 1])]]
+            self.panel.paint_entry(rows, (0, 7))
+
+    def resize(self, width: int, height: int) -> None:
+        self.screen.resize(width, height)
+
+    def notice(self) -> None:
+        """The program learns that the size has changed."""
+        self._paint_entry()
+        self.view.tick()
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.view.tick()
+
+    def ends(self, text: str) -> list[str]:
+        self.view.show(ReplyOver(Status.COMPLETED, text, "model"))
+        if self.panel is not None:
+            self.panel.stop()
+        return self.screen.rows()
+
+
+SIZES = [(120, 40), (100, 30), (80, 24), (61, 20), (60, 12), (40, 30), (31, 14), (26, 40)]
+
+
+def history(
+    seed: int,
+    screen_of: Callable[[int, int], Screen],
+    *,
+    reflows: bool,
+    has_entry: bool,
+    narrow: bool,
+    watch: Callable[[Conversation, tuple[int, int] | None], None] = lambda *_: None,
+) -> tuple[Document, list[str], int]:
+    """Stream a random document while the window changes its size. Returns the document, the rows at
+    the end, and how often the size changed after a pause."""
+    chance = random.Random(seed)
+    document = Document(chance, narrow=narrow)
+    talk = Conversation(screen_of(*chance.choice(SIZES)), reflows=reflows, has_entry=has_entry)
+    watch(talk, None)
+    places = sorted(chance.sample(range(1, len(document.text)), 40))
+    times = 0
+    for start, end in zip([0, *places], [*places, len(document.text)], strict=True):
+        talk.view.show(TextArrived(document.text[start:end]))
+        talk.passes(chance.choice([0.1, 0.1, 1.0]))
+        watch(talk, None)
+        if chance.random() < 0.12:
+            times += 1
+            for _ in range(chance.choice([1, 1, 3])):
+                width, height = chance.choice(SIZES)
+                if chance.random() < 0.3:
+                    width = talk.screen.console.width
+                elif chance.random() < 0.3:
+                    height = talk.screen.console.height
+                talk.resize(width, height)
+                watch(talk, (width, height))
+                if chance.random() < 0.4:
+                    talk.passes(0.1)  # before the entry is drawn for the new size
+                if chance.random() < 0.7:
+                    talk.notice()
+            talk.notice()
+            watch(talk, None)
+    rows = talk.ends(document.text)
+    watch(talk, None)
+    return document, rows, times
+
+
+def check(document: Document, rows: list[str], times: int) -> None:
+    text = [row for row in rows if not _FRAME.search(row) or "│" not in row]
+    words = [word for row in text for word in _WORD.findall(row) if word != "k999"]
+    assert sorted(words) == [word for block in document.blocks for word in block], "\n".join(rows)
+    for block in document.blocks:
+        assert sorted(words[: len(block)]) == block
+        del words[: len(block)]
+    assert sum("╭" in row for row in rows) <= times, "\n".join(rows)
+
+
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("has_entry", [False, True])
+@pytest.mark.parametrize("seed", range(30))
+def test_reflowing(seed: int, has_entry: bool, trims: bool) -> None:
+    check(
+        *history(
+            seed,
+            lambda width, height: ReflowingScreen(width, height, trims=trims),
+            reflows=True,
+            has_entry=has_entry,
+            narrow=False,
+        )
+    )
+
+
+@pytest.mark.parametrize("has_entry", [False, True])
+@pytest.mark.parametrize("seed", range(30))
+def test_cutting(seed: int, has_entry: bool) -> None:
+    check(*history(seed, Screen, reflows=False, has_entry=has_entry, narrow=True))
