@@ -228,6 +228,15 @@ _RANDOM_CELLS = st.sampled_from(
 )
 
 
+def test_a_preview_of_many_rows_is_rendered() -> None:
+    stream = MarkdownStream(Screen(80).console)
+    text = table(["a", "b"], *[["plain words " * 40, "b"]] * 14)
+    for start in range(0, len(text), 100):
+        stream.add(text[start : start + 100], 80)
+        stream.settled(80)
+        assert start < 100 or not any("|" in line.plain for line in stream.preview(76, 100))
+
+
 @pytest.mark.full
 @given(
     rows=st.lists(st.lists(_RANDOM_CELLS, min_size=1, max_size=4), max_size=5),
