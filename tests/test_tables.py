@@ -7,16 +7,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from rtchat.markdown.render import Drawing, MarkdownStream
 from rtchat.markdown.splitter import Piece
 from tests.documents import BLOCKS, cut
+from tests.screen import Screen
 from tests.test_scrollback import at_once, streamed
 
 
 def drawn(text: str, width: int) -> list[str]:
-    console = Console(width=width, color_system=None)
+    console = Screen(width).console
     return [line.plain for line in Drawing(console).draw(Piece(text), width)]
 
 
@@ -173,6 +173,9 @@ def test_records_in_a_quote_in_a_list() -> None:
         ("| `a || b` | x |", ["a || b", "x"]),
         ("| ``a ` | b`` | x |", ["a ` | b", "x"]),
         (r"| `a | b \| c` | x |", ["a | b | c", "x"]),
+        ("| $P(A|B)$ | x |", ["P(A|B)", "x"]),
+        (r"| \(|x|\) | x |", ["|x|", "x"]),
+        ("| $5 | $10 | $15 |", ["$5", "$10 | $15"]),
         ("| `a | b` |", ["`a", "b`"]),
         ("| ` | ` |", ["`", "`"]),
         ("| a | b | c | d |", ["a", "b | c | d"]),
@@ -194,7 +197,7 @@ def test_pipes_in_cells(row: str, cells: list[str]) -> None:
 def columns(text: str, heads: list[str], width: int) -> list[list[int]]:
     """The offsets of the columns in each preview of a table that arrives by characters, without
     repetitions."""
-    stream = MarkdownStream(Console(width=width))
+    stream = MarkdownStream(Screen(width).console)
     found: list[list[int]] = []
     for character in text:
         stream.add(character, width)
@@ -225,6 +228,15 @@ _RANDOM_CELLS = st.sampled_from(
 )
 
 
+def test_a_preview_of_many_rows_is_rendered() -> None:
+    stream = MarkdownStream(Screen(80).console)
+    text = table(["a", "b"], *[["plain words " * 40, "b"]] * 14)
+    for start in range(0, len(text), 100):
+        stream.add(text[start : start + 100], 80)
+        stream.settled(80)
+        assert start < 100 or not any("|" in line.plain for line in stream.preview(76, 100))
+
+
 @pytest.mark.full
 @given(
     rows=st.lists(st.lists(_RANDOM_CELLS, min_size=1, max_size=4), max_size=5),
@@ -245,7 +257,7 @@ def test_characters_of_a_row_do_not_move_the_columns() -> None:
 
 
 def test_the_cell_that_arrives_uses_the_room_to_its_right() -> None:
-    stream = MarkdownStream(Console(width=60))
+    stream = MarkdownStream(Screen(60).console)
     stream.add(table(["Name", "Text"]) + "| authentication", 60)
     stream.settled(60)
     shown = [line.plain for line in stream.preview(56, 10)]
@@ -254,7 +266,7 @@ def test_the_cell_that_arrives_uses_the_room_to_its_right() -> None:
 
 def test_the_preview_of_a_long_table_has_the_columns_that_are_printed() -> None:
     text = table(["n", "words"], *[["1", "some words"]] * 200)
-    stream = MarkdownStream(Console(width=60))
+    stream = MarkdownStream(Screen(60).console)
     stream.add(text, 60)
     printed = [line.plain for line in stream.settled(60) or []]
     stream.add("| 2 | some words, and more\n| 3", 60)
@@ -262,6 +274,20 @@ def test_the_preview_of_a_long_table_has_the_columns_that_are_printed() -> None:
     shown = [line.plain for line in stream.preview(56, 10)]
     assert printed[2].index("some") == 11
     assert shown[-1] == "3"
+
+
+def test_later_rows_fit_into_a_window_that_became_narrower() -> None:
+    stream = MarkdownStream(Screen(60).console)
+    stream.add(table(["n", "words"], *[["1", "some words and others"]] * 200), 60)
+    assert max(line.cell_len for line in stream.settled(60) or []) > 30
+    stream.add("| 2 | some words and others |\n" * 200, 30)
+    lines = stream.finish(30)
+    assert max(line.cell_len for line in lines) <= 30
+    assert [line.plain for line in lines[-3:]] == [
+        "",
+        "2          some words and",
+        "           others",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -8,8 +8,8 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - A heading, table head or run of link references that exceeds it is parsed as a paragraph.
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
-- In a row with more cells than the head, pipes in code do not end a cell. Cells that are still too
-  many, which GFM drops, are text of the last cell.
+- In a row with more cells than the head, pipes in code and formulas do not end a cell. Cells that
+  are still too many, which GFM drops, are text of the last cell.
 - A link is resolved only by references above it: it is printed before any below it arrive.
   Therefore each reference becomes a `definition` token, which is shown.
 """
@@ -62,7 +62,10 @@ _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
 _AT = "at"
 """The key of the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
-_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
+_UNDIVIDED = re.compile(
+    r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
+    r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
+)
 _PIPE = re.compile(r"(?<!\\)\|")
 _MAX_INLINE_DEPTH = 20
 
@@ -285,11 +288,11 @@ def _read_row(state: StateBlock, line: int, source: str, columns: int) -> None:
 
 
 def _split_row(source: str, columns: int) -> list[str]:
-    """The cells of a row. If there are more than `columns`, pipes in code do not end a cell, and
-    the last cell is the rest of the row."""
+    """The cells of a row. If there are more than `columns`, pipes in code and formulas do not end a
+    cell, and the last cell is the rest of the row."""
     cells = _split(source)
     if len(cells) > columns:
-        cells = _split(_CODE.sub(lambda code: _PIPE.sub(r"\\|", code[0]), source))
+        cells = _split(_UNDIVIDED.sub(lambda part: _PIPE.sub(r"\\|", part[0]), source))
     while len(cells) > columns and not cells[-1].strip():
         del cells[-1]
     last = "|".join(cells[columns - 1 :])

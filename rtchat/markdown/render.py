@@ -23,6 +23,8 @@ _SLICE = 500
 """The minimum to read at once, in characters of prose."""
 _LINE = 10
 """The cost of a line besides its text, in characters of prose."""
+_MAX_PREVIEW = MAX_COST * 3 // 2
+"""The length of a text whose preview is rendered. The first rows of a table exceed `MAX_COST`."""
 _MAX_PARTS = 600
 """Lines and style changes that may wait for a tick. Printing more at once takes too long."""
 
@@ -86,7 +88,7 @@ class MarkdownStream:
     def preview(self, width: int, rows: int) -> list[Text]:
         """The last `rows` rows of the text that is not final yet, none wider than `width`."""
         piece = self._splitter.tail
-        if len(piece.source) > MAX_COST:
+        if len(piece.source) > _MAX_PREVIEW:
             lines = [Text(piece.source[-rows * width :])]
         else:
             lines = self._drawing.preview(piece, width)

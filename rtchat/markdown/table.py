@@ -75,7 +75,8 @@ class Grid:
     """The columns of a table. Their widths come from `rows`, of which the first is the head.
 
     A column is as wide as its longest cell if there is room. Otherwise the widest columns are
-    reduced first, but not below their longest word. Rows may lack cells at their end.
+    reduced first, but not below their longest word. If there is no room for the words, or a column
+    would be narrower than `_MIN_WIDTH`, rows become records. Rows may lack cells at their end.
 
     `is_long` means that there are more rows than those in `rows`.
     """
@@ -188,7 +189,8 @@ class Grid:
             text = named.append_text(cell)
             # Without an indent if it would cut a word.
             indent = _INDENT if longest_word(text) <= self._width - len(_INDENT) else ""
-            first, *others = wrap(self._console, text, self._width - len(indent))
+            width = self._width - len(indent)
+            first, *others = wrap(self._console, text, width, whole_urls=True)
             lines += [first, *(Text(indent).append_text(line) for line in others)]
         return lines
 
