@@ -279,9 +279,11 @@ def test_an_alert_has_a_line_of_its_own() -> None:
         "| a | b |\n|--|\n| `c` | __d__ |",
         "| a | b |\n| 1 | 2 |\n| &amp; | [x] |",
         "name | age\n---|---|---\nAnn | 5",
+        "project\n├── __init__.py\n│   └── *.py\n└── `x`.md",
+        "┌─────┐\n│ *a* │\n└─────┘",
     ],
 )
-def test_a_table_without_its_second_row_is_shown_as_written(rows: str) -> None:
+def test_tables_without_their_second_row_and_drawings_are_shown_as_written(rows: str) -> None:
     assert shown(rows) == rows.split("\n")
     assert page(rows).count("<br") == rows.count("\n")
 

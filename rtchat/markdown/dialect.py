@@ -34,7 +34,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
-from rtchat.markdown.line_ends import are_rows, line_ends
+from rtchat.markdown.line_ends import is_as_written, line_ends
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
@@ -148,7 +148,7 @@ def _inline(state: StateCore) -> None:
         token.children = []
         if "\n" not in token.content:
             state.md.inline.parse(token.content, state.md, state.env, token.children)
-        elif are_rows(token.content):
+        elif is_as_written(token.content):
             token.children = list(_as_lines(token.content))
         else:
             state.md.inline.parse(token.content, state.md, state.env, token.children)

@@ -33,6 +33,7 @@ _SEPARATOR = re.compile(r"\S.{0,40}?(?:\s[-–—=|·]+>?\s|[^\s:]:\s|[：\t]|\s
 """What separates the parts of a record."""
 _COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 """What aligns text in columns."""
+_DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
 _BOLD = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
@@ -47,13 +48,17 @@ _CJK = re.compile(
 _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
 
 
-def are_rows(source: str) -> bool:
-    """Whether a paragraph of several lines is a table without the row that makes it one: each line
-    has cells."""
-    if "|" not in source:
-        return False
-    lines = _CODE.sub("", source).split("\n")
-    return len(lines) > 1 and all(_CELLS.search(line.strip()) for line in lines)
+def is_as_written(source: str) -> bool:
+    """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table
+    without the row that makes it one."""
+    lines = source.split("\n")
+    if sum(line.lstrip()[:1] in _DRAWING for line in lines) > 1:
+        return True
+    return "|" in source and len(lines) > 1 and all(map(_has_cells, lines))
+
+
+def _has_cells(line: str) -> bool:
+    return "|" in line and _CELLS.search(_CODE.sub("", line).strip()) is not None
 
 
 def line_ends(source: str) -> list[str]:
@@ -75,11 +80,8 @@ def _join(line: str, following: str) -> str:
 
 
 def _are_drawn(texts: list[str]) -> bool:
-    """Whether lines are a tree, a drawing, or text in columns."""
-    drawn = sum(
-        text[:1] in set("├└│┌┐┘─╭╰║╔╚╠═|+/\\") or bool(_COLUMNS.search(text)) for text in texts
-    )
-    return drawn > 1
+    """Whether lines are a drawing or text in columns."""
+    return sum(text[:1] in {*"|+/\\"} or bool(_COLUMNS.search(text)) for text in texts) > 1
 
 
 def _meant(lines: list[str], texts: list[str]) -> list[bool]:
@@ -141,7 +143,7 @@ def _marked(lines: list[str], texts: list[str], free: list[int]) -> list[bool]:
             bool(_MARK.match(following))
             or bool(_BOLD.fullmatch(line) and free[at] >= 0)
             or bool(_BREAK.search(lines[at]))
-            or ("|" in line and "|" in following and are_rows(f"{line}\n{following}"))
+            or (_has_cells(line) and _has_cells(following))
             or (kind is not None and not is_explained)
         )
     return marked
