@@ -6,6 +6,8 @@ import random
 import textwrap
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rtchat.markdown.line_ends import line_ends
 from tests.test_list_numbers import page, shown
@@ -93,6 +95,14 @@ KEPT = {
     "a record with a long line": (
         "Summary: the build failed because the disk of the build server is full\n"
         "Owner: the team of the build server\nStatus: open"
+    ),
+    "a list in lower case": (
+        "For the pancakes that we make on Sunday mornings you need the following\neggs\nflour"
+    ),
+    "a list after a colon": "For the pancakes that we make on Sundays you need these things:\neggs",
+    "a list of phrases": (
+        "it is faster than all of the others that we have tried this year\n"
+        "it is smaller\nit has fewer bugs"
     ),
     "letters": "Choose:\na) the first one\nb) the second one",
     "letters, long": (
@@ -203,6 +213,13 @@ def test_prose_wrapped_at_any_width_is_joined(name: str) -> None:
         assert "\n" not in ends(wrapped), f"at {width}"
 
 
+@given(st.lists(st.text('aA.*|[- "漢\u00a0', max_size=70), min_size=1, max_size=5))
+def test_any_text_has_line_ends(lines: list[str]) -> None:
+    ends = line_ends("\n".join(lines))
+    assert len(ends) == len(lines) - 1
+    assert not "".join(ends).strip(" \n")
+
+
 def test_short_lines_of_any_kind_are_kept() -> None:
     chance = random.Random(15)
     words = " ".join(PROSE.values()).split()
@@ -251,7 +268,7 @@ def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
         ("`a` x\n`b` y", ["a x", "b y"]),
         ("`a\nb` c\nd", ["a b c", "d"]),
         ("a  \nb\nc\\\nd", ["a", "b", "c", "d"]),
-        ("a<br>\nb\nc", ["a", "", "b", "c"]),
+        ("a<br>\nb<br/> \nc\nd", ["a", "b", "c", "d"]),
         ("[a\nb](https://example.com) c\nd", ["a", "b (https://example.com) c", "d"]),
         ("a &amp;\nb", ["a &", "b"]),
         ("a\n  b\n    c\nd", ["a", "  b", "    c", "d"]),

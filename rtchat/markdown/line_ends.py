@@ -17,6 +17,8 @@ _MIN_WIDTH, _MAX_WIDTH = 50, 132
 """The widths, in cells, at which authors wrap prose."""
 _SLACK = 0.1
 """The part of the width that an author who wraps by eye may leave free."""
+_MAX_SLACK = 0.25
+"""The part from which a line was not wrapped, even if it ends within a sentence."""
 _MARK = re.compile(
     r"[•◦‣▪▸►●○■□◆◇★☆✓✔✗✘✅❌☐☑☒⚠ℹ\U0001f000-\U0001faff\u2460-\u24ff\u2700-\u27bf]"
     r"|\[\^[^\]\s]+\]:|\[![A-Za-z]+\]|[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|\|.*\|$|(?:\*\*|__)[^*_]{1,40}(?::\*\*|\*\*:|:__|__:)"
@@ -37,12 +39,13 @@ _DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
 _BOLD = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
-_BREAK = re.compile(r" {2,}$|\\$|<br\s*/?>\s*$", re.IGNORECASE)
+_HARD_BREAK = re.compile(r" {2,}$|\\$")
+_HTML_BREAK = re.compile(r"(?<!\\)<br\s*/?>\s*$", re.IGNORECASE)
 _MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
 _SENTENCE_END = tuple(".!?:;。！？：；…؟।")
 _PUNCTUATION = (*_SENTENCE_END, *",，、—–")
 _CJK = re.compile(
-    r"[\u2e80-\u303f\u3040-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+    r"[\u2e80-\u312f\u3190-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U00020000-\U0003ffff]"
 )
 """Scripts and punctuation without spaces between words. Korean has them."""
 _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
@@ -63,20 +66,21 @@ def _has_cells(line: str) -> bool:
 
 def line_ends(source: str) -> list[str]:
     """What each line end in the source of a paragraph stands for: a newline and the indent of the
-    next line, a space, or nothing between two characters of a script without spaces."""
+    next line, a space, or nothing, which is after `<br>` and in a script without spaces."""
     lines = source.split("\n")
     texts = [line.strip() for line in lines]
-    meant = _meant(lines, texts)
-    indents = [len(line) - len(line.lstrip()) for line in lines[1:]]
+    indents = [len(line) - len(line.lstrip()) for line in source.expandtabs(4).split("\n")[1:]]
     least = 0 if _are_drawn(texts) else min(indents, default=0)
-    return [
-        "\n" + " " * (indent - least) if is_meant else _join(*pair)
-        for is_meant, indent, pair in zip(meant, indents, pairwise(texts), strict=True)
-    ]
+    ends = []
+    for is_meant, indent, pair in zip(_meant(lines, texts), indents, pairwise(texts), strict=True):
+        is_new = is_meant and not _HTML_BREAK.search(pair[0])
+        ends.append("\n" + " " * (indent - least) if is_new else _join(*pair))
+    return ends
 
 
 def _join(line: str, following: str) -> str:
-    return "" if _CJK.match(line[-1:]) and _CJK.match(following) else " "
+    is_apart = not (_CJK.match(line[-1:]) and _CJK.match(following))
+    return " " if is_apart and not _HTML_BREAK.search(line) else ""
 
 
 def _are_drawn(texts: list[str]) -> bool:
@@ -97,7 +101,7 @@ def _meant(lines: list[str], texts: list[str]) -> list[bool]:
     if sum(evidence) <= 0 or _are_verses(texts, open_ends):
         return [True] * (len(lines) - 1)
     return [
-        is_marked or (free[at] > _SLACK * width and _ends(texts[at]))
+        is_marked or free[at] > (_SLACK if _ends(texts[at]) else _MAX_SLACK) * width
         for at, is_marked in enumerate(marked)
     ]
 
@@ -142,7 +146,7 @@ def _marked(lines: list[str], texts: list[str], free: list[int]) -> list[bool]:
         marked.append(
             bool(_MARK.match(following))
             or bool(_BOLD.fullmatch(line) and free[at] >= 0)
-            or bool(_BREAK.search(lines[at]))
+            or bool(_HARD_BREAK.search(lines[at]) or _HTML_BREAK.search(line))
             or (_has_cells(line) and _has_cells(following))
             or (kind is not None and not is_explained)
         )
@@ -154,19 +158,30 @@ def _ends(line: str) -> bool:
     return line.rstrip(_MARKUP + " ").endswith(_SENTENCE_END)
 
 
+def _goes_on(line: str, following: str) -> bool:
+    """Whether a sentence surely goes on in the next line: with a word in lower case."""
+    word = _first_word(following).strip(_MARKUP + ",.;:!?")
+    is_list = line.rstrip(_MARKUP).endswith((":", "："))
+    return word[:1].islower() and re.sub("[-'’]", "", word).isalpha() and not is_list
+
+
 def _evidence(line: str, following: str, free: int, width: int) -> float:
     """How much a line end speaks for wrapped prose, or against it."""
-    start = following.lstrip(_MARKUP)[:1]
-    word = _first_word(following).strip(_MARKUP + ",.;:!?")
-    goes_on = start.islower() and word.replace("-", "").replace("'", "").replace("’", "").isalpha()
+    goes_on = _goes_on(line, following)
     slack = _SLACK * width if goes_on or _CJK.match(following) else -1
     if free > slack:
-        return -2
-    is_longest = cell_len(line) == width
+        return -3
     if goes_on:
         return 3
+    is_longest = cell_len(line) == width  # it fills the line whether it was wrapped or not
     if _ends(line):
         return -1 if is_longest else 0
-    if start.isupper() and not line.rstrip(_MARKUP + ",").split()[-1][:1].islower():
+    if _is_name(line) and following.lstrip(_MARKUP)[:1].isupper():
         return 0 if is_longest else 1
     return 0.5 if is_longest else 1.5
+
+
+def _is_name(line: str) -> bool:
+    """Whether the last word of a line is none in lower case."""
+    words = line.rstrip(_MARKUP + ",").split()
+    return not (words and words[-1][:1].islower())
