@@ -282,6 +282,11 @@ def test_line_ends_between_markup(source: str, lines: list[str]) -> None:
     assert shown(source) == lines
 
 
+@pytest.mark.parametrize("source", ["`a | b` *x*\n`c | d` *x*", "*x* $P(A | B)$\n*x* \\(|a| \\)"])
+def test_pipes_in_code_and_formulas_make_no_rows(source: str) -> None:
+    assert "*x*" not in "".join(shown(source))
+
+
 def test_an_alert_has_a_line_of_its_own() -> None:
     assert shown("> [!NOTE]\n> Text.\n\n> [!Warning]  \n>\n> - a\n") == [
         *("▌ NOTE", "▌ Text.", "", "▌ Warning", "▌", "▌ • a"),

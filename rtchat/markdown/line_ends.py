@@ -21,7 +21,8 @@ _MAX_SLACK = 0.25
 """The part from which a line was not wrapped, even if it ends within a sentence."""
 _MARK = re.compile(
     r"[•◦‣▪▸►●○■□◆◇★☆✓✔✗✘✅❌☐☑☒⚠ℹ\U0001f000-\U0001faff\u2460-\u24ff\u2700-\u27bf]"
-    r"|\[\^[^\]\s]+\]:|\[![A-Za-z]+\]|[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|\|.*\|$|(?:\*\*|__)[^*_]{1,40}(?::\*\*|\*\*:|:__|__:)"
+    r"|\[\^[^\]\s]+\]:|\[![A-Za-z]+\]|[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|\|.*\|$"
+    r"|(?:\*\*|__)[^*_]{1,40}(?::\*\*|\*\*:|:__|__:)"
 )
 """What begins a line of its own, in any paragraph."""
 _WEAK_MARK = re.compile(
@@ -38,7 +39,8 @@ _COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 _DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
 _BOLD = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
-_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
+_VERBATIM = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\$[^$]+\$|\\\(.*?\\\)")
+"""Code and formulas, in which a pipe separates no cells."""
 _HARD_BREAK = re.compile(r" {2,}$|\\$")
 _HTML_BREAK = re.compile(r"(?<!\\)<br\s*/?>\s*$", re.IGNORECASE)
 _MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
@@ -61,7 +63,7 @@ def is_as_written(source: str) -> bool:
 
 
 def _has_cells(line: str) -> bool:
-    return "|" in line and _CELLS.search(_CODE.sub("", line).strip()) is not None
+    return "|" in line and _CELLS.search(_VERBATIM.sub("", line).strip()) is not None
 
 
 def line_ends(source: str) -> list[str]:
