@@ -324,7 +324,27 @@ def test_lines_of_scripts_without_spaces_are_joined_without_one(
 ) -> None:
     rest = "字" * 38
     source = f"{rest}{line}\n{following}{rest}\n{rest}中文\n{rest}"
-    assert "".join(shown(source, 400)).startswith(f"{rest}{joined}{rest}")
+    assert shown(source, 400)[0].startswith(f"{rest}{joined}{rest}")
+
+
+CHINESE = (
+    "终端模拟器是一种在窗口中显示文字的程序，它把用户输入的内容发送给另一个程序。大多数终端遵循上世纪七十年代硬件的规则，"
+    "因此命令行解释器仍然一次读取一行。当你运行一条命令时，它会启动一个进程，等待其结束，然后显示退出状态。"
+    "宽字符占用两个单元格，组合字符不占用单元格，所以计算宽度并不容易。"
+)
+
+
+@pytest.mark.parametrize("length", range(28, 56))
+def test_wrapped_prose_without_spaces_is_joined(length: int) -> None:
+    lines = []
+    rest = CHINESE
+    while rest:
+        end = length
+        while rest[end : end + 1] in ("，", "。"):
+            end -= 1
+        lines.append(rest[:end])
+        rest = rest[end:]
+    assert shown("\n".join(lines), 400) == [CHINESE]
 
 
 def test_a_web_page_keeps_the_same_lines() -> None:

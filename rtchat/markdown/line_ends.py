@@ -93,13 +93,19 @@ def _are_drawn(texts: list[str]) -> bool:
 def _meant(lines: list[str], texts: list[str]) -> list[bool]:
     """Which line ends the author meant."""
     # Without lines of one word: a long URL makes no paragraph wide.
-    width = max((cell_len(text) for text in texts if " " in text or _CJK.search(text)), default=0)
+    widths = [cell_len(text) if " " in text or _CJK.search(text) else 0 for text in texts]
+    width = max(widths)
     if not _MIN_WIDTH <= width <= _MAX_WIDTH or _are_records(texts) or _are_drawn(texts):
         return [True] * (len(lines) - 1)
     free = [_free(*pair, width) for pair in pairwise(texts)]
     marked = _marked(lines, texts, free)
     open_ends = [index for index, is_marked in enumerate(marked) if not is_marked]
-    evidence = [_evidence(texts[at], texts[at + 1], free[at], width) for at in open_ends]
+    # The longest line is full whether it was wrapped or not.
+    longest = widths.index(width) if widths.count(width) == 1 else None
+    evidence = [
+        _evidence(texts[at], texts[at + 1], free[at] / width, is_longest=at == longest)
+        for at in open_ends
+    ]
     if sum(evidence) <= 0 or _are_verses(texts, open_ends):
         return [True] * (len(lines) - 1)
     return [
@@ -167,15 +173,14 @@ def _goes_on(line: str, following: str) -> bool:
     return word[:1].islower() and re.sub("[-'’]", "", word).isalpha() and not is_list
 
 
-def _evidence(line: str, following: str, free: int, width: int) -> float:
-    """How much a line end speaks for wrapped prose, or against it."""
+def _evidence(line: str, following: str, free: float, *, is_longest: bool) -> float:
+    """How much a line end speaks for wrapped prose, or against it. `free` is a part of the
+    width."""
     goes_on = _goes_on(line, following)
-    slack = _SLACK * width if goes_on or _CJK.match(following) else -1
-    if free > slack:
+    if free >= 0 and not (free <= _SLACK and (goes_on or _CJK.match(following))):
         return -3
     if goes_on:
         return 3
-    is_longest = cell_len(line) == width  # it fills the line whether it was wrapped or not
     if _ends(line):
         return -1 if is_longest else 0
     if _is_name(line) and following.lstrip(_MARKUP)[:1].isupper():
