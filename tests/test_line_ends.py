@@ -272,6 +272,7 @@ def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
         ("[a\nb](https://example.com) c\nd", ["a", "b (https://example.com) c", "d"]),
         ("a &amp;\nb", ["a &", "b"]),
         ("a\n  b\n    c\nd", ["a", "  b", "    c", "d"]),
+        ("def f():\n    return 1", ["def f():", "    return 1"]),
         ("- a\n    b\n    c", ["• a", "  b", "  c"]),
         ("- a\nb", ["• a", "  b"]),
         ("> a\nb", ["▌ a", "▌ b"]),

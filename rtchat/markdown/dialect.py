@@ -152,7 +152,8 @@ def _inline(state: StateCore) -> None:
             token.children = list(_as_lines(token.content))
         else:
             state.md.inline.parse(token.content, state.md, state.env, token.children)
-            token.children = list(_with_line_ends(token.content, token.children))
+            ends = line_ends(token.content, is_nested=token.level > 1)
+            token.children = list(_with_line_ends(token.content, ends, token.children))
     found.update(below)
 
 
@@ -178,9 +179,8 @@ def _as_lines(source: str) -> Iterator[Token]:
         yield Token("text", "", 0, content=line)
 
 
-def _with_line_ends(source: str, tokens: Iterable[Token]) -> Iterator[Token]:
+def _with_line_ends(source: str, ends: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
     """Turn each soft break into what it means: a hard break, a space or nothing."""
-    ends = line_ends(source)
     line = at = 0
     for token in tokens:
         if token.type != "softbreak":

@@ -66,13 +66,16 @@ def _has_cells(line: str) -> bool:
     return "|" in line and _CELLS.search(_VERBATIM.sub("", line).strip()) is not None
 
 
-def line_ends(source: str) -> list[str]:
+def line_ends(source: str, *, is_nested: bool = False) -> list[str]:
     """What each line end in the source of a paragraph stands for: a newline and the indent of the
-    next line, a space, or nothing, which is after `<br>` and in a script without spaces."""
+    next line, a space, or nothing, which is after `<br>` and in a script without spaces.
+
+    If `is_nested`, an indent that all lines have is that of an item, and dropped.
+    """
     lines = source.split("\n")
     texts = [line.strip() for line in lines]
     indents = [len(line) - len(line.lstrip()) for line in source.expandtabs(4).split("\n")[1:]]
-    least = 0 if _are_drawn(texts) else min(indents, default=0)
+    least = min(indents, default=0) if is_nested and not _are_drawn(texts) else 0
     ends = []
     for is_meant, indent, pair in zip(_meant(lines, texts), indents, pairwise(texts), strict=True):
         is_new = is_meant and not _HTML_BREAK.search(pair[0])
