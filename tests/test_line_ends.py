@@ -6,6 +6,8 @@ import random
 import textwrap
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rtchat.markdown.line_ends import line_ends
 from tests.test_list_numbers import page, shown
@@ -93,6 +95,14 @@ KEPT = {
     "a record with a long line": (
         "Summary: the build failed because the disk of the build server is full\n"
         "Owner: the team of the build server\nStatus: open"
+    ),
+    "a list in lower case": (
+        "For the pancakes that we make on Sunday mornings you need the following\neggs\nflour"
+    ),
+    "a list after a colon": "For the pancakes that we make on Sundays you need these things:\neggs",
+    "a list of phrases": (
+        "it is faster than all of the others that we have tried this year\n"
+        "it is smaller\nit has fewer bugs"
     ),
     "letters": "Choose:\na) the first one\nb) the second one",
     "letters, long": (
@@ -203,6 +213,13 @@ def test_prose_wrapped_at_any_width_is_joined(name: str) -> None:
         assert "\n" not in ends(wrapped), f"at {width}"
 
 
+@given(st.lists(st.text('aA.*|[- "漢\u00a0', max_size=70), min_size=1, max_size=5))
+def test_any_text_has_line_ends(lines: list[str]) -> None:
+    ends = line_ends("\n".join(lines))
+    assert len(ends) == len(lines) - 1
+    assert not "".join(ends).strip(" \n")
+
+
 def test_short_lines_of_any_kind_are_kept() -> None:
     chance = random.Random(15)
     words = " ".join(PROSE.values()).split()
@@ -251,10 +268,11 @@ def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
         ("`a` x\n`b` y", ["a x", "b y"]),
         ("`a\nb` c\nd", ["a b c", "d"]),
         ("a  \nb\nc\\\nd", ["a", "b", "c", "d"]),
-        ("a<br>\nb\nc", ["a", "", "b", "c"]),
+        ("a<br>\nb<br/> \nc\nd", ["a", "b", "c", "d"]),
         ("[a\nb](https://example.com) c\nd", ["a", "b (https://example.com) c", "d"]),
         ("a &amp;\nb", ["a &", "b"]),
         ("a\n  b\n    c\nd", ["a", "  b", "    c", "d"]),
+        ("def f():\n    return 1", ["def f():", "    return 1"]),
         ("- a\n    b\n    c", ["• a", "  b", "  c"]),
         ("- a\nb", ["• a", "  b"]),
         ("> a\nb", ["▌ a", "▌ b"]),
@@ -263,6 +281,11 @@ def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
 )
 def test_line_ends_between_markup(source: str, lines: list[str]) -> None:
     assert shown(source) == lines
+
+
+@pytest.mark.parametrize("source", ["`a | b` *x*\n`c | d` *x*", "*x* $P(A | B)$\n*x* \\(|a| \\)"])
+def test_pipes_in_code_and_formulas_make_no_rows(source: str) -> None:
+    assert "*x*" not in "".join(shown(source))
 
 
 def test_an_alert_has_a_line_of_its_own() -> None:
@@ -279,9 +302,11 @@ def test_an_alert_has_a_line_of_its_own() -> None:
         "| a | b |\n|--|\n| `c` | __d__ |",
         "| a | b |\n| 1 | 2 |\n| &amp; | [x] |",
         "name | age\n---|---|---\nAnn | 5",
+        "project\n├── __init__.py\n│   └── *.py\n└── `x`.md",
+        "┌─────┐\n│ *a* │\n└─────┘",
     ],
 )
-def test_a_table_without_its_second_row_is_shown_as_written(rows: str) -> None:
+def test_tables_without_their_second_row_and_drawings_are_shown_as_written(rows: str) -> None:
     assert shown(rows) == rows.split("\n")
     assert page(rows).count("<br") == rows.count("\n")
 
@@ -300,7 +325,27 @@ def test_lines_of_scripts_without_spaces_are_joined_without_one(
 ) -> None:
     rest = "字" * 38
     source = f"{rest}{line}\n{following}{rest}\n{rest}中文\n{rest}"
-    assert "".join(shown(source, 400)).startswith(f"{rest}{joined}{rest}")
+    assert shown(source, 400)[0].startswith(f"{rest}{joined}{rest}")
+
+
+CHINESE = (
+    "终端模拟器是一种在窗口中显示文字的程序，它把用户输入的内容发送给另一个程序。大多数终端遵循上世纪七十年代硬件的规则，"
+    "因此命令行解释器仍然一次读取一行。当你运行一条命令时，它会启动一个进程，等待其结束，然后显示退出状态。"
+    "宽字符占用两个单元格，组合字符不占用单元格，所以计算宽度并不容易。"
+)
+
+
+@pytest.mark.parametrize("length", range(28, 56))
+def test_wrapped_prose_without_spaces_is_joined(length: int) -> None:
+    lines = []
+    rest = CHINESE
+    while rest:
+        end = length
+        while rest[end : end + 1] in ("，", "。"):
+            end -= 1
+        lines.append(rest[:end])
+        rest = rest[end:]
+    assert shown("\n".join(lines), 400) == [CHINESE]
 
 
 def test_a_web_page_keeps_the_same_lines() -> None:

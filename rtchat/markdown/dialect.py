@@ -39,7 +39,7 @@ from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
-from rtchat.markdown.line_ends import are_rows, line_ends
+from rtchat.markdown.line_ends import is_as_written, line_ends
 from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
@@ -163,7 +163,7 @@ def _inline(state: StateCore) -> None:
         token.children = []
         if not token.content:
             continue
-        if "\n" in token.content and are_rows(token.content):
+        if "\n" in token.content and is_as_written(token.content):
             token.children = list(_as_lines(token.content))
             continue
         _parse(InlineState(token.content, state.md, state.env, token.children))
@@ -201,9 +201,8 @@ def _as_lines(source: str) -> Iterator[Token]:
         yield Token("text", "", 0, content=line)
 
 
-def _with_line_ends(source: str, tokens: Iterable[Token]) -> Iterator[Token]:
+def _with_line_ends(source: str, ends: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
     """Turn each soft break into what it means: a hard break, a space or nothing."""
-    ends = line_ends(source)
     line = at = 0
     for token in tokens:
         if token.type != "softbreak":

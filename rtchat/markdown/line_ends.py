@@ -17,9 +17,12 @@ _MIN_WIDTH, _MAX_WIDTH = 50, 132
 """The widths, in cells, at which authors wrap prose."""
 _SLACK = 0.1
 """The part of the width that an author who wraps by eye may leave free."""
+_MAX_SLACK = 0.25
+"""The part from which a line was not wrapped, even if it ends within a sentence."""
 _MARK = re.compile(
     r"[•◦‣▪▸►●○■□◆◇★☆✓✔✗✘✅❌☐☑☒⚠ℹ\U0001f000-\U0001faff\u2460-\u24ff\u2700-\u27bf]"
-    r"|\[\^[^\]\s]+\]:|\[![A-Za-z]+\]|[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|\|.*\|$|(?:\*\*|__)[^*_]{1,40}(?::\*\*|\*\*:|:__|__:)"
+    r"|\[\^[^\]\s]+\]:|\[![A-Za-z]+\]|[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|\|.*\|$"
+    r"|(?:\*\*|__)[^*_]{1,40}(?::\*\*|\*\*:|:__|__:)"
 )
 """What begins a line of its own, in any paragraph."""
 _WEAK_MARK = re.compile(
@@ -33,69 +36,83 @@ _SEPARATOR = re.compile(r"\S.{0,40}?(?:\s[-–—=|·]+>?\s|[^\s:]:\s|[：\t]|\s
 """What separates the parts of a record."""
 _COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 """What aligns text in columns."""
+_DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
 _BOLD = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
-_CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
-_BREAK = re.compile(r" {2,}$|\\$|<br\s*/?>\s*$", re.IGNORECASE)
+_VERBATIM = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\$[^$]+\$|\\\(.*?\\\)")
+"""Code and formulas, in which a pipe separates no cells."""
+_HARD_BREAK = re.compile(r" {2,}$|\\$")
+_HTML_BREAK = re.compile(r"(?<!\\)<br\s*/?>\s*$", re.IGNORECASE)
 _MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
 _SENTENCE_END = tuple(".!?:;。！？：；…؟।")
 _PUNCTUATION = (*_SENTENCE_END, *",，、—–")
 _CJK = re.compile(
-    r"[\u2e80-\u303f\u3040-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+    r"[\u2e80-\u312f\u3190-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U00020000-\U0003ffff]"
 )
 """Scripts and punctuation without spaces between words. Korean has them."""
 _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
 
 
-def are_rows(source: str) -> bool:
-    """Whether a paragraph of several lines is a table without the row that makes it one: each line
-    has cells."""
-    if "|" not in source:
-        return False
-    lines = _CODE.sub("", source).split("\n")
-    return len(lines) > 1 and all(_CELLS.search(line.strip()) for line in lines)
+def is_as_written(source: str) -> bool:
+    """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table
+    without the row that makes it one."""
+    lines = source.split("\n")
+    if sum(line.lstrip()[:1] in _DRAWING for line in lines) > 1:
+        return True
+    return "|" in source and len(lines) > 1 and all(map(_has_cells, lines))
 
 
-def line_ends(source: str) -> list[str]:
+def _has_cells(line: str) -> bool:
+    return "|" in line and _CELLS.search(_VERBATIM.sub("", line).strip()) is not None
+
+
+def line_ends(source: str, *, is_nested: bool = False) -> list[str]:
     """What each line end in the source of a paragraph stands for: a newline and the indent of the
-    next line, a space, or nothing between two characters of a script without spaces."""
+    next line, a space, or nothing, which is after `<br>` and in a script without spaces.
+
+    If `is_nested`, an indent that all lines have is that of an item, and dropped.
+    """
     lines = source.split("\n")
     texts = [line.strip() for line in lines]
-    meant = _meant(lines, texts)
-    indents = [len(line) - len(line.lstrip()) for line in lines[1:]]
-    least = 0 if _are_drawn(texts) else min(indents, default=0)
-    return [
-        "\n" + " " * (indent - least) if is_meant else _join(*pair)
-        for is_meant, indent, pair in zip(meant, indents, pairwise(texts), strict=True)
-    ]
+    indents = [len(line) - len(line.lstrip()) for line in source.expandtabs(4).split("\n")[1:]]
+    least = min(indents, default=0) if is_nested and not _are_drawn(texts) else 0
+    ends = []
+    for is_meant, indent, pair in zip(_meant(lines, texts), indents, pairwise(texts), strict=True):
+        is_new = is_meant and not _HTML_BREAK.search(pair[0])
+        ends.append("\n" + " " * (indent - least) if is_new else _join(*pair))
+    return ends
 
 
 def _join(line: str, following: str) -> str:
-    return "" if _CJK.match(line[-1:]) and _CJK.match(following) else " "
+    is_apart = not (_CJK.match(line[-1:]) and _CJK.match(following))
+    return " " if is_apart and not _HTML_BREAK.search(line) else ""
 
 
 def _are_drawn(texts: list[str]) -> bool:
-    """Whether lines are a tree, a drawing, or text in columns."""
-    drawn = sum(
-        text[:1] in set("├└│┌┐┘─╭╰║╔╚╠═|+/\\") or bool(_COLUMNS.search(text)) for text in texts
-    )
-    return drawn > 1
+    """Whether lines are a drawing or text in columns."""
+    return sum(text[:1] in {*"|+/\\"} or bool(_COLUMNS.search(text)) for text in texts) > 1
 
 
 def _meant(lines: list[str], texts: list[str]) -> list[bool]:
     """Which line ends the author meant."""
     # Without lines of one word: a long URL makes no paragraph wide.
-    width = max((cell_len(text) for text in texts if " " in text or _CJK.search(text)), default=0)
+    widths = [cell_len(text) if " " in text or _CJK.search(text) else 0 for text in texts]
+    width = max(widths)
     if not _MIN_WIDTH <= width <= _MAX_WIDTH or _are_records(texts) or _are_drawn(texts):
         return [True] * (len(lines) - 1)
     free = [_free(*pair, width) for pair in pairwise(texts)]
     marked = _marked(lines, texts, free)
     open_ends = [index for index, is_marked in enumerate(marked) if not is_marked]
-    evidence = [_evidence(texts[at], texts[at + 1], free[at], width) for at in open_ends]
+    # The longest line is full whether it was wrapped or not.
+    longest = widths.index(width) if widths.count(width) == 1 else None
+    evidence = [
+        _evidence(texts[at], texts[at + 1], free[at] / width, is_longest=at == longest)
+        for at in open_ends
+    ]
     if sum(evidence) <= 0 or _are_verses(texts, open_ends):
         return [True] * (len(lines) - 1)
     return [
-        is_marked or (free[at] > _SLACK * width and _ends(texts[at]))
+        is_marked or free[at] > (_SLACK if _ends(texts[at]) else _MAX_SLACK) * width
         for at, is_marked in enumerate(marked)
     ]
 
@@ -140,8 +157,8 @@ def _marked(lines: list[str], texts: list[str], free: list[int]) -> list[bool]:
         marked.append(
             bool(_MARK.match(following))
             or bool(_BOLD.fullmatch(line) and free[at] >= 0)
-            or bool(_BREAK.search(lines[at]))
-            or ("|" in line and "|" in following and are_rows(f"{line}\n{following}"))
+            or bool(_HARD_BREAK.search(lines[at]) or _HTML_BREAK.search(line))
+            or (_has_cells(line) and _has_cells(following))
             or (kind is not None and not is_explained)
         )
     return marked
@@ -152,19 +169,29 @@ def _ends(line: str) -> bool:
     return line.rstrip(_MARKUP + " ").endswith(_SENTENCE_END)
 
 
-def _evidence(line: str, following: str, free: int, width: int) -> float:
-    """How much a line end speaks for wrapped prose, or against it."""
-    start = following.lstrip(_MARKUP)[:1]
+def _goes_on(line: str, following: str) -> bool:
+    """Whether a sentence surely goes on in the next line: with a word in lower case."""
     word = _first_word(following).strip(_MARKUP + ",.;:!?")
-    goes_on = start.islower() and word.replace("-", "").replace("'", "").replace("’", "").isalpha()
-    slack = _SLACK * width if goes_on or _CJK.match(following) else -1
-    if free > slack:
-        return -2
-    is_longest = cell_len(line) == width
+    is_list = line.rstrip(_MARKUP).endswith((":", "："))
+    return word[:1].islower() and re.sub("[-'’]", "", word).isalpha() and not is_list
+
+
+def _evidence(line: str, following: str, free: float, *, is_longest: bool) -> float:
+    """How much a line end speaks for wrapped prose, or against it. `free` is a part of the
+    width."""
+    goes_on = _goes_on(line, following)
+    if free >= 0 and not (free <= _SLACK and (goes_on or _CJK.match(following))):
+        return -3
     if goes_on:
         return 3
     if _ends(line):
         return -1 if is_longest else 0
-    if start.isupper() and not line.rstrip(_MARKUP + ",").split()[-1][:1].islower():
+    if _is_name(line) and following.lstrip(_MARKUP)[:1].isupper():
         return 0 if is_longest else 1
     return 0.5 if is_longest else 1.5
+
+
+def _is_name(line: str) -> bool:
+    """Whether the last word of a line is none in lower case."""
+    words = line.rstrip(_MARKUP + ",").split()
+    return not (words and words[-1][:1].islower())
