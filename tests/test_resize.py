@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from rich.segment import Segment
@@ -36,7 +37,9 @@ class Document:
         parts: list[str] = []
         for _ in range(blocks):
             start = self._count + 1
-            make = chance.choice([self._table, self._paragraph, self._code, self._list, self._table])
+            make = chance.choice(
+                [self._table, self._paragraph, self._code, self._list, self._table]
+            )
             parts.append(make())
             self.blocks.append([f"k{number}" for number in range(start, self._count + 1)])
         self.text = "\n\n".join(parts)
@@ -69,8 +72,9 @@ class Document:
 class Conversation:
     """A reply on a screen, above an entry if there is one."""
 
-    def __init__(self, screen: Screen, *, reflows: bool, has_entry: bool) -> None:
+    def __init__(self, screen: Screen, *, reflows: bool | None, has_entry: bool) -> None:
         self.screen = screen
+        self.size: tuple[int, int] = screen.console.size
         self.now = 0.0
         self.panel: LivePanel | None = None
         if has_entry:
@@ -90,14 +94,23 @@ class Conversation:
         if self.panel is not None:
             status = "status " * 30
             width = self.screen.console.width
-            rows = [[Segment("› draft")], [Segment(status[: width - 1])]]
+            rows = [[Segment("> draft")], [Segment(status[: width - 1])]]
             self.panel.paint_entry(rows, (0, 7))
 
     def resize(self, width: int, height: int) -> None:
+        """The window has another size. The program does not know that yet."""
+        self.size = width, height
+        before = self.screen.console.size
         self.screen.resize(width, height)
+        self.screen.console.size = before
+
+    def learn(self) -> None:
+        """The program learns the size."""
+        self.screen.console.size = self.size
 
     def notice(self) -> None:
-        """The program learns that the size has changed."""
+        """The program paints for the size."""
+        self.learn()
         self._paint_entry()
         self.view.tick()
 
@@ -115,13 +128,14 @@ class Conversation:
 SIZES = [(120, 40), (100, 30), (80, 24), (61, 20), (60, 12), (40, 30), (31, 14), (26, 40)]
 
 
-def history(
+def history(  # noqa: C901 - one story
     seed: int,
     screen_of: Callable[[int, int], Screen],
     *,
-    reflows: bool,
+    reflows: bool | None,
     has_entry: bool,
     narrow: bool,
+    late: float = 0,
     watch: Callable[[Conversation, tuple[int, int] | None], None] = lambda *_: None,
 ) -> tuple[Document, list[str], int]:
     """Stream a random document while the window changes its size. Returns the document, the rows at
@@ -132,26 +146,36 @@ def history(
     watch(talk, None)
     places = sorted(chance.sample(range(1, len(document.text)), 40))
     times = 0
+    is_late = False
     for start, end in zip([0, *places], [*places, len(document.text)], strict=True):
+        if is_late and chance.random() < 0.5:
+            talk.notice()
+            is_late = False
         talk.view.show(TextArrived(document.text[start:end]))
         talk.passes(chance.choice([0.1, 0.1, 1.0]))
         watch(talk, None)
-        if chance.random() < 0.12:
+        if not is_late and chance.random() < 0.12:
             times += 1
             for _ in range(chance.choice([1, 1, 3])):
                 width, height = chance.choice(SIZES)
                 if chance.random() < 0.3:
-                    width = talk.screen.console.width
+                    width = talk.size[0]
                 elif chance.random() < 0.3:
-                    height = talk.screen.console.height
+                    height = talk.size[1]
                 talk.resize(width, height)
                 watch(talk, (width, height))
+                if chance.random() < late:
+                    is_late = True
+                    break
+                talk.learn()
                 if chance.random() < 0.4:
                     talk.passes(0.1)  # before the entry is drawn for the new size
                 if chance.random() < 0.7:
                     talk.notice()
-            talk.notice()
+            if not is_late:
+                talk.notice()
             watch(talk, None)
+    talk.notice()
     rows = talk.ends(document.text)
     watch(talk, None)
     return document, rows, times
@@ -167,22 +191,22 @@ def check(document: Document, rows: list[str], times: int) -> None:
     assert sum("╭" in row for row in rows) <= times, "\n".join(rows)
 
 
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 60))]
+
+
 @pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("reflows", [True, None])
 @pytest.mark.parametrize("has_entry", [False, True])
-@pytest.mark.parametrize("seed", range(30))
-def test_reflowing(seed: int, has_entry: bool, trims: bool) -> None:
-    check(
-        *history(
-            seed,
-            lambda width, height: ReflowingScreen(width, height, trims=trims),
-            reflows=True,
-            has_entry=has_entry,
-            narrow=False,
-        )
-    )
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_terminal_that_wraps_rows_again(
+    seed: int, has_entry: bool, reflows: bool | None, trims: bool
+) -> None:
+    screen_of = partial(ReflowingScreen, trims=trims)
+    check(*history(seed, screen_of, reflows=reflows, has_entry=has_entry, narrow=False))
 
 
+@pytest.mark.parametrize("reflows", [False, None])
 @pytest.mark.parametrize("has_entry", [False, True])
-@pytest.mark.parametrize("seed", range(30))
-def test_cutting(seed: int, has_entry: bool) -> None:
-    check(*history(seed, Screen, reflows=False, has_entry=has_entry, narrow=True))
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_terminal_that_cuts_rows(seed: int, has_entry: bool, reflows: bool | None) -> None:
+    check(*history(seed, Screen, reflows=reflows, has_entry=has_entry, narrow=True))

@@ -151,7 +151,9 @@ class LivePanel(RenderHook):
         row, column = self._cursor
         if not self._reflows:
             return row
-        return sum(_wrapped(each, self._width, width) for each in self._shown[:row]) + column // width
+        return (
+            sum(_wrapped(each, self._width, width) for each in self._shown[:row]) + column // width
+        )
 
     def _may_leave_rows(self, width: int) -> bool:
         """Whether some of the rows may be out of reach, after the width of the terminal changed.
