@@ -210,3 +210,42 @@ def test_a_terminal_that_wraps_rows_again(
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_terminal_that_cuts_rows(seed: int, has_entry: bool, reflows: bool | None) -> None:
     check(*history(seed, Screen, reflows=reflows, has_entry=has_entry, narrow=True))
+
+
+@pytest.mark.parametrize("has_entry", [False, True])
+def test_the_frame_is_hidden_while_the_size_changes(has_entry: bool) -> None:
+    screen = ReflowingScreen(80, 24, trims=True)
+    talk = Conversation(screen, reflows=True, has_entry=has_entry)
+    talk.view.show(TextArrived("words of the reply"))
+    talk.passes(1)
+    assert any("╭" in row for row in talk.screen.visible())
+    for width in (70, 60, 40):
+        talk.resize(width, 24)
+        talk.notice()
+        talk.passes(0.2)
+        assert not any("╭" in row for row in talk.screen.visible())
+    talk.passes(0.2)
+    assert sum("╭" in row for row in talk.screen.rows()) == 1
+
+
+@pytest.mark.parametrize("text", ["👍🏽 " * 12, "漢" * 40, "नि " * 30, "word " * 20])
+@pytest.mark.parametrize("size", [(33, 24), (41, 30), (90, 20), (60, 14)])
+def test_a_frame_that_was_wrapped_is_erased(text: str, size: tuple[int, int]) -> None:
+    talk = Conversation(ReflowingScreen(61, 24, trims=True), reflows=True, has_entry=True)
+    talk.view.show(TextArrived("above\n\n" * 20 + text))
+    talk.passes(1)
+    talk.resize(*size)
+    talk.notice()
+    rows = talk.screen.rows()
+    assert not any(_FRAME.search(row) for row in rows)
+    assert rows.count("above") == 20
+
+
+def test_a_frame_takes_at_most_half_of_the_screen() -> None:
+    talk = Conversation(Screen(80, 24), reflows=False, has_entry=True)
+    table = "| a | b |\n|---|---|\n" + "| c | d |\n" * 40
+    talk.view.show(TextArrived(table))
+    talk.passes(1)
+    rows = talk.screen.visible()
+    shown = [row for row in rows if _FRAME.match(row) and row[0] in "╭│╰"]
+    assert 8 < len(shown) <= 12
