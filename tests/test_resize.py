@@ -98,19 +98,11 @@ class Conversation:
             self.panel.paint_entry(rows, (0, 7))
 
     def resize(self, width: int, height: int) -> None:
-        """The window has another size. The program does not know that yet."""
         self.size = width, height
-        before = self.screen.console.size
         self.screen.resize(width, height)
-        self.screen.console.size = before
-
-    def learn(self) -> None:
-        """The program learns the size."""
-        self.screen.console.size = self.size
 
     def notice(self) -> None:
         """The program paints for the size."""
-        self.learn()
         self._paint_entry()
         self.view.tick()
 
@@ -128,14 +120,13 @@ class Conversation:
 SIZES = [(120, 40), (100, 30), (80, 24), (61, 20), (60, 12), (40, 30), (31, 14), (26, 40)]
 
 
-def history(  # noqa: C901 - one story
+def history(
     seed: int,
     screen_of: Callable[[int, int], Screen],
     *,
     reflows: bool | None,
     has_entry: bool,
     narrow: bool,
-    late: float = 0,
     watch: Callable[[Conversation, tuple[int, int] | None], None] = lambda *_: None,
 ) -> tuple[Document, list[str], int]:
     """Stream a random document while the window changes its size. Returns the document, the rows at
@@ -146,15 +137,11 @@ def history(  # noqa: C901 - one story
     watch(talk, None)
     places = sorted(chance.sample(range(1, len(document.text)), 40))
     times = 0
-    is_late = False
     for start, end in zip([0, *places], [*places, len(document.text)], strict=True):
-        if is_late and chance.random() < 0.5:
-            talk.notice()
-            is_late = False
         talk.view.show(TextArrived(document.text[start:end]))
         talk.passes(chance.choice([0.1, 0.1, 1.0]))
         watch(talk, None)
-        if not is_late and chance.random() < 0.12:
+        if chance.random() < 0.12:
             times += 1
             for _ in range(chance.choice([1, 1, 3])):
                 width, height = chance.choice(SIZES)
@@ -164,18 +151,12 @@ def history(  # noqa: C901 - one story
                     height = talk.size[1]
                 talk.resize(width, height)
                 watch(talk, (width, height))
-                if chance.random() < late:
-                    is_late = True
-                    break
-                talk.learn()
                 if chance.random() < 0.4:
                     talk.passes(0.1)  # before the entry is drawn for the new size
                 if chance.random() < 0.7:
                     talk.notice()
-            if not is_late:
-                talk.notice()
+            talk.notice()
             watch(talk, None)
-    talk.notice()
     rows = talk.ends(document.text)
     watch(talk, None)
     return document, rows, times
