@@ -85,7 +85,7 @@ class ReflowingGrid(Grid):
         start = 0
         while start < len(rows):
             end = start
-            while end + 1 < len(rows) and self.wraps(rows[end]):
+            while end + 1 < len(rows) and self.wraps(rows[end]) and self._cells(rows[end + 1]):
                 end += 1
             parts = [self._cells(row) for row in rows[start : end + 1]]
             if start <= cursor <= end:
@@ -93,7 +93,7 @@ class ReflowingGrid(Grid):
                 before += _count(parts[cursor - start], self.cursor.x)
                 y, x = _place([cell for part in parts for cell in part], before, columns)
                 at = len(new) + y, x
-            new += self._wrapped([cell for part in parts for cell in part], columns)
+            new += self._rewrapped([cell for part in parts for cell in part], columns)
             start = end + 1
         moved = max(len(new) - self.lines, 0)
         self.history.top.clear()
@@ -116,15 +116,15 @@ class ReflowingGrid(Grid):
         """The cells of a row up to the last that is not empty."""
         end = max((x for x, cell in row.items() if x >= 0 and cell.data != " "), default=-1) + 1
         if self.wraps(row):
-            end = self.columns - (row[self.columns - 1].data == " " and end == self.columns - 1)
+            end = self.columns - (self.columns - 1 not in row)  # a wide character did not fit
         return [
             _Cell(row[x], 1 + (x + 1 < end and not row[x + 1].data))
             for x in range(end)
             if row[x].data
         ]
 
-    def _wrapped(self, cells: list[_Cell], columns: int) -> list[Any]:
-        rows = [pyte.screens.StaticDefaultDict(self.default_char)]
+    def _rewrapped(self, cells: list[_Cell], columns: int) -> list[Any]:
+        rows: list[Any] = [pyte.screens.StaticDefaultDict(self.default_char)]
         x = 0
         for cell in cells:
             if x + cell.width > columns:

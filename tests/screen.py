@@ -84,7 +84,7 @@ def resize(screen: pyte.HistoryScreen, columns: int, rows: int) -> None:
         for y in range(screen.lines - 1):
             screen.buffer[y] = screen.buffer[y + 1]
         screen.buffer.pop(screen.lines - 1, None)
-        screen.cursor.y -= 1
+        screen.cursor.y = max(screen.cursor.y - 1, 0)
     for y in range(rows, screen.lines):
         screen.buffer.pop(y, None)
     screen.lines = min(screen.lines, rows)
@@ -104,6 +104,7 @@ class Screen:
         """The number of bytes written to the terminal."""
         self.output = ""
         """What was read last."""
+        self._untaken = ""
         self.console = ThemedConsole(
             file=self._file,
             force_terminal=True,
@@ -142,6 +143,12 @@ class Screen:
         self._read()
         return len(self._pyte.history.top)
 
+    def take(self) -> str:
+        """Everything that was written since the last call."""
+        self._read()
+        taken, self._untaken = self._untaken, ""
+        return taken
+
     def _lines(self) -> list[Mapping[int, Any]]:
         return [self._pyte.buffer[line] for line in range(self._pyte.lines)]
 
@@ -158,4 +165,5 @@ class Screen:
         self._file.truncate()
         self.written += len(output.encode())
         self.output = output or self.output
+        self._untaken += output
         self._stream.feed(output)

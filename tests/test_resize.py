@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from rich.segment import Segment
@@ -71,8 +72,9 @@ class Document:
 class Conversation:
     """A reply on a screen, above an entry if there is one."""
 
-    def __init__(self, screen: Screen, *, reflows: bool, has_entry: bool) -> None:
+    def __init__(self, screen: Screen, *, reflows: bool | None, has_entry: bool) -> None:
         self.screen = screen
+        self.size: tuple[int, int] = screen.console.size
         self.now = 0.0
         self.panel: LivePanel | None = None
         if has_entry:
@@ -92,14 +94,15 @@ class Conversation:
         if self.panel is not None:
             status = "status " * 30
             width = self.screen.console.width
-            rows = [[Segment("› draft")], [Segment(status[: width - 1])]]
+            rows = [[Segment("> draft")], [Segment(status[: width - 1])]]
             self.panel.paint_entry(rows, (0, 7))
 
     def resize(self, width: int, height: int) -> None:
+        self.size = width, height
         self.screen.resize(width, height)
 
     def notice(self) -> None:
-        """The program learns that the size has changed."""
+        """The program paints for the size."""
         self._paint_entry()
         self.view.tick()
 
@@ -121,7 +124,7 @@ def history(
     seed: int,
     screen_of: Callable[[int, int], Screen],
     *,
-    reflows: bool,
+    reflows: bool | None,
     has_entry: bool,
     narrow: bool,
     watch: Callable[[Conversation, tuple[int, int] | None], None] = lambda *_: None,
@@ -143,9 +146,9 @@ def history(
             for _ in range(chance.choice([1, 1, 3])):
                 width, height = chance.choice(SIZES)
                 if chance.random() < 0.3:
-                    width = talk.screen.console.width
+                    width = talk.size[0]
                 elif chance.random() < 0.3:
-                    height = talk.screen.console.height
+                    height = talk.size[1]
                 talk.resize(width, height)
                 watch(talk, (width, height))
                 if chance.random() < 0.4:
@@ -169,22 +172,61 @@ def check(document: Document, rows: list[str], times: int) -> None:
     assert sum("╭" in row for row in rows) <= times, "\n".join(rows)
 
 
+SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 60))]
+
+
 @pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("reflows", [True, None])
 @pytest.mark.parametrize("has_entry", [False, True])
-@pytest.mark.parametrize("seed", range(30))
-def test_reflowing(seed: int, has_entry: bool, trims: bool) -> None:
-    check(
-        *history(
-            seed,
-            lambda width, height: ReflowingScreen(width, height, trims=trims),
-            reflows=True,
-            has_entry=has_entry,
-            narrow=False,
-        )
-    )
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_terminal_that_wraps_rows_again(
+    seed: int, has_entry: bool, reflows: bool | None, trims: bool
+) -> None:
+    screen_of = partial(ReflowingScreen, trims=trims)
+    check(*history(seed, screen_of, reflows=reflows, has_entry=has_entry, narrow=False))
+
+
+@pytest.mark.parametrize("reflows", [False, None])
+@pytest.mark.parametrize("has_entry", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_terminal_that_cuts_rows(seed: int, has_entry: bool, reflows: bool | None) -> None:
+    check(*history(seed, Screen, reflows=reflows, has_entry=has_entry, narrow=True))
 
 
 @pytest.mark.parametrize("has_entry", [False, True])
-@pytest.mark.parametrize("seed", range(30))
-def test_cutting(seed: int, has_entry: bool) -> None:
-    check(*history(seed, Screen, reflows=False, has_entry=has_entry, narrow=True))
+def test_the_frame_is_hidden_while_the_size_changes(has_entry: bool) -> None:
+    screen = ReflowingScreen(80, 24, trims=True)
+    talk = Conversation(screen, reflows=True, has_entry=has_entry)
+    talk.view.show(TextArrived("words of the reply"))
+    talk.passes(1)
+    assert any("╭" in row for row in talk.screen.visible())
+    for width in (70, 60, 40):
+        talk.resize(width, 24)
+        talk.notice()
+        talk.passes(0.2)
+        assert not any("╭" in row for row in talk.screen.visible())
+    talk.passes(0.2)
+    assert sum("╭" in row for row in talk.screen.rows()) == 1
+
+
+@pytest.mark.parametrize("text", ["👍🏽 " * 12, "漢" * 40, "नि " * 30, "word " * 20])
+@pytest.mark.parametrize("size", [(33, 24), (41, 30), (90, 20), (60, 14)])
+def test_a_frame_that_was_wrapped_is_erased(text: str, size: tuple[int, int]) -> None:
+    talk = Conversation(ReflowingScreen(61, 24, trims=True), reflows=True, has_entry=True)
+    talk.view.show(TextArrived("above\n\n" * 20 + text))
+    talk.passes(1)
+    talk.resize(*size)
+    talk.notice()
+    rows = talk.screen.rows()
+    assert not any(_FRAME.search(row) for row in rows)
+    assert rows.count("above") == 20
+
+
+def test_a_frame_takes_at_most_half_of_the_screen() -> None:
+    talk = Conversation(Screen(80, 24), reflows=False, has_entry=True)
+    table = "| a | b |\n|---|---|\n" + "| c | d |\n" * 40
+    talk.view.show(TextArrived(table))
+    talk.passes(1)
+    rows = talk.screen.visible()
+    shown = [row for row in rows if _FRAME.match(row) and row[0] in "╭│╰"]
+    assert 8 < len(shown) <= 12

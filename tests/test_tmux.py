@@ -23,6 +23,9 @@ from rtchat.core.values import Status
 from rtchat.ui.console import ThemedConsole
 from rtchat.ui.live_view import LiveView
 from tests.program import PATIENCE
+from tests.reflow import ReflowingScreen
+from tests.screen import Screen
+from tests.test_resize import Conversation, history
 
 WORDS = [f"w{number}" for number in range(400)]
 TEXT = "".join(
@@ -91,6 +94,38 @@ def test_a_window_of_changing_size_keeps_each_word_once(
     shown = tmux.says("the-end", "capture-pane", "-p", "-J", "-S", "-")
     assert [word for word in shown.split() if word in WORDS] == TEXT_WORDS
     assert not {"╭", "╰", "│"} & {*shown}
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(2, 11))]
+)
+def test_the_emulator_wraps_rows_as_tmux_does(tmux: Tmux, tmp_path: Path, seed: int) -> None:
+    pipe = tmp_path / "bytes"
+    os.mkfifo(pipe)
+    tmux("new-session", "-d", f"cat {pipe}; read x")
+    screens: list[ReflowingScreen] = []
+
+    def screen_of(width: int, height: int) -> Screen:
+        tmux("resize-window", "-x", str(width), "-y", str(height))
+        screens.append(ReflowingScreen(width, height))
+        return screens[0]
+
+    steps = 0
+
+    def watch(_: Conversation, size: tuple[int, int] | None) -> None:
+        """tmux draws what was written since the last call, before it changes its size."""
+        nonlocal steps
+        steps += 1
+        writer.write(f"{screens[0].take()}\x1b]2;drawn {steps}\x1b\\")
+        writer.flush()
+        tmux.says(f"drawn {steps}\n", "display-message", "-p", "#{pane_title}")
+        if size is not None:
+            tmux("resize-window", "-x", str(size[0]), "-y", str(size[1]))
+        shown = tmux("capture-pane", "-p", "-S", "-").rstrip().split("\n")
+        assert [row.rstrip() for row in shown] == Screen.rows(screens[0])
+
+    with pipe.open("w") as writer:
+        history(seed, screen_of, reflows=True, has_entry=True, narrow=False, watch=watch)
 
 
 TEXT_WORDS = [word for word in TEXT.split() if word in WORDS]

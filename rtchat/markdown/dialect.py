@@ -39,7 +39,7 @@ from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
-from rtchat.markdown.line_ends import is_as_written, line_ends
+from rtchat.markdown.line_ends import is_as_written
 from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
@@ -67,7 +67,6 @@ _UNDIVIDED = re.compile(
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
 )
 _PIPE = re.compile(r"(?<!\\)\|")
-_MAX_INLINE_DEPTH = 20
 
 
 def cost(source: str) -> int:

@@ -129,18 +129,16 @@ class LivePanel(RenderHook):
         same = bool(old and new) and self._width == width
         home = _first_cell(self._cursor[0] if self._width == width else self._rows_above(width))
         apart = [Segment.line()] if self._may_leave_rows(width) else []
-        wrap = bool(self._reflows and self._entry)
         from_, self._cursor = self._cursor, cursor
         self._shown, self._width = new, width
         count = _height(renderables, width) if same else None
         if count is None or count + max(len(old), len(new)) > self.console.height:
             erase = [*home, _ERASE, *apart] if old else []
             begin = Segments([_BEGIN, *erase])
-            rows = _painted(_joined(new), wrap=wrap)
-            return [begin, *renderables, Segments([*rows, *_to(cursor), _END])]
+            return [begin, *renderables, Segments([*_joined(new), *_to(cursor), _END])]
         room = _room(len(old), len(new) + count)
         insert = [_code(f"[{count}L")] if count else []
-        painted = [*room, *_reshape(old, new), *_painted(_changes(old, new), wrap=wrap), *insert]
+        painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
         if painted:
             begin = Segments([_BEGIN, *home, *painted])
             return [begin, *renderables, Segments([*_to(cursor), _END])]
@@ -240,8 +238,6 @@ _BEGIN, _END = _code(BEGIN_UPDATE.removeprefix("\x1b")), _code("[?2026l")
 """Around output that is to appear at once (synchronised output). Terminals ignore private modes
 that they do not support."""
 _SAVE, _RESTORE = _code("7"), _code("8")
-_CUT, _WRAP = _code("[?7l"), _code("[?7h")
-"""What the terminal does with text that does not fit in a row."""
 
 
 def _room(rows: int, needed: int) -> list[Segment]:
@@ -273,12 +269,6 @@ def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
 _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])
 """Erases from the first cell down. Not `[J` alone: in the first cell of the screen tmux treats that
 as `clear` and moves the whole screen to the scrollback."""
-
-
-def _painted(cells: list[Segment], *, wrap: bool) -> list[Segment]:
-    """The output for rows that is also right if the terminal has just become narrower. If `wrap`,
-    the rows are as if they had been written before that."""
-    return cells if wrap or not cells else [_CUT, *cells, _WRAP]
 
 
 def _joined(rows: list[Row]) -> list[Segment]:
