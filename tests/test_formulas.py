@@ -168,7 +168,7 @@ def test_a_formula_that_is_not_closed_is_shown_as_written(text: str) -> None:
 def test_nothing_after_a_formula_is_lost() -> None:
     pytest.importorskip("pylatexenc", reason="the extra math is not installed")
     assert lines("\\[\nx\n\\].") == ["x."]
-    assert lines("$$\nx\n$$ where **x**\nis `y`") == ["x", "where x is y"]
+    assert lines("$$\nx\n$$ where **x**\nis `y`") == ["x", "where x", "is y"]
     assert lines("$$x^2$$ and\n- more") == ["x² and", "", "• more"]
     assert lines("\\[\nx\n\\] a\n\nb") == ["x", "a", "", "b"]
 

@@ -162,12 +162,14 @@ def _inline(state: StateCore) -> None:
         token.children = []
         if not token.content:
             continue
-        if "\n" in token.content and is_as_written(token.content):
+        has_lines = "\n" in token.content and state.tokens[index - 1].type != "heading_open"
+        if has_lines and is_as_written(token.content):
             token.children = list(_as_lines(token.content))
             continue
         _parse(InlineState(token.content, state.md, state.env, token.children))
-        if "\n" in token.content:
-            token.children = list(_with_line_ends(token.content, token.children))
+        if has_lines:
+            ends = line_ends(token.content, is_nested=token.level > 1)
+            token.children = list(_with_line_ends(token.content, ends, token.children))
     found.update(below)
 
 
