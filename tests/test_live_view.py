@@ -371,7 +371,9 @@ def test_a_window_that_becomes_narrower_during_a_reply() -> None:
 
 def test_a_link_resolves_references_above_it_whatever_the_deltas() -> None:
     text = "[a] and [b]\n\n[a]: /above\n\n[a] and [b]\n\n[b]: /below\n"
-    expected = ["[a] and [b]", "", "a (/above) and [b]"]
+    expected = [
+        *("[a] and [b]", "", "[a]: /above", "", "a (/above) and [b]", "", "[b]: /below"),
+    ]
     assert [Show().stream(*cut(text, list(range(0, 99, size)))) for size in (1, 9, 99)] == [
         expected
     ] * 3

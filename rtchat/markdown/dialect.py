@@ -39,7 +39,7 @@ from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
-from rtchat.markdown.line_ends import is_as_written
+from rtchat.markdown.line_ends import is_as_written, line_ends
 from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
