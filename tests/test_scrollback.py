@@ -70,6 +70,21 @@ def test_an_html_block_that_ends_within_a_line_is_rendered() -> None:
         assert streamed([text[:end]], 20, 5) == at_once(text[:end], 20)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x]: /u\n" * 300 + "===\n\n",
+        "[x]: /u\n" * 300 + "\n[x]: /u\n" * 30,
+        "[x]: /u '" + "[x]: /u\n" * 124 + "'\na line of **words**, and",
+        "> [x]: /u\n> [y]: /u\n> 'a\n\nb'",
+    ],
+)
+def test_link_references_in_a_row_and_their_titles(text: str) -> None:
+    for size in (3, 500, len(text)):
+        deltas = [text[start : start + size] for start in range(0, len(text), size)]
+        assert streamed(deltas, 30, 10) == at_once(text, 30)
+
+
 @pytest.mark.parametrize("character", ["x", "word ", "漢", "👩\u200d💻", "e\u0301", "עברית "])
 @pytest.mark.parametrize("start", ["", "```\n", "| a | b |\n|---|---|\n| 1 | ", "- ", "> ", "<b>"])
 def test_a_line_of_ten_thousand_characters(start: str, character: str) -> None:

@@ -20,7 +20,7 @@ import re
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import Any, TypeAlias
 
 from markdown_it import MarkdownIt
@@ -336,14 +336,15 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     end_of_run, spent = state.env.get("run", (0, 0))
     if end_of_run != line:
         spent = 0
-    line_max = state.lineMax
-    start = state.bMarks[line]
-    last = line
-    while last < line_max and state.eMarks[last] - start + _LINE * (last - line) <= MAX_COST:
-        last += 1
-    if spent > MAX_COST or last == line:
+    if spent > MAX_COST:
         return False
-    state.lineMax = last
+    line_max = state.lineMax
+    # A longer one would be a `long` paragraph before its end arrives.
+    costs = (cost(_source(state, each)) + 1 + _LINE for each in range(line, line_max))
+    lines = sum(1 for _ in takewhile(lambda total: total <= MAX_COST, accumulate(costs)))
+    if not lines:
+        return False
+    state.lineMax = line + lines
     found = reference_rule(state, line, end, silent)
     state.lineMax = line_max
     if found:
@@ -351,6 +352,6 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
             token = state.push("definition", "", 0)
             token.content = state.getLines(line, state.line, state.blkIndent, False)
             token.map, token.hidden = [line, state.line], True
-        spent += state.bMarks[state.line] - start + _REFERENCE
+        spent += state.bMarks[state.line] - state.bMarks[line] + _REFERENCE
         state.env["run"] = state.line, spent
     return found
