@@ -175,9 +175,8 @@ def check(document: Document, rows: list[str], times: int) -> None:
 SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 60))]
 
 
-@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize(("has_entry", "trims"), [(True, False), (True, True), (False, True)])
 @pytest.mark.parametrize("reflows", [True, None])
-@pytest.mark.parametrize("has_entry", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_terminal_that_wraps_rows_again(
     seed: int, has_entry: bool, reflows: bool | None, trims: bool
