@@ -276,7 +276,7 @@ def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
         ("- a\n    b\n    c", ["• a", "  b", "  c"]),
         ("- a\nb", ["• a", "  b"]),
         ("> a\nb", ["▌ a", "▌ b"]),
-        ("a\nb\n===", ["a", "b"]),
+        ("a\nb\n===", ["a b"]),
     ],
 )
 def test_line_ends_between_markup(source: str, lines: list[str]) -> None:
