@@ -18,7 +18,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import Status, ThemeName
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
-from rtchat.markdown.theme import NOTICES, STYLES, SYNTAX, THEMES, StyleSheet, parse
+from rtchat.markdown.theme import NOTICES, STYLES, SYNTAX, THEMES, StyleSheet, parse_style
 from rtchat.ui.background import hinted_background
 from rtchat.ui.console import ThemedConsole, make_console, print_text
 from rtchat.ui.entry_style import class_of, entry_style, prompt_style
@@ -245,7 +245,7 @@ def test_auto_follows_the_background() -> None:
     ],
 )
 def test_what_a_definition_may_be(text: str, definition: str) -> None:
-    assert parse(text) == definition
+    assert parse_style(text) == definition
     Style.parse(definition)
 
 
@@ -258,7 +258,7 @@ BAD = (
 @pytest.mark.parametrize("text", BAD)
 def test_what_a_definition_may_not_be(text: str) -> None:
     with pytest.raises(theme.StyleError):
-        parse(text)
+        parse_style(text)
 
 
 def config(folder: Path, text: str) -> Settings:
@@ -301,7 +301,7 @@ def test_the_user_s_styles_take_precedence_over_the_theme() -> None:
     assert written("marker", styles) == {"33"}  # as it is drawn like the accent
     assert written("bold code", styles) == {"1", "31"}
     assert written("link", StyleSheet("mono", {"dim": "green"})) == {"32"}
-    assert written("comment", StyleSheet(own={"comment": ""})) == set()
+    assert written("comment", StyleSheet(overrides={"comment": ""})) == set()
 
 
 @pytest.mark.parametrize(
@@ -315,8 +315,8 @@ def test_the_user_s_styles_take_precedence_over_the_theme() -> None:
 def test_a_colour_is_as_near_as_the_terminal_can(
     environ: dict[str, str], color: str, expected: set[str]
 ) -> None:
-    assert written("code", StyleSheet(own={"code": color}), environ) == expected
-    assert written("heading", StyleSheet(own={"code": color}), environ) == {"1"}
+    assert written("code", StyleSheet(overrides={"code": color}), environ) == expected
+    assert written("heading", StyleSheet(overrides={"code": color}), environ) == {"1"}
 
 
 @pytest.mark.parametrize(

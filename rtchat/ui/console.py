@@ -91,7 +91,7 @@ def _color_system(
     styles: StyleSheet, environ: Mapping[str, str]
 ) -> Literal["standard", "256", "truecolor"]:
     """As many colours as the styles need and the terminal has."""
-    if not needs_more_colors(styles.own):
+    if not needs_more_colors(styles.overrides):
         return "standard"
     if environ.get("COLORTERM") in ("truecolor", "24bit"):
         return "truecolor"

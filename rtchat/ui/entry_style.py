@@ -59,7 +59,7 @@ def entry_style(styles: StyleSheet) -> BaseStyle:
         classes = {f"{_PREFIX}{name}": style for name, style in ours.items()}
         return PromptStyle.from_dict({**classes, **_BASE, **parts})
 
-    return DynamicStyle(lambda: sheet(styles.drawn))
+    return DynamicStyle(lambda: sheet(styles.effective_theme))
 
 
 def prompt_style(definition: str) -> str:
