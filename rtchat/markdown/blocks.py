@@ -12,7 +12,7 @@ from rich.text import Span, Text
 from rtchat.core.text import TAB, visible
 from rtchat.markdown import theme
 from rtchat.markdown.dialect import BOX
-from rtchat.markdown.formula import in_display
+from rtchat.markdown.formula import display_formula
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.info_string import Info, parse_info
 from rtchat.markdown.inline import draw_inline
@@ -24,7 +24,7 @@ from rtchat.markdown.table import Grid, read_rows
 from rtchat.markdown.wrap import wrap
 
 _MIN_WIDTH = 8
-_RULE = 40
+_MAX_RULE_WIDTH = 40
 _STYLES = {"html_block": theme.HTML, "definition": theme.LINK}
 
 
@@ -135,7 +135,7 @@ class Blocks:
             case "math_open":
                 return self._formula(token, tokens, width)
             case "hr":
-                return [Text("─" * min(width, _RULE), theme.QUOTE)]
+                return [Text("─" * min(width, _MAX_RULE_WIDTH), theme.QUOTE)]
             case "code_block":
                 label = [self._label(Info("", ""), width)] if self._is_new(token) else []
                 return label + self._as_written(token, "", keeps_tabs=self._is_at_margin)
@@ -203,10 +203,10 @@ class Blocks:
         return Text(f"── {' · '.join(filter(None, (name.plain, number))) or 'code'}", theme.LABEL)
 
     def _formula(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
-        """A formula in display. Its lines are kept, and the terminal wraps long ones."""
+        """A display formula. Its lines are kept, and the terminal wraps long ones."""
         after = self._inline(next(tokens), "")
         next(tokens)
-        lines = [Text(line, theme.MATH if token.info else "") for line in in_display(token)]
+        lines = [Text(line, theme.MATH if token.info else "") for line in display_formula(token)]
         if not is_punctuation(after.plain):
             return lines + self._wrap(after, width)
         lines[-1].append(after.plain)

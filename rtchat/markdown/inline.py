@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
-from rtchat.markdown.formula import in_line
+from rtchat.markdown.formula import inline_formula
 from rtchat.markdown.links import link
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
@@ -64,7 +64,7 @@ class _Inline:
             case "html_inline":
                 self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
             case "math_inline":
-                self._text.append(in_line(token), " ".join((*styles, theme.MATH)))
+                self._text.append(inline_formula(token), " ".join((*styles, theme.MATH)))
             case "code_inline":
                 code = visible(token.content)
                 if self._backticks:
