@@ -20,7 +20,7 @@ from rtchat.markdown.links import LinkingConsole
 from rtchat.markdown.list_items import ItemNumber
 from rtchat.markdown.math import is_punctuation
 from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
-from rtchat.markdown.table import Grid, read_rows
+from rtchat.markdown.table import Grid, read_table
 from rtchat.markdown.wrap import wrap
 
 _MIN_WIDTH = 8
@@ -104,8 +104,8 @@ class Blocks:
         )
 
     def _children(self, tokens: Iterator[Token], closing: str, width: int) -> list[Text]:
-        """The lines of the blocks in a quote or an item, which an empty line separates if the source
-        has one."""
+        """The lines of the blocks in a quote or an item, which empty lines separate if the source
+        has them."""
         lines: list[Text] = []
         first = True
         for token in tokens:
@@ -255,7 +255,7 @@ class Blocks:
 
     def _table(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         width = max(width, _MIN_WIDTH)
-        rows, justify = read_rows(tokens, self._inline)
+        rows, justify = read_table(tokens, self._inline)
         start, end = token.map or (0, 0)
         new = self._is_new(token)
         # The last line of a preview has no end yet.

@@ -49,8 +49,8 @@ MAX_COST = 5_000
 LONG_MARK = "\x1a"
 """The first line of the continuation of a `long` paragraph. `visible` removes it from all input."""
 _BRACKET_COST, _LINE_COST, _REFERENCE_COST, _MARKUP_COST = 30, 10, 20, 3
-"""Costs in characters of prose: of a bracket that may open a link, a line end, a link reference, and
-a character that may be markup."""
+"""Costs in characters of prose: of a bracket that may open a link, a line end, a link reference,
+and a character that may be markup."""
 _MARKUP = "*_~`<&\\!"
 _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 """The blocks that a quote, a list or a heading can interrupt: all but tables."""
@@ -107,8 +107,8 @@ def parser() -> MarkdownIt:
 
 
 def references(known: dict[str, Any]) -> ChainMap[str, Any]:
-    """The value of "references" in the `env` of a parser: an empty map, to which the parser adds the
-    link references that it finds, and those that are known."""
+    """The value of "references" in the `env` of a parser: an empty map, to which the parser adds
+    the link references that it finds, and those that are known."""
     return ChainMap({}, known)
 
 

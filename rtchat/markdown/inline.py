@@ -17,8 +17,8 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def draw_inline(inline: Token, style: str, *, links: bool, backticks: bool) -> Text:
-    """Render an inline token with its children, in one style. With `links`, the targets of links
-    are clickable. With `backticks`, code is between them as in the source."""
+    """Render an inline token with its children, on top of a style. With `links`, the targets of
+    links are clickable. With `backticks`, code is shown between backticks, as in the source."""
     return _Inline(links=links, backticks=backticks).draw(inline, style)
 
 
