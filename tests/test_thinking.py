@@ -127,7 +127,9 @@ def test_pieces_do_not_depend_on_the_deltas(text: str, places: list[int]) -> Non
 def test_a_reply_has_all_words_of_the_text(text: str) -> None:
     """Only tags and white space are missing."""
     reply = split(text)
-    tags = "".join(piece.text for piece in read(text) if piece.kind in (Kind.TAG, Kind.LATE_END))
+    tags = "".join(
+        piece.text for piece in read(text) if piece.kind in (Kind.TAG, Kind.UNOPENED_TAG)
+    )
     letters = sorted((reply.thought + reply.answer + tags).replace("\n", ""))
     assert "".join(letters).split() == "".join(sorted(text.replace("\n", ""))).split()
 
