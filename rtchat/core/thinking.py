@@ -61,8 +61,8 @@ class ThoughtReader:
         self._fence = ""
         """The fence of the code block that the answer is in; empty if it is in none."""
         self._may_be_thought = True
-        """Whether the answer so far contains no opening tag, so that it is a thought if a closing tag
-        follows."""
+        """Whether the answer so far has no opening tag, so that a closing tag would make it a
+        thought."""
         self._is_within_line = False
         """Whether the beginning of the current line of the answer has been read."""
         self._pieces: list[tuple[Kind, list[str]]] = []
