@@ -165,7 +165,7 @@ def test_any_info_string_is_read(info: str) -> None:
     assert " " not in found.language
 
 
-def test_other_names_are_only_for_languages_that_pygments_does_not_know() -> None:
+def test_aliases_are_only_for_names_that_pygments_does_not_know() -> None:
     assert not pygments_languages() & LANGUAGE_ALIASES.keys()
     assert pygments_languages() >= {*LANGUAGE_ALIASES.values()}
 
@@ -295,7 +295,7 @@ def test_in_colour_inline_code_has_no_backticks() -> None:
     assert shown("a `b`") == ["a b"]
 
 
-def test_the_lines_of_a_diff_are_told_apart() -> None:
+def test_the_lines_of_a_diff_have_different_styles() -> None:
     text = "```patch\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n c\n```"
     *_, head, old, new, hunk, removed, added, same = rendered([text])
     styles = [{str(span.style) for span in line.spans} for line in (head, hunk, removed, added)]

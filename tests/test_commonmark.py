@@ -88,7 +88,7 @@ _SAME = [
 
 
 def _squeezed(html: str) -> str:
-    """HTML without differences that mean nothing."""
+    """HTML without differences that have no meaning."""
     for pattern, replacement in _SAME:
         html = re.sub(pattern, replacement, html)
     return html.strip()

@@ -1,6 +1,6 @@
-"""What is recognised as a formula."""
+"""Formulas are recognised, and text that only resembles them is not."""
 
-# ruff: noqa: RUF001 - the symbols of mathematics that look like others are meant
+# ruff: noqa: RUF001 - mathematical symbols that look like other characters are intended
 
 from __future__ import annotations
 

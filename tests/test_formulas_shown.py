@@ -1,6 +1,6 @@
-"""How formulas are shown: in Unicode where that is exact, and otherwise as their source."""
+"""Formulas are shown in Unicode if that is exact, and otherwise as their source."""
 
-# ruff: noqa: RUF001 - the symbols of mathematics that look like others are meant
+# ruff: noqa: RUF001 - mathematical symbols that look like other characters are intended
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_the_tail_is_the_text_that_is_not_final() -> None:
 
 
 def test_a_heading_with_a_pipe_waits_for_the_next_line() -> None:
-    """A delimiter row would make it the head of a table."""
+    """A delimiter row would make the heading the head of a table."""
     splitter = Splitter()
     assert splitter.feed("# a|b\n") is None
     assert splitter.feed("-|-\n") is None
