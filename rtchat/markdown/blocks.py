@@ -267,7 +267,7 @@ class Blocks:
             grid = Grid(self._console, measured[:known], justify, width, is_long=known < len(rows))
             if self._grids is not None:
                 line = self._state.line + start - self._skip
-                grid.hold(self._grids.get(line))
+                grid.keep_columns(self._grids.get(line))
                 self._grids[line] = grid
         self._state.grid = grid = grid.within(width)
         lines = (grid.head() if len(rows) > 1 else grid.keys()) if new else []

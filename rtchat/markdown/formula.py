@@ -98,7 +98,7 @@ def _cells(row: str) -> list[str]:
 
 
 def _aligned_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows of cells as lines. Columns are aligned right and left by turns, as by `align`."""
+    """Rows of cells as lines. Columns are aligned alternately right and left, as `align` does."""
     if all(len(row) == 1 for row in rows):
         yield from (row[0] for row in rows)
         return

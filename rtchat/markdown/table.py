@@ -110,8 +110,8 @@ class Grid:
         self._separates_rows = any(map(self._has_several_lines, rows[1:]))
         self._is_first_row = True
 
-    def hold(self, before: Grid | None) -> None:
-        """Keep the columns in place while rows of the table still arrive.
+    def keep_columns(self, before: Grid | None) -> None:
+        """Keep the columns where they were while rows of the table still arrive.
 
         `before` is the grid of the last preview: no column becomes narrower than there.
         Each column keeps room to grow, so that the columns to its left need not become narrower.
@@ -146,7 +146,7 @@ class Grid:
         return is_narrow or sum(self._words) > self._room
 
     def within(self, width: int) -> Grid:
-        """The grid itself, or one that fits into fewer cells."""
+        """The grid itself, or a copy that fits into a smaller width."""
         if width >= self._width:
             return self
         narrow = copy(self)

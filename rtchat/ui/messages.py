@@ -273,8 +273,8 @@ def _voice(status: ConversationStatus) -> str:
 
 
 def theme(name: str, background: str, others: Iterable[str] = ()) -> str:
-    """The current theme, the background of the terminal if the theme depends on it, and the names
-    of all themes, if they are given."""
+    """The current theme and the names of all themes, if they are given. The theme "auto" is shown
+    with the background of the terminal, unless this is unknown ("")."""
     if name == "auto" and background:
         name += f" ({background})"
     names = ", ".join(others)
