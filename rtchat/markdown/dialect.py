@@ -56,6 +56,7 @@ _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 """The blocks that a quote, a list or a heading can interrupt: all but tables."""
 _MAX_COLUMNS = 30
 _MAX_DEPTH = 26
+"""Levels of nested tokens. Each quote and each list with its item takes two."""
 BOX = "box"
 """The key in the `meta` of a task item: its box, "☐" or "☑", which replaces the bullet."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
@@ -66,6 +67,7 @@ _CODE_OR_FORMULA = re.compile(
     r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
 )
+"""Matches what pipes do not divide in a row with too many cells."""
 _PIPE = re.compile(r"(?<!\\)\|")
 
 
@@ -264,7 +266,7 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _read_table(state: StateBlock, line: int, end: int) -> None:
-    """Read a table without padding its rows. markdown-it's rule adds missing cells, so that a row
+    """Read a table without adding the missing cells of its rows. With markdown-it's own rule, a row
     of two characters becomes a cell for each column."""
     before = len(state.tokens)
     table_rule(state, line, line + 2, False)

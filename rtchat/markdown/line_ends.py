@@ -41,8 +41,9 @@ _COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 _BOX_DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
 _BOLD_LINE = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
+"""Matches a pipe that may separate cells."""
 _CODE_OR_FORMULA = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\$[^$]+\$|\\\(.*?\\\)")
-"""Code and formulas, in which a pipe separates no cells."""
+"""Matches code and formulas, in which a pipe does not separate cells."""
 _HARD_BREAK = re.compile(r" {2,}$|\\$")
 _HTML_BREAK = re.compile(r"(?<!\\)<br\s*/?>\s*$", re.IGNORECASE)
 _MARKUP = "*_~`\"'“”„‘’«»‹›()[]"
@@ -51,13 +52,14 @@ _PUNCTUATION = (*_SENTENCE_END, *",，、—–")
 _CJK = re.compile(
     r"[\u2e80-\u312f\u3190-\u31bf\u31f0-\u9fff\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U00020000-\U0003ffff]"
 )
-"""Scripts and punctuation without spaces between words. Korean has them."""
+"""Matches a character of a script without spaces between words, or its punctuation. Korean has
+spaces."""
 _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”’ー々]*")
 
 
 def is_as_written(source: str) -> bool:
-    """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table
-    without the row that makes it one."""
+    """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table without
+    a delimiter row."""
     lines = source.split("\n")
     if sum(line.lstrip()[:1] in _BOX_DRAWING for line in lines) > 1:
         return True
@@ -87,6 +89,7 @@ def line_ends(source: str, *, is_nested: bool = False) -> list[str]:
 
 
 def _join(line: str, following: str) -> str:
+    """What joins two lines: a space or nothing."""
     is_apart = not (_CJK.match(line[-1:]) and _CJK.match(following))
     return " " if is_apart and not _HTML_BREAK.search(line) else ""
 
@@ -147,6 +150,7 @@ def _separator(line: str, following: str) -> str:
 
 
 def _first_word(line: str) -> str:
+    """The first part of a line that cannot be broken, without its spaces; "" if it is empty."""
     found = _CJK_WORD.match(line) if _CJK.match(line) else None
     return found.group() if found else line.split(maxsplit=1)[0] if line else ""
 
