@@ -57,7 +57,7 @@ class _Part(NamedTuple):
     - "name": the name of a function or operator
     - "letter", "operator": the symbol of a command; a space after it may only end its name
     - "script": superscripts or subscripts
-    - "product": a fraction or root; "sign": a fraction as one character; both may need brackets
+    - "compound": a fraction or root; "sign": a fraction as one character; both may need brackets
     - "": anything else
     """
 
@@ -225,7 +225,7 @@ class LatexReader:
             return _Part(sign, "sign")
         numerator = _bracketed_unless(_PLAIN_NUMERATOR, numerator)
         denominator = _bracketed_unless(_PLAIN_DENOMINATOR, denominator)
-        return _Part(f"{numerator}/{denominator}", "product")
+        return _Part(f"{numerator}/{denominator}", "compound")
 
     def _root(self) -> _Part:
         sign = "√"
@@ -241,7 +241,9 @@ class LatexReader:
         text = self._argument()
         if not text:
             raise InexactError
-        return _Part(sign + (text if _NUMBER_OR_LETTER.fullmatch(text) else f"({text})"), "product")
+        return _Part(
+            sign + (text if _NUMBER_OR_LETTER.fullmatch(text) else f"({text})"), "compound"
+        )
 
     def _accented(self, accent: str) -> str:
         letter = {"ı": "i", "ȷ": "j"}.get(text := self._argument(), text)
@@ -302,7 +304,7 @@ def _wider(space: str, part: _Part, last: _Part, *, was_spaced: bool) -> str:
 
 def _bracketed_if_unclear(part: _Part, before: str, following: Sequence[_Part]) -> str:
     """The text of a part, in brackets if it were not clear otherwise where it begins and ends."""
-    if part.kind not in ("product", "sign"):
+    if part.kind not in ("compound", "sign"):
         return part.text
     after = "".join(each.text for each in following[:3]).strip()[:1]
     if part.kind == "sign":

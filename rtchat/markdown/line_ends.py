@@ -58,8 +58,8 @@ _CJK_WORD = re.compile(r".[、。，．：；？！）］｝」』】〉》”�
 
 
 def is_as_written(source: str) -> bool:
-    """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table without
-    a delimiter row."""
+    """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table
+    without a delimiter row."""
     lines = source.split("\n")
     if sum(line.lstrip()[:1] in _BOX_DRAWING for line in lines) > 1:
         return True
