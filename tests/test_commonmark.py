@@ -1,7 +1,8 @@
 """The examples of the specifications of CommonMark and GFM, rendered and streamed.
 
-They are downloaded into a temporary folder. Their HTML judges our parser: `_DIFFERENCES` has all
-examples that it reads in another way, with the reason. Streaming makes no difference for any.
+They are downloaded into a temporary folder. The HTML of our parser is compared with theirs:
+`_DIFFERENCES` lists all examples that differ, with the reasons. Every example is shown in the same
+way streamed and at once.
 """
 
 from __future__ import annotations
