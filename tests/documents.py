@@ -193,7 +193,7 @@ def _prose(draw: st.DrawFn) -> str:
 
 
 _LINE = _prose().map(lambda text: " ".join(text.split()))
-_MATHS = (
+_FORMULA_LINES = (
     *(
         "x^2",
         "- x",
@@ -270,10 +270,10 @@ def _table(draw: st.DrawFn) -> str:
 
 @st.composite
 def _formula(draw: st.DrawFn) -> str:
-    """A formula in display: closed or not, with text after it or not, perhaps with empty lines."""
+    """A display formula: closed or not, with text after it or not, perhaps with empty lines."""
     marks = (("$$", "$$"), ("\\[", "\\]"), ("\\begin{align*}", "\\end{align*}"))
     opening, closing = draw(st.sampled_from(marks))
-    lines = draw(st.lists(st.sampled_from(_MATHS), max_size=5))
+    lines = draw(st.lists(st.sampled_from(_FORMULA_LINES), max_size=5))
     between = draw(st.sampled_from(("\n", "\n", " ")))
     end = draw(st.sampled_from((closing, closing, closing + ".", closing + " where", "")))
     after = draw(st.sampled_from(("", "", "\nand more *text*")))

@@ -10,8 +10,8 @@ from wcwidth import wcswidth
 
 from tests.screen import Grid, Screen
 
-_WRAPS = -1
-"""The key of a row's mark that it continues in the next row. It moves with the row."""
+_WRAP_KEY = -1
+"""The key of the cell that marks a row as continued in the next. It moves with the row."""
 
 
 class _Cell(NamedTuple):
@@ -20,7 +20,7 @@ class _Cell(NamedTuple):
 
 
 class ReflowingGrid(Grid):
-    """Knows which rows continue in the next one.
+    """A grid that knows which rows continue in the next one.
 
     If `trims`, empty rows below the cursor are dropped before others move to the scrollback, as in
     VTE. Otherwise they are kept, as in tmux.
@@ -33,23 +33,23 @@ class ReflowingGrid(Grid):
     def draw(self, data: str) -> None:
         if data.isascii():
             for character in data:
-                self._mark(1)
+                self._mark_wrap(1)
                 super().draw(character)
         else:
             super().draw(data)
 
     def _glyph(self, glyph: str) -> None:
-        self._mark(max(wcswidth(glyph), 1))
+        self._mark_wrap(max(wcswidth(glyph), 1))
         super()._glyph(glyph)
 
-    def _mark(self, width: int) -> None:
+    def _mark_wrap(self, width: int) -> None:
         """Mark the row if the next character does not fit."""
         if self.cursor.x + width > self.columns and pyte.modes.DECAWM in self.mode:
-            self.buffer[self.cursor.y][_WRAPS] = self.default_char._replace(data="wraps")
+            self.buffer[self.cursor.y][_WRAP_KEY] = self.default_char._replace(data="wraps")
 
     def erase_in_line(self, how: int = 0, private: bool = False) -> None:
         if self.cursor.x == 0 or how:
-            self.buffer[self.cursor.y].pop(_WRAPS, None)
+            self.buffer[self.cursor.y].pop(_WRAP_KEY, None)
         super().erase_in_line(how, private)
 
     def resize_and_reflow(self, columns: int, rows: int) -> None:
@@ -90,8 +90,8 @@ class ReflowingGrid(Grid):
             parts = [self._cells(row) for row in rows[start : end + 1]]
             if start <= cursor <= end:
                 before = sum(map(len, parts[: cursor - start]))
-                before += _count(parts[cursor - start], self.cursor.x)
-                y, x = _place([cell for part in parts for cell in part], before, columns)
+                before += _cells_before(parts[cursor - start], self.cursor.x)
+                y, x = _position_of([cell for part in parts for cell in part], before, columns)
                 at = len(new) + y, x
             new += self._rewrapped([cell for part in parts for cell in part], columns)
             start = end + 1
@@ -110,7 +110,7 @@ class ReflowingGrid(Grid):
         self.set_margins()
 
     def wraps(self, row: Any) -> bool:
-        return bool(row[_WRAPS].data == "wraps")
+        return bool(row[_WRAP_KEY].data == "wraps")
 
     def _cells(self, row: Any) -> list[_Cell]:
         """The cells of a row up to the last that is not empty."""
@@ -128,7 +128,7 @@ class ReflowingGrid(Grid):
         x = 0
         for cell in cells:
             if x + cell.width > columns:
-                rows[-1][_WRAPS] = self.default_char._replace(data="wraps")
+                rows[-1][_WRAP_KEY] = self.default_char._replace(data="wraps")
                 rows.append(pyte.screens.StaticDefaultDict(self.default_char))
                 x = 0
             rows[-1][x] = cell.character
@@ -138,7 +138,7 @@ class ReflowingGrid(Grid):
         return rows
 
 
-def _count(cells: list[_Cell], x: int) -> int:
+def _cells_before(cells: list[_Cell], x: int) -> int:
     """How many cells are before this column; those after the end of the row count too."""
     count = 0
     for cell in cells:
@@ -149,7 +149,7 @@ def _count(cells: list[_Cell], x: int) -> int:
     return count + max(x, 0)
 
 
-def _place(cells: list[_Cell], index: int, columns: int) -> tuple[int, int]:
+def _position_of(cells: list[_Cell], index: int, columns: int) -> tuple[int, int]:
     """The row and the column of the cell with this index."""
     y = x = 0
     for cell in cells[:index]:

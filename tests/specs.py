@@ -25,8 +25,8 @@ def commonmark(folder: Path) -> Examples:
 
 
 def gfm(folder: Path) -> Examples:
-    """The examples of GFM 0.29: CommonMark 0.29 and the extensions. They are among the tests of a
-    package, which only its source has; uv keeps it in its cache."""
+    """The examples of GFM 0.29, which is CommonMark 0.29 with extensions. They are among the tests
+    of a package, which only its source distribution contains. uv unpacks it into its cache."""
     if find_spec("uv") is None:
         pytest.skip("the examples need uv, which is not installed")
     command = [sys.executable, "-m", "uv", "--quiet", "--cache-dir", str(folder / "cache")]

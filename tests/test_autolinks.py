@@ -1,4 +1,4 @@
-"""Links without brackets: GFM's own examples of extended autolinks, and where we differ."""
+"""Bare links: GFM's own examples of extended autolinks, and the differences from GFM."""
 
 from __future__ import annotations
 

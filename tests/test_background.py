@@ -1,4 +1,4 @@
-"""The terminal is asked for its background; the answer may come at any time, or never."""
+"""The terminal is asked for its background; the answer may arrive at any time, or never."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Keyboard:
 
 @pytest.mark.parametrize(("answer", "found"), [(LIGHT, "light"), (DARK, "dark")])
 @pytest.mark.parametrize("count", [1, 2])
-def test_an_answer_in_parts_is_no_text(answer: str, found: str, count: int) -> None:
+def test_an_answer_in_parts_is_not_taken_for_text(answer: str, found: str, count: int) -> None:
     for at in combinations(range(1, len(answer)), count):
         if at[0] == 1 and at[1:] and at[1] < LIGHT.index("rgb"):
             continue  # these may be keys after Esc
@@ -95,14 +95,14 @@ def test_an_answer_may_come_between_keys_and_in_a_paste() -> None:
 
 
 @pytest.mark.parametrize("answer", RUBBISH)
-def test_an_answer_without_a_colour_says_nothing(answer: str) -> None:
+def test_an_answer_without_a_colour_is_ignored(answer: str) -> None:
     keyboard = Keyboard()
     keyboard.send(f"a{answer}b")
     assert (keyboard.letters, keyboard.found) == ("ab", [])
 
 
 @pytest.mark.parametrize("keys", ["\x1b", "\x1b]", "\x1bb", "\x1b[A", "\x1b[11;1R"])
-def test_keys_work_while_no_answer_comes(keys: str) -> None:
+def test_keys_work_while_no_answer_arrives(keys: str) -> None:
     waiting, other = Keyboard(), Keyboard(expects=False)
     for keyboard in (waiting, other):
         keyboard.send("1", keys, "x", "1")
@@ -214,7 +214,7 @@ def test_the_prompt_follows_the_theme_at_once(program: Program) -> None:
         ([], {"NO_COLOR": "1"}),
     ],
 )
-def test_who_cannot_answer_or_has_no_colours_is_not_asked(
+def test_no_question_without_colours_or_if_no_answer_is_possible(
     program: Program, arguments: list[str], environ: dict[str, str]
 ) -> None:
     terminal = Terminal(program, arguments, environ)
@@ -224,7 +224,7 @@ def test_who_cannot_answer_or_has_no_colours_is_not_asked(
     assert terminal.ends() == 0
 
 
-def test_once_does_not_ask_but_takes_the_hint(program: Program) -> None:
+def test_once_reads_colorfgbg_and_does_not_ask(program: Program) -> None:
     terminal = Terminal(program, ["q"], {"COLORFGBG": "0;15"}, verb="once")
     assert terminal.ends() == 0
     assert QUERY.encode() not in terminal.output

@@ -181,7 +181,7 @@ def test_text_before_and_after_a_call_is_separated() -> None:
     )
 
 
-def test_a_reply_that_calls_divide_is_copied_as_a_whole() -> None:
+def test_a_reply_divided_by_calls_is_copied_as_a_whole() -> None:
     play = asked(Mode.CHAT, "clock").skip(ReplyEnded("r1", Status.COMPLETED))
     play.skip(UserSaid("When?"), ReplyStarted("r2"), Delta(Channel.TEXT, "Wait.", "r2", "i"))
     play.skip(calls(message("Wait."), CLOCK, reply="r2"), ToolFinished("c3", "noon"))

@@ -206,7 +206,7 @@ def test_if_tmux_fails_nothing_is_claimed(tmp_path: Path, script: str, why: str)
         ({}, "WAYLAND_DISPLAY=w", "wl-copy"),
     ],
 )
-def test_in_tmux_the_client_that_is_attached_now_counts(
+def test_in_tmux_the_screen_of_the_attached_client_is_used(
     tmp_path: Path, pane: dict[str, str], client: str, used: str
 ) -> None:
     script = f'[ $1 = show-environment ] && echo "{client}" || echo tmux >{tmp_path}/used'

@@ -16,7 +16,7 @@ from rtchat.core.text import visible
 from rtchat.core.values import Status, ThemeName, ToolCall
 from rtchat.markdown.code_blocks import CodeBlock, code_blocks, last_block
 from rtchat.markdown.highlight import file_extension
-from rtchat.markdown.info_string import OTHER_NAMES, parse_info, pygments_names
+from rtchat.markdown.info_string import LANGUAGE_ALIASES, parse_info, pygments_languages
 from rtchat.markdown.render import MarkdownStream
 from rtchat.ui.console import make_console, print_text
 from rtchat.ui.live_view import LiveView
@@ -165,9 +165,9 @@ def test_any_info_string_is_read(info: str) -> None:
     assert " " not in found.language
 
 
-def test_other_names_are_only_for_languages_that_pygments_does_not_know() -> None:
-    assert not pygments_names() & OTHER_NAMES.keys()
-    assert pygments_names() >= {*OTHER_NAMES.values()}
+def test_aliases_are_only_for_names_that_pygments_does_not_know() -> None:
+    assert not pygments_languages() & LANGUAGE_ALIASES.keys()
+    assert pygments_languages() >= {*LANGUAGE_ALIASES.values()}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_other_names_are_only_for_languages_that_pygments_does_not_know() -> Non
     ],
 )
 def test_names_that_models_write_are_known(language: str) -> None:
-    assert OTHER_NAMES.get(language.lower(), language.lower()) in pygments_names()
+    assert LANGUAGE_ALIASES.get(language.lower(), language.lower()) in pygments_languages()
 
 
 def test_a_block_is_found_by_each_name_of_its_language() -> None:
@@ -295,7 +295,7 @@ def test_in_colour_inline_code_has_no_backticks() -> None:
     assert shown("a `b`") == ["a b"]
 
 
-def test_the_lines_of_a_diff_are_told_apart() -> None:
+def test_the_lines_of_a_diff_have_different_styles() -> None:
     text = "```patch\ndiff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n c\n```"
     *_, head, old, new, hunk, removed, added, same = rendered([text])
     styles = [{str(span.style) for span in line.spans} for line in (head, hunk, removed, added)]

@@ -1,7 +1,8 @@
 """The examples of the specifications of CommonMark and GFM, rendered and streamed.
 
-They are downloaded into a temporary folder. Their HTML judges our parser. Streaming makes no
-difference for any of them.
+They are downloaded into a temporary folder. The HTML of our parser is compared with theirs:
+`_DIFFERENCES` lists all examples that differ, with the reasons. Every example is shown in the same
+way streamed and at once.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def examples(pairs: specs.Examples) -> list[str]:
 
 def test_each_difference_has_a_reason(spec: str, pairs: specs.Examples) -> None:
     different = {
-        number for number, (text, html) in enumerate(pairs, 1) if _html(text) != _squeezed(html)
+        number for number, (text, html) in enumerate(pairs, 1) if _html(text) != _normalised(html)
     }
     reasons = _DIFFERENCES[spec]
     assert len(pairs) == {"commonmark": 652, "gfm": 672}[spec]
@@ -96,10 +97,10 @@ def _html(text: str) -> str:
     markdown.options["html"] = markdown.options["xhtmlOut"] = True
     env = {"references": references({})}
     tokens = list(with_cells(markdown.parse(text, env)))
-    return _squeezed(markdown.renderer.render(tokens, markdown.options, env))
+    return _normalised(markdown.renderer.render(tokens, markdown.options, env))
 
 
-_SAME = [
+_EQUIVALENT = [
     (r"<(/?)s>", r"<\1del>"),
     (r' style="text-align:(\w+)"', r' align="\1"'),
     (r' colspan="\d+"', ""),
@@ -109,9 +110,9 @@ _SAME = [
 ]
 
 
-def _squeezed(html: str) -> str:
-    """HTML without differences that mean nothing."""
-    for pattern, replacement in _SAME:
+def _normalised(html: str) -> str:
+    """HTML without differences that have no meaning."""
+    for pattern, replacement in _EQUIVALENT:
         html = re.sub(pattern, replacement, html)
     return html.strip()
 

@@ -46,5 +46,5 @@ def test_marks_next_to_cjk_punctuation(text: str, expected: str) -> None:
     "text",
     ["a**(b)**c", "é**(b)**é", "漢_字_漢", "**開く **字", "😀**(a)**b", "** 字**", "a**“b”**c"],
 )
-def test_all_else_is_as_in_commonmark(text: str) -> None:
+def test_other_emphasis_is_as_in_commonmark(text: str) -> None:
     assert shown(text) == text

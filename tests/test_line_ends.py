@@ -1,4 +1,4 @@
-"""The line ends of a paragraph that its author meant are kept; those of wrapped prose are not."""
+"""Line ends that the author intended are kept; those of wrapped prose are not."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_prose_wrapped_at_any_width_is_joined(name: str) -> None:
 
 
 @given(st.lists(st.text('aA.*|[- "漢\u00a0', max_size=70), min_size=1, max_size=5))
-def test_any_text_has_line_ends(lines: list[str]) -> None:
+def test_each_line_end_of_any_text_is_replaced(lines: list[str]) -> None:
     ends = line_ends("\n".join(lines))
     assert len(ends) == len(lines) - 1
     assert not "".join(ends).strip(" \n")

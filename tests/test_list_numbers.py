@@ -1,4 +1,4 @@
-"""Lists show the numbers, the boxes and the depth that they were given, however they arrive."""
+"""Lists show the numbers, boxes and levels that the model wrote, however they arrive."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_task_that_wraps_is_aligned_with_its_text() -> None:
 @pytest.mark.parametrize(
     "source", ["[x] a\n", "- [y] a\n", "- [x]a\n", "- # [x] a\n", "- a\n\n  [x] b\n", "- [ ]\n"]
 )
-def test_what_is_no_task(source: str) -> None:
+def test_text_that_is_not_a_task(source: str) -> None:
     assert not {"☐", "☑"} & set("".join(shown(source)))
 
 

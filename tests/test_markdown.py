@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.text import visible
 from rtchat.markdown.dialect import MAX_COST
-from rtchat.markdown.list_items import Number
+from rtchat.markdown.list_items import ItemNumber
 from rtchat.markdown.splitter import MAX_LINE, Context, Lines, Piece, Splitter
 from tests.documents import ANSWER, BLOCKS, RANDOM, cut
 from tests.work import WorkCounter
@@ -54,17 +54,17 @@ def test_the_final_pieces(deltas: list[str], expected: list[str]) -> None:
 
 def test_an_item_that_begins_with_indented_code_stays_open() -> None:
     assert pieces("1.     code\n", "\n   text\n", "\n       more\n")[1:] == [
-        Piece("\n   text\n", Context("1. #\n", (Number("1"),))),
-        Piece("\n       more\n", Context("1. #\n", (Number("1"),))),
+        Piece("\n   text\n", Context("1. #\n", (ItemNumber("1"),))),
+        Piece("\n       more\n", Context("1. #\n", (ItemNumber("1"),))),
     ]
 
 
 def test_the_context_reopens_the_blocks_around_a_piece() -> None:
     assert pieces("7. a\n", "   > - b\n", "   > - c\n", "8. d\n") == [
         Piece("7. a\n"),
-        Piece("   > - b\n", Context("7. #\n", (Number("7"),))),
-        Piece("   > - c\n", Context("7. #\n   > - #\n", (Number("7"), Number("")))),
-        Piece("8. d\n", Context("7. #\n   > #\n   > - #\n", (Number("7"), Number("", 1)))),
+        Piece("   > - b\n", Context("7. #\n", (ItemNumber("7"),))),
+        Piece("   > - c\n", Context("7. #\n   > - #\n", (ItemNumber("7"), ItemNumber("")))),
+        Piece("8. d\n", Context("7. #\n   > #\n   > - #\n", (ItemNumber("7"), ItemNumber("", 1)))),
     ]
 
 
@@ -75,7 +75,7 @@ def test_the_tail_is_the_text_that_is_not_final() -> None:
 
 
 def test_a_heading_with_a_pipe_waits_for_the_next_line() -> None:
-    """A delimiter row would make it the head of a table."""
+    """A delimiter row would make the heading the head of a table."""
     splitter = Splitter()
     assert splitter.feed("# a|b\n") is None
     assert splitter.feed("-|-\n") is None

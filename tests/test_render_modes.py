@@ -20,7 +20,7 @@ from tests.program import PATIENCE, Program, background
 
 SOURCE = "# Title\n\nSome **bold** and `code`, <https://a.example>.\n"
 RENDERED = "Title\n\nSome bold and `code`, https://a.example.\n"
-"""Without colours. With them, no backticks are around code."""
+"""The reply without colours. With colours, inline code has no backticks."""
 _COLOUR = re.compile(r"\x1b\[(?:\d+;)*3[0-7]m")
 _WEIGHT = re.compile(r"\x1b\[1(?:;4)?m")
 _MOVES = re.compile(r"\x1b\[\d*[ABCGJKLM]|\x1b\[\?\d+[hl]|\x1b[78]|\r(?!\n)")

@@ -377,7 +377,7 @@ def test_only_the_text_after_the_last_call_counts() -> None:
     assert "no code block" in err
 
 
-def test_what_the_model_thinks_does_not_count() -> None:
+def test_the_thoughts_of_the_model_are_not_checked() -> None:
     thought = f"<think>\n{_CODE}\n</think>\n\n"
     for text, words in ((thought + "Done.", "no code block"), (f"{thought}```\nyes\n```", "")):
         out, err = _shown(TextArrived(text), ReplyOver(Status.COMPLETED, text, "m"))

@@ -435,7 +435,7 @@ def test_the_summaries_of_all_replies_of_a_turn_are_shown() -> None:
     assert reasoning(play)[1] == "The user greets me.\n\nIt worked."
 
 
-def test_a_summary_is_announced_once_to_a_person() -> None:
+def test_a_summary_of_reasoning_is_announced_once_in_a_conversation() -> None:
     play = begun(UserSaid("hi"), ReplyStarted("r1"))
     assert notices.REASONED in play.handle(OutputDone("r1", 0, THOUGHT))
     ended = ReplyEnded("r1", Status.COMPLETED, items=(THOUGHT,))

@@ -91,7 +91,7 @@ def test_six_columns_lose_nothing(width: int) -> None:
 # ----------------------------------------------------------------------------------- several lines
 
 
-def test_rows_of_several_lines_are_told_apart() -> None:
+def test_rows_of_several_lines_are_separated() -> None:
     text = table(["a", "b"], ["1", "x<br>y"], ["2", "z"], ["3", "z"])
     assert drawn(text, 80) == ["a   b", "─────", "1   x", "    y", "", "2   z", "", "3   z"]
 
@@ -256,7 +256,7 @@ def test_characters_of_a_row_do_not_move_the_columns() -> None:
     assert columns(table(heads, ["a", PROSE], ["b", PROSE]), heads, 60) == [[0, 7]]
 
 
-def test_the_cell_that_arrives_uses_the_room_to_its_right() -> None:
+def test_the_open_cell_uses_the_room_to_its_right() -> None:
     stream = MarkdownStream(Screen(60).console)
     stream.add(table(["Name", "Text"]) + "| authentication", 60)
     stream.settled(60)

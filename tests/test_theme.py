@@ -18,7 +18,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import Status, ThemeName
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
-from rtchat.markdown.theme import NOTICES, STYLES, SYNTAX, THEMES, StyleSheet, parse
+from rtchat.markdown.theme import NOTICES, STYLES, SYNTAX, THEMES, StyleSheet, parse_style
 from rtchat.ui.background import hinted_background
 from rtchat.ui.console import ThemedConsole, make_console, print_text
 from rtchat.ui.entry_style import class_of, entry_style, prompt_style
@@ -113,7 +113,7 @@ def test_every_style_that_is_used_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("background", [None, "dark", "light"])
-def test_every_style_means_something_in_every_theme(
+def test_every_style_is_defined_in_every_theme(
     name: ThemeName, background: theme.Background | None
 ) -> None:
     styles = StyleSheet(name, background=background)
@@ -125,7 +125,7 @@ def test_every_style_means_something_in_every_theme(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_added_and_removed_are_not_told_apart_by_red_and_green(name: ThemeName) -> None:
+def test_added_and_removed_lines_are_not_red_and_green(name: ThemeName) -> None:
     styles = StyleSheet(name)
     added, removed = styles.definition("diff-added"), styles.definition("diff-removed")
     assert added != removed
@@ -194,7 +194,7 @@ def test_the_setting_has_an_option_and_a_variable() -> None:
 
 
 @pytest.mark.parametrize(("name", "meant"), [("drak", "dark"), ("highcontrast", "high-contrast")])
-def test_a_wrong_name_of_a_theme(name: str, meant: str) -> None:
+def test_an_unknown_theme(name: str, meant: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve({"theme": name}, {}, needs_key=False)
     assert ", ".join(NAMES) in caught.value.message
@@ -244,8 +244,8 @@ def test_auto_follows_the_background() -> None:
         ("none", ""),
     ],
 )
-def test_what_a_definition_may_be(text: str, definition: str) -> None:
-    assert parse(text) == definition
+def test_valid_definitions(text: str, definition: str) -> None:
+    assert parse_style(text) == definition
     Style.parse(definition)
 
 
@@ -256,9 +256,9 @@ BAD = (
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_a_definition_may_not_be(text: str) -> None:
+def test_invalid_definitions(text: str) -> None:
     with pytest.raises(theme.StyleError):
-        parse(text)
+        parse_style(text)
 
 
 def config(folder: Path, text: str) -> Settings:
@@ -301,7 +301,7 @@ def test_the_user_s_styles_take_precedence_over_the_theme() -> None:
     assert written("marker", styles) == {"33"}  # as it is drawn like the accent
     assert written("bold code", styles) == {"1", "31"}
     assert written("link", StyleSheet("mono", {"dim": "green"})) == {"32"}
-    assert written("comment", StyleSheet(own={"comment": ""})) == set()
+    assert written("comment", StyleSheet(overrides={"comment": ""})) == set()
 
 
 @pytest.mark.parametrize(
@@ -312,11 +312,11 @@ def test_the_user_s_styles_take_precedence_over_the_theme() -> None:
         ({}, "#d78761", {"91"}),
     ],
 )
-def test_a_colour_is_as_near_as_the_terminal_can(
+def test_a_colour_is_the_nearest_that_the_terminal_has(
     environ: dict[str, str], color: str, expected: set[str]
 ) -> None:
-    assert written("code", StyleSheet(own={"code": color}), environ) == expected
-    assert written("heading", StyleSheet(own={"code": color}), environ) == {"1"}
+    assert written("code", StyleSheet(overrides={"code": color}), environ) == expected
+    assert written("heading", StyleSheet(overrides={"code": color}), environ) == {"1"}
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_the_entry_has_the_same_styles(definition: str, style: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_suggestion_is_told_from_what_is_typed(name: ThemeName) -> None:
+def test_a_suggestion_looks_different_from_typed_text(name: ThemeName) -> None:
     sheet = entry_style(StyleSheet(name))
     typed = sheet.get_attrs_for_style_str("")
     assert sheet.get_attrs_for_style_str("class:auto-suggestion") != typed

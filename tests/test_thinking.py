@@ -1,4 +1,4 @@
-"""What a model thinks is separated from its answer, however the text arrives."""
+"""The model's thoughts are separated from its answer, however the text arrives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXTS = st.lists(
     ),
     max_size=14,
 ).map("".join)
-"""Random sequences of tags, parts of tags, and what may be near them."""
+"""Random sequences of tags, parts of tags, and what may surround them."""
 
 
 def read(*deltas: str) -> list[Piece]:
@@ -56,7 +56,7 @@ def test_a_thought_at_the_beginning(start: str, end: str) -> None:
         ("<think>of `<think>` tags</think>c", Reply("of `<think>` tags", "c")),
     ],
 )
-def test_thoughts_are_empty_repeated_or_not_closed(text: str, reply: Reply) -> None:
+def test_thoughts_that_are_empty_repeated_or_not_closed(text: str, reply: Reply) -> None:
     assert split(text) == reply
 
 
@@ -127,13 +127,15 @@ def test_pieces_do_not_depend_on_the_deltas(text: str, places: list[int]) -> Non
 def test_a_reply_has_all_words_of_the_text(text: str) -> None:
     """Only tags and white space are missing."""
     reply = split(text)
-    tags = "".join(piece.text for piece in read(text) if piece.kind in (Kind.TAG, Kind.LATE_END))
+    tags = "".join(
+        piece.text for piece in read(text) if piece.kind in (Kind.TAG, Kind.UNOPENED_TAG)
+    )
     letters = sorted((reply.thought + reply.answer + tags).replace("\n", ""))
     assert "".join(letters).split() == "".join(sorted(text.replace("\n", ""))).split()
 
 
 @given(st.text("ab \n<>`"), st.integers(1, 5))
-def test_of_an_answer_only_the_beginning_of_a_line_waits(text: str, size: int) -> None:
+def test_only_the_beginning_of_a_line_of_an_answer_waits(text: str, size: int) -> None:
     reader, shown = ThoughtReader(), ""
     for start in range(0, len(text), size):
         shown += "".join(piece.text for piece in reader.feed(text[start : start + size]))

@@ -1,4 +1,4 @@
-"""What a model thinks is shown while it thinks, and is one line afterwards."""
+"""The model's thoughts are shown while they arrive, and then folded into a line."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_panel_shows_the_thought_in_a_small_window() -> None:
     assert framed(show.add("<think>first\nlast")) == ["last"]
 
 
-def test_a_line_remains_of_a_thought() -> None:
+def test_a_thought_is_folded_into_a_line() -> None:
     show = Show()
     show.add("<think>\nOkay, a **greeting**.\n\n", "- I greet back.\n</think>\n\nHello *there*.")
     assert show.end() == [LINE, "", "Hello there."]
@@ -105,7 +105,7 @@ def test_a_thought_that_is_not_closed(status: Status) -> None:
     assert not any("I think" in row for row in show.screen.rows())
 
 
-def test_no_line_remains_of_an_empty_thought() -> None:
+def test_an_empty_thought_leaves_no_line() -> None:
     show = Show()
     assert framed(show.add("<think>\n\n")) in ([], [""])
     show.add("</think>\n\nHello.")
@@ -115,7 +115,7 @@ def test_no_line_remains_of_an_empty_thought() -> None:
     assert show.end() == ["Hello."]
 
 
-def test_a_thought_that_is_known_at_its_end_stays_above_a_line() -> None:
+def test_a_thought_without_an_opening_tag_stays_above_a_line() -> None:
     show = Show()
     show.add("Okay, a **gree", "ting**.\n</thi", "nk>\n", "\nHello.")
     thought, gap, line, *rest = show.end()
@@ -124,7 +124,7 @@ def test_a_thought_that_is_known_at_its_end_stays_above_a_line() -> None:
     assert rest == ["", "Hello."]
 
 
-def test_after_a_late_tag_the_next_reply_is_expected_to_begin_with_a_thought() -> None:
+def test_after_an_unopened_tag_the_next_reply_is_expected_to_begin_with_a_thought() -> None:
     show = Show()
     show.add("first\n</think>\n\nOne.")
     show.end()
@@ -141,7 +141,7 @@ def test_after_a_late_tag_the_next_reply_is_expected_to_begin_with_a_thought() -
     assert framed(show.add("As **usual**")) == ["As usual"]
 
 
-def test_an_opening_tag_is_not_expected_to_be_a_late_one() -> None:
+def test_a_thought_with_tags_is_folded_after_one_without_an_opening_tag() -> None:
     show = Show()
     show.add("first\n</think>\n\nOne.")
     show.end()

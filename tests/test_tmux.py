@@ -101,8 +101,8 @@ _SEEDS = [0, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in (3, 4, 
 
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_the_emulator_wraps_rows_as_tmux_does(tmux: Tmux, tmp_path: Path, seed: int) -> None:
-    """In other histories (1, 5 and 8), the emulator differs from tmux in the rows around the cursor
-    after they were moved to the scrollback, or below it."""
+    """With other seeds (1, 5 and 8), the emulator differs from tmux in the rows around the cursor,
+    after these were moved to the scrollback, or in the rows below the cursor."""
     pipe = tmp_path / "bytes"
     os.mkfifo(pipe)
     tmux("new-session", "-d", f"cat {pipe}; read x")

@@ -63,7 +63,7 @@ def has_colors(settings: Settings, environment: Environment, is_terminal: bool) 
 
 
 def style_sheet(settings: Settings, environment: Environment) -> StyleSheet:
-    """How styles are drawn on the terminal, which is not asked for its background."""
+    """The style sheet of the settings. The terminal is not asked for its background."""
     from rtchat.markdown.theme import StyleSheet
     from rtchat.ui.background import hinted_background
 

@@ -146,7 +146,7 @@ def settings_of(
 
 
 def styles_of(options: Mapping[str, object]) -> Settings:
-    """The defaults with the theme and the styles of the user."""
+    """The default settings with the user's theme and styles."""
     from rtchat.config.resolve import resolve_styles
 
     given = {"theme": options["theme"]}

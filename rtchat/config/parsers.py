@@ -338,7 +338,7 @@ def _style(name: str, value: object) -> str:
         hint = did_you_mean([closest(name, theme.STYLES)], otherwise)
         raise PartError(f"unknown style {name!r}", hint=hint)
     try:
-        return theme.parse(value)
+        return theme.parse_style(value)
     except theme.StyleError as error:
         raise PartError(f"invalid value {value!r} for {name}", hint=str(error)) from None
 

@@ -108,9 +108,9 @@ def resolve_styles(
     dotenv: Path | None = None,
     config: Path | None = None,
 ) -> Settings:
-    """The defaults with the theme and the styles of the user, for commands that only draw.
+    """The default settings with the user's theme and styles, for commands that only print.
 
-    The parameters are as for `resolve`, which would also look for a key.
+    The parameters are those of `resolve`, which would also look for a key.
 
     Raises:
         UsageError: the theme or something in the config file is invalid.
@@ -126,7 +126,7 @@ def resolve_styles(
 
 
 def _from_environment(sources: Sources, settings: Iterable[Setting[Any]]) -> Values:
-    """The values of the environment and of `.env` for some settings."""
+    """The values of these settings in the environment and in `.env`."""
     out = Values()
     for row in settings:
         if row.variable is not None and (text := sources.get(row.variable)):

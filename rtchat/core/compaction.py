@@ -1,4 +1,4 @@
-"""/compact: the model summarizes the conversation, and new sessions receive the summary instead of
+"""/compact: the model summarises the conversation, and new sessions receive the summary instead of
 all but the last turns.
 
 The request is a turn that is not part of the conversation, because not every server supports

@@ -106,7 +106,7 @@ class Conversation:
 
     @property
     def last_reply(self) -> str:
-        """The last reply without the model's thoughts, which /copy copies; empty if none."""
+        """The last reply without the model's thoughts, which /copy copies; "" if there is none."""
         return self._shared.log.last_reply or ""
 
     @property

@@ -179,9 +179,9 @@ def price_unknown(model: str) -> Show:
     return notice("warning", server_errors.no_price(model))
 
 
-REASONED = notice("info", "the model's reasoning was summarized; /reasoning shows the summary")
+REASONED = notice("info", "the server sent a summary of the model's reasoning; /reasoning shows it")
 NO_REASONING = "no reply contains any of the model's reasoning"
-EARLIER_REASONING = "the last reply contains none; this is from an earlier one:"
+EARLIER_REASONING = "the last reply contains no reasoning; this is from an earlier reply:"
 
 
 def reasoning_effort(effort: object) -> str:

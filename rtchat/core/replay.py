@@ -89,8 +89,8 @@ def _replayed(items: Iterable[Item]) -> list[Item]:
 
 
 def replayed_item(item: Item) -> Item | None:
-    """An item as by `replay_item`, without the model's thoughts: models expect only their answers
-    in later turns."""
+    """What `replay_item` returns, without the model's thoughts: in later turns, models expect only
+    their answers."""
     sent = replay_item(item)
     if not isinstance(sent, Message) or sent.role != "assistant":
         return sent

@@ -104,7 +104,7 @@ class ShellCommands:
         self._reasoned_about = None
 
     def reply_contains(self, question: Question | None, items: Iterable[Item]) -> Iterable[Output]:
-        """The reply to a question contains these items."""
+        """The reply to a question contains these items. Announces a new summary of reasoning."""
         is_new = False
         if question is None:
             return []

@@ -1,8 +1,8 @@
-"""Separates a model's thoughts from its answer.
+"""Separate the model's thoughts in a reply from its answer.
 
 Many models write what they think at the beginning of a reply, between tags. Tags anywhere else are
-a part of the answer, with one exception: if the opening tag is part of the server's prompt, the
-reply begins with a thought, and only a closing tag, on a line of its own, shows that it was one.
+part of the answer, with one exception: if the opening tag is in the prompt that the server gives
+the model, the reply begins within a thought. A closing tag on a line of its own shows this.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TAGS = {
     "<reasoning>": "</reasoning>",
     "[THINK]": "[/THINK]",
 }
-"""The opening tags and their closing tags. Most models use the first; Mistral's use the last."""
+"""The opening tags and their closing tags. Most models use the first pair, Mistral's the last."""
 _FENCES = ("```", "~~~")
 _SPACE = " \t\r\n"
-_MARKS = (*_TAGS, *_TAGS.values(), *_FENCES)
-"""What makes a line of an answer special if it begins with it."""
-_LONGEST = max(map(len, _MARKS))
+_LINE_STARTS = (*_TAGS, *_TAGS.values(), *_FENCES)
+"""What matters at the beginning of a line of an answer."""
+_MAX_START = max(map(len, _LINE_STARTS))
 
 
 class Kind(Enum):
@@ -34,8 +34,8 @@ class Kind(Enum):
     ANSWER = auto()
     TAG = auto()
     """A tag of a thought, with the white space around it."""
-    LATE_END = auto()
-    """A closing tag without an opening one: what seemed to be the answer so far is a thought."""
+    UNOPENED_TAG = auto()
+    """A closing tag without an opening one: what seemed to be the answer before it is a thought."""
 
 
 class Piece(NamedTuple):
@@ -46,28 +46,30 @@ class Piece(NamedTuple):
 
 
 class ThoughtReader:
-    """Reads one text that arrives in deltas. What a piece is does not depend on the deltas."""
+    """Reads one text that arrives in deltas. The kind of each character does not depend on how the
+    text is divided into deltas."""
 
     def __init__(self) -> None:
         self._read = self._read_start
         """Reads the next piece. Returns False if it needs more text."""
         self._held = ""
-        """Text that is not in a piece yet."""
-        self._close = ""
+        """Text that has arrived and is not in a piece yet."""
+        self._closing_tag = ""
         """The closing tag of the current thought."""
         self._has_tag = False
-        """Whether a tag precedes the text."""
+        """Whether a tag precedes the held text."""
         self._fence = ""
         """The fence of the code block that the answer is in; empty if it is in none."""
-        self._may_end = True
-        """Whether the answer has no opening tag, so that a closing tag would be a late one."""
-        self._is_in_line = False
-        """Whether the beginning of the current line of the answer is known."""
+        self._may_be_thought = True
+        """Whether the answer so far has no opening tag, so that a closing tag would make it a
+        thought."""
+        self._is_within_line = False
+        """Whether the beginning of the current line of the answer has been read."""
         self._pieces: list[tuple[Kind, list[str]]] = []
 
     def feed(self, text: str) -> list[Piece]:
         """Add text. Returns the pieces that are now known."""
-        if self._is_in_line and "\n" not in text:  # the most frequent case
+        if self._is_within_line and "\n" not in text:  # the most frequent case
             return [Piece(Kind.ANSWER, text)]
         self._held += text
         while self._held and self._read():
@@ -83,13 +85,13 @@ class ThoughtReader:
             is_space = self._has_tag and not held.strip(_SPACE)
             self._add(Kind.TAG if is_space else Kind.ANSWER, held)
         else:
-            is_end = not self._is_in_line and held.strip(_SPACE) in _TAGS.values()
-            self._add(Kind.LATE_END if is_end and self._can_end else Kind.ANSWER, held)
+            is_end = not self._is_within_line and held.strip(_SPACE) in _TAGS.values()
+            self._add(Kind.UNOPENED_TAG if is_end and self._can_end_thought else Kind.ANSWER, held)
         return self._take()
 
     @property
-    def _can_end(self) -> bool:
-        return self._may_end and not self._fence
+    def _can_end_thought(self) -> bool:
+        return self._may_be_thought and not self._fence
 
     def _add(self, kind: Kind, text: str) -> None:
         if text and self._pieces and self._pieces[-1][0] is kind:
@@ -107,67 +109,67 @@ class ThoughtReader:
         return [Piece(kind, "".join(texts)) for kind, texts in pieces]
 
     def _read_start(self) -> bool:
-        """Before the answer: read an opening tag, if there is one."""
+        """Read an opening tag before the answer, if there is one."""
         body = self._held.lstrip(_SPACE)
         at = len(self._held) - len(body)
         tag = next((tag for tag in _TAGS if body.startswith(tag)), None)
         if tag is not None:
             self._cut(Kind.TAG, at + len(tag))
-            self._close, self._read, self._has_tag = _TAGS[tag], self._read_thought, True
+            self._closing_tag, self._read, self._has_tag = _TAGS[tag], self._read_thought, True
             return True
         if any(tag.startswith(body) for tag in _TAGS):
             return False
-        if self._has_tag:  # not with the indentation of the answer's first line
+        if self._has_tag:  # the indentation of the first line belongs to the answer
             self._cut(Kind.TAG, self._held.rfind("\n", 0, at) + 1)
         self._read = self._read_answer
         return True
 
     def _read_thought(self) -> bool:
-        end = self._held.find(self._close)
+        end = self._held.find(self._closing_tag)
         if end >= 0:
             self._cut(Kind.THOUGHT, end)
-            self._cut(Kind.TAG, len(self._close))
+            self._cut(Kind.TAG, len(self._closing_tag))
             self._read = self._read_start
             return True
-        may_begin = range(min(len(self._held), len(self._close) - 1), 0, -1)
-        kept = next((n for n in may_begin if self._held.endswith(self._close[:n])), 0)
+        may_begin = range(min(len(self._held), len(self._closing_tag) - 1), 0, -1)
+        kept = next((n for n in may_begin if self._held.endswith(self._closing_tag[:n])), 0)
         self._cut(Kind.THOUGHT, len(self._held) - kept)
         return False
 
     def _read_answer(self) -> bool:
-        if self._is_in_line:
+        if self._is_within_line:
             end = self._held.find("\n") + 1
-            self._is_in_line = not end
+            self._is_within_line = not end
             self._cut(Kind.ANSWER, end or len(self._held))
             return True
         body = self._held.lstrip(" \t\r")
-        start = body[:_LONGEST]
-        if any(mark.startswith(start) and mark != start for mark in _MARKS):
+        start = body[:_MAX_START]
+        if any(mark.startswith(start) and mark != start for mark in _LINE_STARTS):
             return False
         tag = next((tag for tag in _TAGS.values() if body.startswith(tag)), None)
-        if tag is not None and self._can_end:
+        if tag is not None and self._can_end_thought:
             rest = body[len(tag) :].lstrip(" \t\r")
             if not rest:
                 return False
             if rest[0] == "\n":
-                self._cut(Kind.LATE_END, len(self._held) - len(rest) + 1)
+                self._cut(Kind.UNOPENED_TAG, len(self._held) - len(rest) + 1)
                 self._has_tag, self._read = True, self._read_start
                 return True
-        self._may_end = self._may_end and not start.startswith(tuple(_TAGS))
+        self._may_be_thought = self._may_be_thought and not start.startswith(tuple(_TAGS))
         if start[:3] in _FENCES and self._fence in ("", start[:3]):
             self._fence = "" if self._fence else start[:3]
-        self._is_in_line = True
+        self._is_within_line = True
         return True
 
 
 @value
 class Reply:
-    """A reply without tags."""
+    """A reply without tags: its thoughts and its answer."""
 
     thought: str
-    """What the model thought, without white space around it; empty if it did not say."""
+    """All thoughts, without white space around them; empty if there are none."""
     answer: str
-    """If there is no thought, exactly the text of the reply."""
+    """The rest; if there are no thoughts, exactly the text of the reply."""
 
 
 def split(text: str) -> Reply:
@@ -190,5 +192,5 @@ def split(text: str) -> Reply:
 
 
 def answer_of(text: str) -> str:
-    """The answer in a reply, or all of the reply if it consists of a thought only."""
+    """The answer in a reply; the whole reply if it consists only of thoughts."""
     return split(text).answer or text

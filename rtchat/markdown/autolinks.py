@@ -1,4 +1,5 @@
-"""Links without brackets: `https://…`, `www.…` and e-mail addresses, GFM's extended autolinks.
+"""Bare links: `https://…`, `www.…` and e-mail addresses without brackets. GFM calls them extended
+autolinks.
 
 They are found before the text around them is parsed, so `_` and `*` inside them are not emphasis.
 We differ from GFM in these points: a link has ASCII characters only and ends before Chinese and
@@ -22,28 +23,29 @@ from markdown_it.token import Token
 
 from rtchat.markdown.emphasis import EmphasisState
 
-_MAIL = r"[A-Za-z0-9.+_-]++@[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)++(?<![_-])"
+_EMAIL = r"[A-Za-z0-9.+_-]++@[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)++(?<![_-])"
 _LINK = re.compile(
     rf"""(?P<web>(?:(?<![A-Za-z0-9])https?://|(?<![!-'+-^`-}}])www\.)
              (?P<domain>[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+) [!-;=-_a-~]*+)
-      | (?<![A-Za-z0-9.+_/:-]) (?:mailto:{_MAIL} | xmpp:{_MAIL}(?:/[A-Za-z0-9@.]++)? | {_MAIL})""",
+      | (?<![A-Za-z0-9.+_/:-]) (?:mailto:{_EMAIL} | xmpp:{_EMAIL}(?:/[A-Za-z0-9@.]++)?
+          | {_EMAIL})""",
     re.IGNORECASE | re.VERBOSE,
 )
 _ENTITY = re.compile(r"&[A-Za-z0-9]+;$")
-_MARKS = "?!.,:*_~'\""
-"""What is not part of a link at its end."""
+_TRAILING_PUNCTUATION = "?!.,:*_~'\""
+"""The punctuation that does not belong to a link if it ends with it."""
 _BRACKETS = {")": "(", "]": "["}
 
 
 class BareLink(NamedTuple):
-    """A link in the source of a text: where it ends, and its target."""
+    """A bare link in the source of a text: the position of its end, and its target."""
 
     end: int
     href: str
 
 
 def bare_links(source: str) -> dict[int, BareLink]:
-    """The links in the source of a text, by their start."""
+    """The bare links in the source of a text, by the position of their start."""
     if "@" not in source and "://" not in source and "www." not in source.lower():
         return {}
     found = ((match, _link(match)) for match in _LINK.finditer(source))
@@ -64,11 +66,11 @@ def _link(found: re.Match[str]) -> BareLink | None:
 
 
 def _trimmed(url: str) -> str:
-    """The URL without what follows it: punctuation, an entity, a bracket that it does not open."""
+    """The URL without the punctuation, entities and closing brackets that only follow it."""
     while True:
         last = url[-1]
         opening = _BRACKETS.get(last)
-        if last in _MARKS or (opening and url.count(last) > url.count(opening)):
+        if last in _TRAILING_PUNCTUATION or (opening and url.count(last) > url.count(opening)):
             url = url[:-1]
         elif found := _ENTITY.search(url):
             url = url[: found.start()]
@@ -77,18 +79,18 @@ def _trimmed(url: str) -> str:
 
 
 class InlineState(EmphasisState):
-    """The state of the inline parser, with the links without brackets in its source."""
+    """The state of the inline parser, with the bare links in its source."""
 
     def __init__(
         self, source: str, markdown: MarkdownIt, env: MutableMapping[str, Any], tokens: list[Token]
     ) -> None:
         super().__init__(source, markdown, env, tokens)
         self.bare_links = bare_links(source)
-        self.starts = list(self.bare_links)
+        self.link_starts = list(self.bare_links)
 
 
 def bare_link_rule(state: StateInline, silent: bool) -> bool:
-    """Read a link without brackets, unless it is in the label of another."""
+    """Read a bare link, unless it is in the label of another link."""
     if silent or state.linkLevel or not isinstance(state, InlineState):
         return False
     link = state.bare_links.get(state.pos)
@@ -105,14 +107,14 @@ def bare_link_rule(state: StateInline, silent: bool) -> bool:
 
 
 def text_up_to_link_rule(state: StateInline, silent: bool) -> bool:
-    """Read text up to a character that may be markup, or up to a link without brackets."""
+    """Read text up to a character that may be markup, or up to a bare link."""
     start = state.pos
     if not isinstance(state, InlineState) or not state.bare_links:
         return text_rule(state, silent)
     if not text_rule(state, True):
         return False
-    following = bisect_right(state.starts, start)
-    state.pos = min(state.pos, *state.starts[following : following + 1], state.posMax)
+    following = bisect_right(state.link_starts, start)
+    state.pos = min(state.pos, *state.link_starts[following : following + 1], state.posMax)
     if not silent:
         state.pending += state.src[start : state.pos]
     return True

@@ -12,20 +12,23 @@ from rich.text import Span, Text
 from rtchat.core.text import TAB, visible
 from rtchat.markdown import theme
 from rtchat.markdown.dialect import BOX
-from rtchat.markdown.formula import in_display
+from rtchat.markdown.formula import display_formula
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.info_string import Info, parse_info
 from rtchat.markdown.inline import draw_inline
 from rtchat.markdown.links import LinkingConsole
-from rtchat.markdown.list_items import Number
+from rtchat.markdown.list_items import ItemNumber
 from rtchat.markdown.math import is_punctuation
 from rtchat.markdown.splitter import Piece, end_line, rows_that_set_widths
-from rtchat.markdown.table import Grid, read_rows
+from rtchat.markdown.table import Grid, read_table
 from rtchat.markdown.wrap import wrap
 
 _MIN_WIDTH = 8
-_RULE = 40
+"""The least width, in cells, for which text is wrapped."""
+_MAX_RULE_WIDTH = 40
+"""The maximum width of a horizontal rule, in cells."""
 _STYLES = {"html_block": theme.HTML, "definition": theme.LINK}
+"""The styles of blocks that are shown as written."""
 
 
 class State:
@@ -33,17 +36,17 @@ class State:
 
     def __init__(self, code_blocks: int | None = None) -> None:
         self.code_blocks = code_blocks
-        """How many code blocks the reply had so far; None if they have no numbers."""
+        """The number of code blocks of the reply so far; None if they are not numbered."""
         self.has_lines = False
-        """Whether anything was rendered: then an empty line precedes the next block."""
+        """Whether anything was rendered; if so, an empty line precedes the next block."""
         self.highlighter = Highlighter("")
-        """Colours the last fence."""
+        """Highlights the last fence."""
         self.grid: Grid | None = None
         """The columns of the last table."""
         self.ends_in_definition = False
         """Whether the last top-level block is a link reference."""
         self.line = 0
-        """How many lines of the text were rendered."""
+        """The number of source lines before the piece."""
 
     def copy(self) -> State:
         """An independent state with the same values."""
@@ -56,8 +59,8 @@ class State:
 class Blocks:
     """Renders the block tokens of one piece, and updates the state for the next one.
 
-    A preview also updates `grids`: the columns of its tables, by the line of the text at which each
-    begins.
+    `grids` is given for a preview, which updates it: the columns of its tables, by the line of the
+    text at which each begins.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Blocks:
         self._has_code_color = theme.has_code_color(console)
 
     def top(self, tokens: Iterator[Token], width: int) -> list[Text]:
-        """The top-level blocks, always separated by an empty line."""
+        """The lines of the top-level blocks, which an empty line separates. `width` is in cells."""
         lines: list[Text] = []
         for token in tokens:
             continues = self._continues_definitions(token)
@@ -101,7 +104,8 @@ class Blocks:
         )
 
     def _children(self, tokens: Iterator[Token], closing: str, width: int) -> list[Text]:
-        """The blocks of a quote or an item, separated by an empty line if the source has one."""
+        """The lines of the blocks in a quote or an item, which empty lines separate if the source
+        has them."""
         lines: list[Text] = []
         first = True
         for token in tokens:
@@ -135,7 +139,7 @@ class Blocks:
             case "math_open":
                 return self._formula(token, tokens, width)
             case "hr":
-                return [Text("─" * min(width, _RULE), theme.QUOTE)]
+                return [Text("─" * min(width, _MAX_RULE_WIDTH), theme.QUOTE)]
             case "code_block":
                 label = [self._label(Info("", ""), width)] if self._is_new(token) else []
                 return label + self._as_written(token, "", keeps_tabs=self._is_at_margin)
@@ -192,7 +196,7 @@ class Blocks:
         return lines + (self._state.highlighter.lines(code) if code else [])
 
     def _label(self, info: Info, width: int) -> Text:
-        """The line above a code block."""
+        """The line above a code block: its language, its file and its number for `/copy`."""
         number = ""
         if self._state.code_blocks is not None:
             self._state.code_blocks += 1
@@ -203,10 +207,10 @@ class Blocks:
         return Text(f"── {' · '.join(filter(None, (name.plain, number))) or 'code'}", theme.LABEL)
 
     def _formula(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
-        """A formula in display. Its lines are kept, and the terminal wraps long ones."""
+        """A display formula. Its lines are kept, and the terminal wraps long ones."""
         after = self._inline(next(tokens), "")
         next(tokens)
-        lines = [Text(line, theme.MATH if token.info else "") for line in in_display(token)]
+        lines = [Text(line, theme.MATH if token.info else "") for line in display_formula(token)]
         if not is_punctuation(after.plain):
             return lines + self._wrap(after, width)
         lines[-1].append(after.plain)
@@ -230,7 +234,7 @@ class Blocks:
             if item.nesting < 0:
                 break
             if not first or number is None:
-                number = number.next(item.info) if number else Number(item.info)
+                number = number.next(item.info) if number else ItemNumber(item.info)
             mark = f"{number.shown}{item.markup} " if item.info else f"{item.meta.get(BOX, '•')} "
             lines += self._gap(item, first=first)
             lines += self._item(item, tokens, mark, width)
@@ -251,7 +255,7 @@ class Blocks:
 
     def _table(self, token: Token, tokens: Iterator[Token], width: int) -> list[Text]:
         width = max(width, _MIN_WIDTH)
-        rows, justify = read_rows(tokens, self._inline)
+        rows, justify = read_table(tokens, self._inline)
         start, end = token.map or (0, 0)
         new = self._is_new(token)
         # The last line of a preview has no end yet.
@@ -263,7 +267,7 @@ class Blocks:
             grid = Grid(self._console, measured[:known], justify, width, is_long=known < len(rows))
             if self._grids is not None:
                 line = self._state.line + start - self._skip
-                grid.hold(self._grids.get(line))
+                grid.keep_columns(self._grids.get(line))
                 self._grids[line] = grid
         self._state.grid = grid = grid.within(width)
         lines = (grid.head() if len(rows) > 1 else grid.keys()) if new else []

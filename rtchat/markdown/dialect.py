@@ -1,7 +1,7 @@
 """The Markdown dialect: CommonMark with tables, strikethrough, task lists, alerts, bare links,
 formulas, and limits.
 
-Line ends that the author meant are hard breaks (see `line_ends`).
+Line ends that the author intended are hard breaks (see `line_ends`).
 
 The limits keep an endless block from delaying a stream. They also apply to text rendered at once:
 - A paragraph whose parsing cost exceeds `MAX_COST` becomes a `long` token, shown as written.
@@ -45,34 +45,41 @@ from rtchat.markdown.math import add_math
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
 
 MAX_COST = 5_000
-"""The cost, in characters of prose, of text that takes 10 ms to parse and render."""
+"""The cost, in characters of prose, of a text that takes 10 ms to parse and render."""
 LONG_MARK = "\x1a"
 """The first line of the continuation of a `long` paragraph. `visible` removes it from all input."""
-_BRACKET, _LINE, _REFERENCE, _MARK = 30, 10, 20, 3
-"""Costs in characters of prose: a bracket that may open a link, a line, a link reference, a
-character that may be markup."""
-_MARKS = "*_~`<&\\!"
+_BRACKET_COST, _LINE_COST, _REFERENCE_COST, _MARKUP_COST = 30, 10, 20, 3
+"""Costs in characters of prose: of a bracket that may open a link, a line end, a link reference,
+and a character that may be markup."""
+_MARKUP = "*_~`<&\\!"
 _NOT_TABLES = ["paragraph", "reference", "blockquote"]
-"""The blocks that a quote, a list or a heading can interrupt."""
+"""The blocks that a quote, a list or a heading can interrupt: all but tables."""
 _MAX_COLUMNS = 30
 _MAX_DEPTH = 26
+"""Levels of nested tokens. Each quote and each list with its item takes two."""
 BOX = "box"
-"""The key of the `meta` of a list item whose bullet is a box: "☐" or "☑"."""
+"""The key in the `meta` of a task item: its box, "☐" or "☑", which replaces the bullet."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
-_AT = "at"
-"""The key of the `meta` of a soft break: its position in the source."""
+_POSITION = "position"
+"""The key in the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
-_UNDIVIDED = re.compile(
+_CODE_OR_FORMULA = re.compile(
     r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
 )
+"""Matches what pipes do not divide in a row with too many cells."""
 _PIPE = re.compile(r"(?<!\\)\|")
 
 
 def cost(source: str) -> int:
     """The cost of parsing inline text, in characters of prose."""
-    marks = sum(map(source.count, _MARKS))
-    return len(source) + _BRACKET * source.count("[") + _LINE * source.count("\n") + _MARK * marks
+    marks = sum(map(source.count, _MARKUP))
+    return (
+        len(source)
+        + _BRACKET_COST * source.count("[")
+        + _LINE_COST * source.count("\n")
+        + _MARKUP_COST * marks
+    )
 
 
 def is_long(paragraph: str) -> bool:
@@ -102,8 +109,8 @@ def parser() -> MarkdownIt:
 
 
 def references(known: dict[str, Any]) -> ChainMap[str, Any]:
-    """The `env` value "references" for a parse: known link references, and a first map to which the
-    parse adds those that it finds."""
+    """The value of "references" in the `env` of a parser: an empty map, to which the parser adds
+    the link references that it finds, and those that are known."""
     return ChainMap({}, known)
 
 
@@ -156,7 +163,7 @@ def _inline(state: StateCore) -> None:
         if token.type != "inline" or token.map is None:
             continue
         if token.content.startswith("[") and state.tokens[index - 1].type == "paragraph_open":
-            _mark_first(state.tokens[max(index - 2, 0)], token)
+            _show_task_or_alert(state.tokens[max(index - 2, 0)], token)
         while below and below[0][1]["map"][1] <= token.map[0]:
             found.update([below.popleft()])
         token.children = []
@@ -164,7 +171,7 @@ def _inline(state: StateCore) -> None:
             continue
         has_lines = "\n" in token.content and state.tokens[index - 1].type != "heading_open"
         if has_lines and is_as_written(token.content):
-            token.children = list(_as_lines(token.content))
+            token.children = list(_tokens_as_written(token.content))
             continue
         _parse(InlineState(token.content, state.md, state.env, token.children))
         if has_lines:
@@ -174,15 +181,15 @@ def _inline(state: StateCore) -> None:
 
 
 def _parse(state: InlineState) -> None:
-    """What the parser's own `inline.parse` does, with our state."""
+    """Parse inline text as the parser's own `inline.parse` does, but with our state."""
     state.md.inline.tokenize(state)
     for rule in state.md.inline.ruler2.getRules(""):
         rule(state)
 
 
-def _mark_first(parent: Token, inline: Token) -> None:
-    """Show the box of a task, or the kind of an alert, that the first paragraph of an item or a
-    quote begins with."""
+def _show_task_or_alert(parent: Token, inline: Token) -> None:
+    """Replace the mark of a task or an alert, with which the first paragraph of an item or a quote
+    begins, by a box or the kind of the alert."""
     if parent.type == "blockquote_open":
         inline.content = _ALERT.sub(r"**\1**", inline.content, count=1)
     elif parent.type == "list_item_open" and (task := _TASK.match(inline.content)):
@@ -194,7 +201,7 @@ def _mark_first(parent: Token, inline: Token) -> None:
             parent.meta[BOX] = box
 
 
-def _as_lines(source: str) -> Iterator[Token]:
+def _tokens_as_written(source: str) -> Iterator[Token]:
     """The inline tokens of lines that are shown as written."""
     for index, line in enumerate(source.split("\n")):
         if index:
@@ -203,14 +210,14 @@ def _as_lines(source: str) -> Iterator[Token]:
 
 
 def _with_line_ends(source: str, ends: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
-    """Turn each soft break into what it means: a hard break, a space or nothing."""
+    """Replace each soft break by a hard break, a space or nothing, as `line_ends` says."""
     line = at = 0
     for token in tokens:
         if token.type != "softbreak":
             yield token
             continue
-        line += source.count("\n", at, token.meta[_AT])
-        at = token.meta[_AT]
+        line += source.count("\n", at, token.meta[_POSITION])
+        at = token.meta[_POSITION]
         if not ends[line].startswith("\n"):
             yield Token("text", "", 0, content=ends[line])
             continue
@@ -223,14 +230,14 @@ def _newline(state: StateInline, silent: bool) -> bool:
     at = state.pos
     found = newline_rule(state, silent)
     if found and not silent:
-        state.tokens[-1].meta[_AT] = at
+        state.tokens[-1].meta[_POSITION] = at
     return found
 
 
 # -------------------------------------------------------------------------------------- block rules
 
 
-def _source(state: StateBlock, line: int) -> str:
+def _line_source(state: StateBlock, line: int) -> str:
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 
 
@@ -242,7 +249,7 @@ def _within_depth(rule: _Rule, state: StateBlock, line: int, end: int, silent: b
 
 
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    if not heading_rule(state, line, end, True) or cost(_source(state, line)) > MAX_COST:
+    if not heading_rule(state, line, end, True) or cost(_line_source(state, line)) > MAX_COST:
         return False
     return silent or heading_rule(state, line, end, False)
 
@@ -250,7 +257,7 @@ def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     if not table_rule(state, line, end, True):
         return False
-    head = _source(state, line)
+    head = _line_source(state, line)
     if head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
         return False
     if not silent:
@@ -259,7 +266,7 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _read_table(state: StateBlock, line: int, end: int) -> None:
-    """Read a table without padding its rows. markdown-it's rule adds missing cells, so that a row
+    """Read a table without adding the missing cells of its rows. With markdown-it's own rule, a row
     of two characters becomes a cell for each column."""
     before = len(state.tokens)
     table_rule(state, line, line + 2, False)
@@ -269,7 +276,7 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     ends = state.md.block.ruler.getRules("blockquote")
     row = line + 2
     while row < end and state.sCount[row] >= state.blkIndent and not state.is_code_block(row):
-        source = _source(state, row).strip()
+        source = _line_source(state, row).strip()
         if not source or any(rule(state, row, end, True) for rule in ends):
             break
         _read_row(state, row, source, columns)
@@ -290,16 +297,18 @@ def _read_row(state: StateBlock, line: int, source: str, columns: int) -> None:
 def _split_row(source: str, columns: int) -> list[str]:
     """The cells of a row. If there are more than `columns`, pipes in code and formulas do not end a
     cell, and the last cell is the rest of the row."""
-    cells = _split(source)
+    cells = _split_at_pipes(source)
     if len(cells) > columns:
-        cells = _split(_UNDIVIDED.sub(lambda part: _PIPE.sub(r"\\|", part[0]), source))
+        cells = _split_at_pipes(
+            _CODE_OR_FORMULA.sub(lambda part: _PIPE.sub(r"\\|", part[0]), source)
+        )
     while len(cells) > columns and not cells[-1].strip():
         del cells[-1]
     last = "|".join(cells[columns - 1 :])
     return [*cells[: columns - 1], last] if len(cells) >= columns else cells
 
 
-def _split(source: str) -> list[str]:
+def _split_at_pipes(source: str) -> list[str]:
     cells = escapedSplit(source)
     if not cells[0]:
         del cells[0]
@@ -331,7 +340,7 @@ def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     """Read a link reference. It and the references directly above it cost at most `MAX_COST`."""
-    if not _source(state, line).startswith("["):
+    if not _line_source(state, line).startswith("["):
         return False
     end_of_run, spent = state.env.get("run", (0, 0))
     if end_of_run != line:
@@ -340,7 +349,7 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
         return False
     line_max = state.lineMax
     # A longer one would be a `long` paragraph before its end arrives.
-    costs = (cost(_source(state, each)) + 1 + _LINE for each in range(line, line_max))
+    costs = (cost(_line_source(state, each)) + 1 + _LINE_COST for each in range(line, line_max))
     lines = sum(1 for _ in takewhile(lambda total: total <= MAX_COST, accumulate(costs)))
     if not lines:
         return False
@@ -352,6 +361,6 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
             token = state.push("definition", "", 0)
             token.content = state.getLines(line, state.line, state.blkIndent, False)
             token.map, token.hidden = [line, state.line], True
-        spent += state.bMarks[state.line] - state.bMarks[line] + _REFERENCE
+        spent += state.bMarks[state.line] - state.bMarks[line] + _REFERENCE_COST
         state.env["run"] = state.line, spent
     return found

@@ -1,7 +1,7 @@
 """Emphasis next to Chinese, Japanese and Korean characters.
 
-CommonMark lets `**` open or close beside punctuation only if a space or other punctuation is on its
-other side. Languages without spaces have neither: `**注意：**请看` would keep its stars. The
+In CommonMark, `**` beside punctuation can open or close only if a space or other punctuation is on
+its other side. Languages without spaces have neither: `**注意：**请看` would keep its stars. The
 CJK-friendly amendments (https://github.com/tats-u/markdown-cjk-friendly) change the two definitions
 on which emphasis and strikethrough depend: CJK punctuation counts as a letter, and a CJK character
 before or after the run counts like a space. All other text is as in CommonMark.
@@ -16,17 +16,17 @@ from markdown_it.common.utils import isPunctChar, isWhiteSpace
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
 
-_QUOTES = "‘’“”"  # noqa: RUF001 # the quotes of which there is a full-width form
+_QUOTES = "‘’“”"  # noqa: RUF001 # the quotes that have a full-width form
 _FULL_WIDTH_FORM = "\ufe01"
-"""After one of these quotes, it chooses the full-width form."""
+"""The variation selector that chooses the full-width form of the quote before it."""
 
 
 class EmphasisState(StateInline):
     """The state of the inline parser, with these rules for runs of `*`, `_` and `~`."""
 
-    def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:  # noqa: N802, N803 # its names
-        """Whether the run of one mark at `start` can open and can close, and its length. With
-        `canSplitWord`, it can be inside a word."""
+    def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:  # noqa: N802, N803 # names of markdown-it
+        """Whether the run of marks at `start` can open and can close emphasis, and its length. With
+        `canSplitWord`, it can do so inside a word."""
         source, mark = self.src, self.src[start]
         end = start
         while end < self.posMax and source[end] == mark:
@@ -35,19 +35,19 @@ class EmphasisState(StateInline):
         before = source[start - 1] if start else " "
         if before.isascii() and after.isascii():
             return super().scanDelims(start, canSplitWord)
-        before_is_cjk, before_is_mark = _kind_before(source, start)
-        after_is_cjk, after_is_mark = _is_cjk(after), isPunctChar(after)
+        before_is_cjk, before_is_punctuation = _kind_before(source, start)
+        after_is_cjk, after_is_punctuation = _is_cjk(after), isPunctChar(after)
         before_is_space, after_is_space = isWhiteSpace(ord(before)), isWhiteSpace(ord(after))
-        before_is_other = before_is_mark and not before_is_cjk
-        after_is_other = after_is_mark and not after_is_cjk
+        before_is_other = before_is_punctuation and not before_is_cjk
+        after_is_other = after_is_punctuation and not after_is_cjk
         is_left = not after_is_space and (
-            not after_is_other or before_is_space or before_is_mark or before_is_cjk
+            not after_is_other or before_is_space or before_is_punctuation or before_is_cjk
         )
         is_right = not before_is_space and (
-            not before_is_other or after_is_space or after_is_mark or after_is_cjk
+            not before_is_other or after_is_space or after_is_punctuation or after_is_cjk
         )
-        can_open = is_left and (canSplitWord or not is_right or before_is_mark)
-        can_close = is_right and (canSplitWord or not is_left or after_is_mark)
+        can_open = is_left and (canSplitWord or not is_right or before_is_punctuation)
+        can_close = is_right and (canSplitWord or not is_left or after_is_punctuation)
         return Scanned(can_open, can_close, end - start)
 
 

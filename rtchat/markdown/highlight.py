@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from rtchat.markdown import theme
-from rtchat.markdown.info_string import lexer_name, pygments_names
+from rtchat.markdown.info_string import lexer_name, pygments_languages
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped] # pygments ships no types
 
 
 _MAX_LINE = 1_000
-"""Characters of a line that is coloured. Longer lines take too long."""
+"""The longest line, in characters, that is highlighted. Longer lines take too long."""
 
 
 class Highlighter:
-    """Colours the code of one fence."""
+    """Highlights the code of one fence."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -39,17 +39,17 @@ class Highlighter:
         return other
 
     def lines(self, code: str) -> list[Text]:
-        """Colour the next code of this fence. Returns its lines."""
+        """Highlight the next code of this fence. Returns its lines."""
         lexer = _lexer(self.language)
         lines: list[Text] = []
         for is_plain, group in groupby(code.split("\n"), lambda line: len(line) > _MAX_LINE):
             if lexer is None or is_plain:
                 lines += map(Text, group)
             else:
-                lines += self._coloured(lexer, "\n".join(group))
+                lines += self._highlighted(lexer, "\n".join(group))
         return lines
 
-    def _coloured(self, lexer: Lexer, code: str) -> list[Text]:
+    def _highlighted(self, lexer: Lexer, code: str) -> list[Text]:
         text = Text()
         for style, part in self._parts(lexer, code + "\n"):
             text.append(part, style)
@@ -80,7 +80,7 @@ class Highlighter:
 
 def _lexer(language: str) -> Lexer | None:
     name = lexer_name(language)
-    return _lexer_by_name(name) if name in pygments_names() else None
+    return _lexer_by_name(name) if name in pygments_languages() else None
 
 
 @cache
@@ -94,7 +94,7 @@ _EXTENSION = re.compile(r"\*(\.\w+)")
 
 
 def file_extension(language: str) -> str:
-    """The usual extension of files in a language, `.txt` if it is not known."""
+    """The usual extension of files in a language; `.txt` if it is unknown."""
     lexer = _lexer(language)
     patterns = lexer.filenames if lexer is not None else ()
     found = [match[1] for each in patterns if (match := _EXTENSION.fullmatch(each))]

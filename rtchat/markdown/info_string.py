@@ -1,4 +1,4 @@
-"""The info string of a fence: its language, as models write it, and the name of a file."""
+"""Read the info string of a fence: the language, as models write it, and the name of a file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _ATTRIBUTES = re.compile(r"\{([^}]*)\}")
-_LINES = re.compile(r"\d+:\d+:(?=\S)")
-"""The lines of a file, as in `12:15:src/app.ts`."""
+_LINE_RANGE = re.compile(r"\d+:\d+:(?=\S)")
+"""Matches the lines of a file in `12:15:src/app.ts`."""
 _LANGUAGE = re.compile(r"[^\s:,;={}()\[\]]+")
 _FILE = re.compile(r"(?:[\w.@~+-]*/)*[\w.@+-]*\.[A-Za-z]\w*")
-"""A name with an extension, perhaps with folders."""
+"""Matches the name of a file with an extension, perhaps with folders."""
 _PREFIXES = ("language-", "lang-")
 
-_NAMES: dict[str, tuple[str, ...]] = {
+_ALIASES: dict[str, tuple[str, ...]] = {
     "apacheconf": ("htaccess",),
     "batch": ("cmd",),
     "console": ("terminal", "sh-session", "bash-session"),
@@ -62,12 +62,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "xml": ("svg",),
     "yaml": ("compose", "docker-compose", "helm", "k8s", "kubernetes", "ansible"),
 }
-OTHER_NAMES = {other: name for name, others in _NAMES.items() for other in others}
-"""Names of languages that Pygments does not know, each with one that it knows."""
+LANGUAGE_ALIASES = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
+"""Names of languages that Pygments does not know, with a name that it knows for each."""
 
 
 class Info(NamedTuple):
-    """What an info string says. Both may be empty."""
+    """The contents of an info string. Both may be empty."""
 
     language: str
     """In lower case."""
@@ -89,7 +89,7 @@ def parse_info(info: str) -> Info:
     words = words.strip().removeprefix(".")
     for prefix in _PREFIXES:
         words = words.removeprefix(prefix)
-    if lines := _LINES.match(words):
+    if lines := _LINE_RANGE.match(words):
         words = words[lines.end() :]
     first, _, rest = words.partition(" ")
     if _FILE.fullmatch(first) and not _is_known(first.lower()):
@@ -106,18 +106,19 @@ def parse_info(info: str) -> Info:
 
 
 def lexer_name(language: str) -> str:
-    """The name of a language, in lower case, by which Pygments knows it. It may know none."""
+    """The name by which Pygments knows a language, in lower case. If it does not know the language,
+    the name itself."""
     name = language.lower()
-    return OTHER_NAMES.get(name, name)
+    return LANGUAGE_ALIASES.get(name, name)
 
 
 @cache
-def pygments_names() -> frozenset[str]:
-    """All names of languages that Pygments knows."""
+def pygments_languages() -> frozenset[str]:
+    """All names and aliases of languages that Pygments knows."""
     from pygments.lexers import get_all_lexers  # type: ignore[import-untyped] # has no types
 
     return frozenset(name for row in get_all_lexers(plugins=False) for name in row[1])
 
 
 def _is_known(language: str) -> bool:
-    return lexer_name(language) in pygments_names()
+    return lexer_name(language) in pygments_languages()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from rtchat.core.text import visible
 from rtchat.markdown import theme
-from rtchat.markdown.formula import in_line
+from rtchat.markdown.formula import inline_formula
 from rtchat.markdown.links import link
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
@@ -17,8 +17,8 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def draw_inline(inline: Token, style: str, *, links: bool, backticks: bool) -> Text:
-    """Render an inline token with its children, in one style. With `links`, the targets of links
-    are clickable. With `backticks`, code is between them as in the source."""
+    """Render an inline token with its children, on top of a style. With `links`, the targets of
+    links are clickable. With `backticks`, code is shown between backticks, as in the source."""
     return _Inline(links=links, backticks=backticks).draw(inline, style)
 
 
@@ -64,7 +64,7 @@ class _Inline:
             case "html_inline":
                 self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
             case "math_inline":
-                self._text.append(in_line(token), " ".join((*styles, theme.MATH)))
+                self._text.append(inline_formula(token), " ".join((*styles, theme.MATH)))
             case "code_inline":
                 code = visible(token.content)
                 if self._backticks:

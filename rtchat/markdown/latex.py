@@ -1,11 +1,11 @@
-"""Read a formula in LaTeX and write it in Unicode, in one line.
+"""Read a formula in LaTeX and write it in Unicode, on one line.
 
 The result shows everything that LaTeX would show: each letter, digit and symbol, and which of them
-are raised, lowered, below a root or in a fraction. Where Unicode or one line of text cannot do
-that, or a command is not known here, there is no result.
+are superscripts or subscripts, below a root or in a fraction. If Unicode or a line of text cannot
+show this, or a command is unknown, `InexactError` is raised.
 """
 
-# ruff: noqa: RUF001 - the symbols of mathematics that look like others are meant
+# ruff: noqa: RUF001 - mathematical symbols that look like other characters are intended
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from typing import NamedTuple
 from rtchat.markdown.symbols import (
     ACCENTS,
     ALPHABETS,
-    INVISIBLE,
-    NAMES,
-    OTHERS,
+    FUNCTION_NAMES,
+    LAYOUT_COMMANDS,
     SPACES,
+    SYMBOLS,
     InexactError,
     fraction_sign,
     scripts,
@@ -30,40 +30,53 @@ from rtchat.markdown.symbols import (
 )
 
 _MAX_DEPTH = 12
+"""Levels of nested arguments."""
 
 TOKEN = re.compile(r"\\(?:[A-Za-z]+\*?|.)|\s+|.", re.DOTALL)
-_TEXT = re.compile(r"[^\\{}$%`^_~#&]*")
+"""Matches a token of LaTeX: a command, white space or another character."""
+_LITERAL_TEXT = re.compile(r"[^\\{}$%`^_~#&]*")
 _DELIMITERS = {"\\left", "\\right", "\\middle"}
-_PLAIN = {"\\text", "\\mathrm", "\\textrm", "\\mbox", "\\operatorname", "\\operatorname*"}
+_TEXT_COMMANDS = {"\\text", "\\mathrm", "\\textrm", "\\mbox", "\\operatorname", "\\operatorname*"}
 """Commands whose argument is upright text."""
 _FRACTIONS = {"\\frac", "\\dfrac", "\\tfrac", "\\cfrac"}
 _ROOTS = {"3": "∛", "4": "∜"}
 _SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;:([{|∑∏"
 _SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;:.)]}|∣…⋯"
-"""What may stand beside a fraction or root without changing what belongs to it."""
+"""The characters beside which a fraction or root needs no brackets."""
 
 
 class _Part(NamedTuple):
-    """A part of a line. `kind` is "space" (of the source), "gap" (of a command) or "break" (a line
-    end); "name" (of a function); "letter" or "operator" (of a command; a space after it may only
-    end its name); "script"; "product" (a fraction or root) or "sign" (a fraction as one character),
-    which may need brackets; or ""."""
+    """A part of the result, with what decides on the spaces and brackets around it."""
 
     text: str
     kind: str = ""
+    """What the part is:
+
+    - "space": white space of the source; "break": a line end of the source
+    - "gap": the space of a command such as `\\quad`
+    - "name": the name of a function or operator
+    - "letter", "operator": the symbol of a command; a space after it may only end its name
+    - "script": superscripts or subscripts
+    - "compound": a fraction or root; "sign": a fraction as one character; both may need brackets
+    - "": anything else
+    """
 
 
-_ONE = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
-_SCRIPTS = r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
-_BELOW = re.compile(
-    r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
-    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()]*\))?"
+_NUMBER_OR_LETTER = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
+_SCRIPT_CHARACTERS = (
+    r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 )
-_ABOVE = re.compile(r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+")
-"""What needs no brackets below and above the line of a fraction."""
+_PLAIN_DENOMINATOR = re.compile(
+    r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
+    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPT_CHARACTERS}′*(?:\([^()]*\))?"
+)
+_PLAIN_NUMERATOR = re.compile(
+    r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+"
+)
+"""What needs no brackets as the denominator and the numerator of a fraction."""
 
 
-def _grouped(text: str, plain: re.Pattern[str]) -> str:
+def _bracketed_unless(plain: re.Pattern[str], text: str) -> str:
     return text if plain.fullmatch(text) else f"({text})"
 
 
@@ -73,8 +86,9 @@ def _part_of_symbol(symbol: str) -> _Part:
     return _Part(symbol, "letter" if symbol.isalpha() or symbol in "∂∇∀∃¬∠△" else "operator")
 
 
-class Reader:
-    """Reads LaTeX, and writes it as one line of text; line ends of the source are kept."""
+class LatexReader:
+    """Reads LaTeX and writes it as Unicode. Line ends of the source that are in no argument are
+    kept."""
 
     def __init__(self, source: str) -> None:
         self._tokens = TOKEN.findall(source)
@@ -82,7 +96,7 @@ class Reader:
         self._depth = 0
 
     def read(self) -> str:
-        """The whole formula. Raises `InexactError`."""
+        """The whole formula in Unicode. Raises `InexactError`."""
         text = _joined(self._parts(""))
         if self._at < len(self._tokens):
             raise InexactError
@@ -102,7 +116,7 @@ class Reader:
             self._at += 1
 
     def _parts(self, closing: str) -> Iterator[_Part]:
-        """The parts up to a token, which is read too, or to the end for ""."""
+        """The parts up to the token `closing`, which is read too; with "", up to the end."""
         scripts = ""
         while (token := self._next()) != closing:
             if not token:
@@ -120,8 +134,8 @@ class Reader:
             scripts = ""
             yield self._atom(token)
 
-    def _group(self) -> str:
-        """The argument of a command: a group, or else one token."""
+    def _argument(self) -> str:
+        """The argument of a command: a group in braces, or else one token."""
         self._skip_space()
         with self._nested():
             token = self._next()
@@ -136,27 +150,28 @@ class Reader:
         self._depth -= 1
 
     def _script(self, mark: str) -> _Part:
-        text = self._group()
+        text = self._argument()
         table = scripts()[mark]
         if not text or any(letter not in table for letter in text):
             raise InexactError
         return _Part("".join(table[letter] for letter in text), "script")
 
     def _atom(self, token: str) -> _Part:
-        """One thing that is not a script. Raises `InexactError` for what is not known."""
+        """The part that begins with this token, which is not a script. Raises `InexactError` if the
+        token is unknown."""
         if token in SPACES:
             return _Part(SPACES[token], "gap")
-        if token in INVISIBLE:
+        if token in LAYOUT_COMMANDS:
             self._skip_space()
             return _Part("")
-        if token in OTHERS:
+        if token in SYMBOLS:
             is_name = token[1:].isalpha()
-            return _part_of_symbol(OTHERS[token]) if is_name else _Part(OTHERS[token])
-        if token in NAMES:
-            return _Part(NAMES[token], "name")
+            return _part_of_symbol(SYMBOLS[token]) if is_name else _Part(SYMBOLS[token])
+        if token in FUNCTION_NAMES:
+            return _Part(FUNCTION_NAMES[token], "name")
         if token == "{":
             self._at -= 1
-            return _Part(self._group())
+            return _Part(self._argument())
         if token.startswith("\\"):
             return self._command(token)
         if token in "}^_&#%`$\\":  # also "", the end
@@ -164,30 +179,30 @@ class Reader:
         return _Part(token)
 
     def _command(self, command: str) -> _Part:
-        if command in _PLAIN:
+        if command in _TEXT_COMMANDS:
             kind = "name" if command.startswith("\\operatorname") else ""
-            return _Part(self._plain(), kind)
+            return _Part(self._text_argument(), kind)
         if command in _FRACTIONS:
             return self._fraction()
         if command == "\\sqrt":
             return self._root()
         if command in ALPHABETS:
-            return _Part(styled(self._group(), ALPHABETS[command]))
+            return _Part(styled(self._argument(), ALPHABETS[command]))
         if command in ACCENTS:
             return _Part(self._accented(ACCENTS[command]))
         if command in _DELIMITERS:
             return self._delimiter()
         if command == "\\not":
-            return _Part(self._composed(self._group(), "\u0338"))
+            return _Part(self._combined(self._argument(), "\u0338"))
         if command == "\\pmod":
-            return _Part(f"(mod {self._group()})")
+            return _Part(f"(mod {self._argument()})")
         symbol = symbol_of(command)
         if symbol is None:
             raise InexactError
         return _part_of_symbol(symbol)
 
-    def _plain(self) -> str:
-        """The text in braces that follows."""
+    def _text_argument(self) -> str:
+        """The text in the braces that follow."""
         self._skip_space()
         if self._next() != "{":
             raise InexactError
@@ -196,19 +211,21 @@ class Reader:
             token = {"\\ ": " ", "\\,": " ", "~": " "}.get(token, token)
             if token in ("\\_", "\\%", "\\$", "\\#", "\\&"):
                 token = token[1]
-            elif not token or not _TEXT.fullmatch(token):
+            elif not token or not _LITERAL_TEXT.fullmatch(token):
                 raise InexactError
             text += " " if token.isspace() else token
         return text
 
     def _fraction(self) -> _Part:
-        above, below = self._group(), self._group()
-        if not above or not below:
+        numerator, denominator = self._argument(), self._argument()
+        if not numerator or not denominator:
             raise InexactError
-        sign = fraction_sign(above, below)
+        sign = fraction_sign(numerator, denominator)
         if sign:
             return _Part(sign, "sign")
-        return _Part(f"{_grouped(above, _ABOVE)}/{_grouped(below, _BELOW)}", "product")
+        numerator = _bracketed_unless(_PLAIN_NUMERATOR, numerator)
+        denominator = _bracketed_unless(_PLAIN_DENOMINATOR, denominator)
+        return _Part(f"{numerator}/{denominator}", "compound")
 
     def _root(self) -> _Part:
         sign = "√"
@@ -221,18 +238,20 @@ class Reader:
             if not degree or any(letter not in raised for letter in degree):
                 raise InexactError
             sign = _ROOTS.get(degree) or "".join(raised[letter] for letter in degree) + "√"
-        text = self._group()
+        text = self._argument()
         if not text:
             raise InexactError
-        return _Part(sign + (text if _ONE.fullmatch(text) else f"({text})"), "product")
+        return _Part(
+            sign + (text if _NUMBER_OR_LETTER.fullmatch(text) else f"({text})"), "compound"
+        )
 
     def _accented(self, accent: str) -> str:
-        letter = {"ı": "i", "ȷ": "j"}.get(text := self._group(), text)
-        if not _ONE.fullmatch(letter) or len(letter) != 1:
+        letter = {"ı": "i", "ȷ": "j"}.get(text := self._argument(), text)
+        if not _NUMBER_OR_LETTER.fullmatch(letter) or len(letter) != 1:
             raise InexactError
         return unicodedata.normalize("NFC", letter + accent)
 
-    def _composed(self, base: str, mark: str) -> str:
+    def _combined(self, base: str, mark: str) -> str:
         text = unicodedata.normalize("NFC", base + mark)
         if len(text) != 1:
             raise InexactError
@@ -249,8 +268,8 @@ class Reader:
 
 
 def _joined(parts: Iterator[_Part]) -> str:
-    """The text of parts: with spaces around names, and brackets around fractions and roots if what
-    belongs to them would not be clear."""
+    """The text of all parts, with spaces around names, and with brackets around fractions and roots
+    if it were not clear otherwise what belongs to them."""
     shown = [part for part in parts if part.text]
     text = space = ""
     last = _Part("")
@@ -264,11 +283,11 @@ def _joined(parts: Iterator[_Part]) -> str:
             space = ""
         if space == " " and (first == space or text.endswith(space)):
             space = ""
-        touches = not space and text and first.isalnum() and text[-1].isalnum()
-        if touches and "name" in (last.kind, part.kind) and part.kind != "script":
+        would_join = not space and text and first.isalnum() and text[-1].isalnum()
+        if would_join and "name" in (last.kind, part.kind) and part.kind != "script":
             space = " "
         was_spaced = bool(space) or not text
-        text += space + _bracketed(part, text, shown[index + 1 :])
+        text += space + _bracketed_if_unclear(part, text, shown[index + 1 :])
         space = ""
         if part.kind != "script" or last.kind != "name":
             last = part
@@ -276,16 +295,16 @@ def _joined(parts: Iterator[_Part]) -> str:
 
 
 def _wider(space: str, part: _Part, last: _Part, *, was_spaced: bool) -> str:
-    """A space with another one after it. One that only ends the name of an operator does not count
-    if there is none before the operator."""
+    """The space that results from `space` and another one after it. A space that only ends the name
+    of an operator does not count if there is none before the operator."""
     if part.kind == "space" and (space or (last.kind == "operator" and not was_spaced)):
         return space
     return part.text if part.kind == "break" or "\n" not in space else space
 
 
-def _bracketed(part: _Part, before: str, following: Sequence[_Part]) -> str:
-    """The text of a part, in brackets if it must be told apart from its neighbours."""
-    if part.kind not in ("product", "sign"):
+def _bracketed_if_unclear(part: _Part, before: str, following: Sequence[_Part]) -> str:
+    """The text of a part, in brackets if it were not clear otherwise where it begins and ends."""
+    if part.kind not in ("compound", "sign"):
         return part.text
     after = "".join(each.text for each in following[:3]).strip()[:1]
     if part.kind == "sign":

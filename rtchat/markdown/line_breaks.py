@@ -1,6 +1,7 @@
 """Where a line of text may be broken, by the Unicode line breaking algorithm (UAX #14).
 
-`_may_break` has the rules of the standard, with its numbers. We differ from it in these points:
+`_may_break` has the rules of the standard, with their numbers (`LB7`). We differ from it in these
+points:
 
 - Between narrow characters, lines break after spaces, zero-width spaces, soft hyphens and em dashes
   between letters only. So `--option`, `/usr/local`, `well-known` and `f(x)` stay whole.
@@ -18,21 +19,46 @@ from collections.abc import Iterator
 from functools import lru_cache
 from unicodedata import category, east_asian_width
 
-_LETTER, _NUMBER, _HEBREW, _WIDE = "ANHi"  # AL, NU, HL, ID
-_SPACE, _ZERO_WIDTH_SPACE, _SOFT_HYPHEN, _GLUE, _WORD_JOINER = " ZyGW"  # SP, ZW, BA, GL, WJ
-_DASH, _HYPHEN, _SLASH, _BREAK_AFTER, _BREAK_BEFORE = "BYSDF"  # B2, HY, SY, BA, BB
-_OPEN, _CLOSE, _PARENTHESIS, _MARK, _INFIX, _NON_STARTER = "OCTXIn"  # OP, CL, CP, EX, IS, NS
-_PREFIX, _POSTFIX, _LEADER = "RPE"  # PR, PO, IN
-_QUOTE, _OPENING_QUOTE, _CLOSING_QUOTE = "QUV"  # QU, in three kinds
-_COMBINING, _JOINER, _LINKER, _FLAG, _SKIN = "MJKfm"  # CM, ZWJ, CM that joins letters, RI, EM
-"""The kinds of characters, with the classes of the standard. Wide characters have lower case: `o`
-is a wide `O`, and `a` is Hangul."""
-_END = "$"
-"""The kind at both ends of a text."""
-_COMBINE = _COMBINING + _JOINER + _LINKER
-_RUN = _LETTER + _NUMBER
+# The kinds of characters, with their classes in the standard. A kind is one letter: the kinds of a
+# text are a string, in which patterns can search, and the rules below write a set of kinds as a
+# string. Upper case means narrow characters. Lower case means East Asian wide ones (`o` is the wide
+# `O`), and the soft hyphen, after which a line may be broken as between them.
+_LETTER = "A"  # AL; in lower case Hangul: H2, H3, JL
+_NUMBER = "N"  # NU
+_HEBREW = "H"  # HL
+_WIDE = "i"  # ID: Chinese characters, kana, emoji
+_SPACE = " "  # SP
+_ZERO_WIDTH_SPACE = "Z"  # ZW
+_SOFT_HYPHEN = "y"  # BA, only U+00AD
+_GLUE = "G"  # GL: no-break spaces
+_WORD_JOINER = "W"  # WJ
+_DASH = "B"  # B2: em dashes
+_HYPHEN = "Y"  # HY
+_SLASH = "S"  # SY
+_BREAK_AFTER = "D"  # BA
+_BREAK_BEFORE = "F"  # BB
+_OPEN = "O"  # OP: opening brackets
+_CLOSE = "C"  # CL: closing brackets, and the wide full stop and comma
+_PARENTHESIS = "T"  # CP: `)` and `]`
+_EXCLAMATION = "X"  # EX: exclamation and question marks
+_INFIX = "I"  # IS: narrow full stops, commas and colons
+_NON_STARTER = "n"  # NS: small kana, iteration marks
+_PREFIX = "R"  # PR: currencies and signs before a number
+_POSTFIX = "P"  # PO: units after a number
+_LEADER = "E"  # IN: ellipses
+_QUOTE = "Q"  # QU, if it may open or close
+_OPENING_QUOTE = "U"  # QU with the category Pi
+_CLOSING_QUOTE = "V"  # QU with the category Pf
+_COMBINING = "M"  # CM
+_JOINER = "J"  # ZWJ
+_LINKER = "K"  # CM, if it joins letters: the virama of Indian scripts
+_FLAG = "f"  # RI: half of a flag
+_SKIN_TONE = "m"  # EM
+_END = "$"  # the beginning and the end of a text
+_COMBINING_KINDS = _COMBINING + _JOINER + _LINKER
+_ALPHANUMERIC = _LETTER + _NUMBER
 
-_SETS = {
+_CHARACTERS = {
     _SPACE: " ",
     _ZERO_WIDTH_SPACE: "\u200b",
     _SOFT_HYPHEN: "\xad",
@@ -48,8 +74,8 @@ _SETS = {
     _BREAK_BEFORE: "\xb4\u02c8\u02cc\u02df\u1806",
     _PARENTHESIS: ")]",
     _CLOSE.lower(): "、。︐︑︒﹐﹒，．｡､",
-    _MARK: "!?؛؝؞؟۔❢❣",
-    _MARK.lower(): "︕︖﹖﹗！？",
+    _EXCLAMATION: "!?؛؝؞؟۔❢❣",
+    _EXCLAMATION.lower(): "︕︖﹖﹗！？",
     _INFIX: ",.:;\u037e\u0589،؍\u07f8\u2044",
     _NON_STARTER: "\u17d6‼‽⁇⁈⁉々〜〻〼゛゜ゝゞ゠・ヽヾꀕ︓︔﹔﹕：；･ﾞﾟー"
     "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶｧｨｩｪｫｬｭｮｯｰ"
@@ -63,9 +89,11 @@ _SETS = {
     _LINKER: "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0d4d",
     _COMBINING: "\u0e33\u0eb3\u200c\u3035",
 }
-"""The characters of each kind that do not follow from the general category."""
-_KNOWN = {character: kind for kind, characters in _SETS.items() for character in characters}
-_CATEGORIES = {
+"""The characters whose kind does not follow from their general category."""
+_KIND_OF_CHARACTER = {
+    character: kind for kind, characters in _CHARACTERS.items() for character in characters
+}
+_KIND_OF_CATEGORY = {
     "Nd": _NUMBER,
     "Ps": _OPEN,
     "Pe": _CLOSE,
@@ -77,19 +105,19 @@ _CATEGORIES = {
     "Me": _COMBINING,
     "Cc": _COMBINING,
 }
-_WITH_WIDE = {_OPEN, _CLOSE, _PREFIX}
-_NARROW_SCRIPTS = re.compile("[\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff]")
+_ALSO_WIDE = {_OPEN, _CLOSE, _PREFIX}
+"""The kinds of wide characters that follow from the category. All others are `_WIDE`."""
+_HANGUL = re.compile("[\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff]")
 _CLUSTER = re.compile(
-    rf"(?:fM*f|J[^ Z]|[^ Z])(?:[{_COMBINING}{_SKIN}]|{_JOINER}[^ Z]?|{_LINKER}+{_LETTER}?)*|.",
+    rf"(?:fM*f|J[^ Z]|[^ Z])(?:[{_COMBINING}{_SKIN_TONE}]|{_JOINER}[^ Z]?|{_LINKER}+{_LETTER}?)*|.",
     re.DOTALL,
 )
-"""A character with those that belong to it."""
+"""Matches the kinds of a character and of those that combine with it."""
 _UNIT = re.compile(
-    rf"[{_LETTER}{_NUMBER}]+(?![{_COMBINING}{_SKIN}{_JOINER}{_LINKER}])| +|{_CLUSTER.pattern}",
+    rf"[{_LETTER}{_NUMBER}]+(?![{_COMBINING}{_SKIN_TONE}{_JOINER}{_LINKER}])| +|{_CLUSTER.pattern}",
     re.DOTALL,
 )
-"""Characters between which lines never break."""
-
+"""Matches the kinds of characters between which a line is never broken."""
 
 _MAX_CACHED = 10_000
 
@@ -109,34 +137,34 @@ _KINDS = _Kinds()
 
 def _kind(character: str) -> str:
     code = ord(character)
-    if known := _KNOWN.get(character):
+    if known := _KIND_OF_CHARACTER.get(character):
         return known
     if 0x1F1E6 <= code < 0x1F200:
         return _FLAG
     if 0x1F3FB <= code < 0x1F400:
-        return _SKIN
+        return _SKIN_TONE
     if 0x1160 <= code < 0x1200 or 0xD7B0 <= code < 0xD800:  # the later parts of a Hangul syllable
         return _COMBINING
-    if _NARROW_SCRIPTS.match(character):
+    if _HANGUL.match(character):
         return _LETTER.lower()
     if 0x5D0 <= code < 0x5F3:
         return _HEBREW
     is_wide = east_asian_width(character) in "WFH"
-    kind = _CATEGORIES.get(category(character), _LETTER)
+    kind = _KIND_OF_CATEGORY.get(category(character), _LETTER)
     if is_wide and kind != _COMBINING:
-        return kind.lower() if kind in _WITH_WIDE else _WIDE
+        return kind.lower() if kind in _ALSO_WIDE else _WIDE
     return kind
 
 
 def clusters(text: str) -> Iterator[tuple[int, int]]:
-    """The start and the end of each character with those that combine with it."""
+    """The start and the end of each character in a text, with those that combine with it."""
     kinds = "".join(map(_KINDS.__getitem__, text))
     return (found.span() for found in _CLUSTER.finditer(kinds))
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """The start and the end of each part of a line that is not to be broken, without the spaces
-    around it."""
+    """The start and the end of each part of a line within which it must not be broken. The spaces
+    between the parts are in none."""
     kinds = "".join(map(_KINDS.__getitem__, text))
     units = _UNIT.findall(kinds)
     found = []
@@ -155,7 +183,7 @@ def words(text: str) -> list[tuple[int, int]]:
             begin = start
         start = over = end
         before = _SPACE if is_spaced else last
-        last = unit[-1] if first in _RUN and unit[-1] in _RUN else first
+        last = unit[-1] if first in _ALPHANUMERIC and unit[-1] in _ALPHANUMERIC else first
         is_spaced = False
     if last != _END:
         found.append((begin, over))
@@ -166,25 +194,25 @@ def words(text: str) -> list[tuple[int, int]]:
 def _may_break(before: str, last: str, is_spaced: bool, first: str, after: str) -> bool:
     """Whether a line may be broken between characters of the kinds `last` and `first`; `is_spaced`
     is whether there are spaces between them. `before` and `after` are the kinds around them."""
-    last = _LETTER if last in _COMBINE else last  # LB10: they have nothing to combine with
-    first = _LETTER if first in _COMBINE else first
+    last = _LETTER if last in _COMBINING_KINDS else last  # LB10: it has nothing to combine with
+    first = _LETTER if first in _COMBINING_KINDS else first
     if _ZERO_WIDTH_SPACE in (last, first):
         return first != _ZERO_WIDTH_SPACE  # LB7, LB8
     if _is_narrow(last) and _is_narrow(first):
         return is_spaced or (last == _DASH and before in "ANH" and first in "ANH")
     around = before, last, first, after
-    if _is_kept_at_spaces(*around):
+    if _is_prohibited_at_spaces(*around):
         return False
-    return is_spaced or not (_is_kept_by_quote(*around) or _is_kept(*around))
+    return is_spaced or not (_is_prohibited_by_quote(*around) or _is_prohibited(*around))
 
 
 def _is_narrow(kind: str) -> bool:
-    """Whether characters of a kind are not East Asian wide ones."""
+    """Whether the characters of a kind are not East Asian wide ones."""
     return not kind.islower()
 
 
-def _is_kept_at_spaces(before: str, last: str, first: str, after: str) -> bool:
-    """Whether a line is not broken here even if there are spaces."""
+def _is_prohibited_at_spaces(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a break between `last` and `first` is prohibited even if there are spaces."""
     return (
         first == _WORD_JOINER  # LB11
         or first in "CcTXxS"  # LB13
@@ -196,8 +224,8 @@ def _is_kept_at_spaces(before: str, last: str, first: str, after: str) -> bool:
     )
 
 
-def _is_kept_by_quote(before: str, last: str, first: str, after: str) -> bool:
-    """Whether a line is not broken here because of a quotation mark."""
+def _is_prohibited_by_quote(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a break without spaces is prohibited by a quotation mark."""
     return (
         first in "QV"  # LB19
         or last in "QU"
@@ -206,8 +234,8 @@ def _is_kept_by_quote(before: str, last: str, first: str, after: str) -> bool:
     )
 
 
-def _is_kept(before: str, last: str, first: str, after: str) -> bool:
-    """Whether a line is not broken here for another reason, if there are no spaces."""
+def _is_prohibited(before: str, last: str, first: str, after: str) -> bool:
+    """Whether a break without spaces is prohibited by another rule."""
     return (
         last in "WG"  # LB11, LB12
         or (first == _GLUE and last not in "DdYy")  # LB12a
@@ -228,5 +256,5 @@ def _is_kept(before: str, last: str, first: str, after: str) -> bool:
         or (last == _INFIX and first == "a")  # LB29
         or (last == "a" and first == _OPEN)  # LB30
         or (last == _PARENTHESIS and first == "a")
-        or first == _SKIN  # LB30b
+        or first == _SKIN_TONE  # LB30b
     )

@@ -1,4 +1,4 @@
-"""List items: their numbers, as written or counted if all items have the same one, and boxes."""
+"""List items: their numbers, which are shown as written or counted, and the boxes of tasks."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from rtchat.markdown.dialect import BOX
 
 
 @value
-class Number:
-    """The number of an item of a list."""
+class ItemNumber:
+    """The number of a list item. It is shown as written. Only if all items so far have the same
+    number are they counted."""
 
     written: str
-    """Its digits in the source; "" for a bullet."""
+    """The digits in the source; "" for a bullet."""
     repeats: int | None = 0
-    """How many items the list has before it, if all of them have the same number; else None."""
+    """How many items the list has before it, if all have the same number; otherwise None."""
 
     @property
     def shown(self) -> str:
-        """Its digits on the screen."""
+        """The digits on the screen."""
         if not self.repeats:
             return self.written
         return str(int(self.written) + self.repeats).zfill(len(self.written))
 
-    def next(self, written: str) -> Number:
-        """The number of the next item."""
+    def next(self, written: str) -> ItemNumber:
+        """The number of the next item, whose digits in the source are `written`."""
         if self.repeats is None or written != self.written:
-            return Number(written, None)
-        return Number(written, self.repeats + 1)
+            return ItemNumber(written, None)
+        return ItemNumber(written, self.repeats + 1)
 
 
 def add_boxes(tokens: Sequence[Token]) -> None:
-    """Put the boxes of tasks before their text. A web page needs this, the terminal does not."""
+    """Add the boxes of tasks to the text of a web page. On the terminal they are bullets."""
     for item, inline in zip(tokens, tokens[2:], strict=False):
         if BOX in item.meta:
             item.attrs["class"] = "task"
@@ -44,7 +45,7 @@ def add_boxes(tokens: Sequence[Token]) -> None:
 
 def number_items(tokens: Iterable[Token]) -> None:
     """Give the list items of a web page the numbers that the screen shows."""
-    lists: list[Number | None] = []
+    lists: list[ItemNumber | None] = []
     for token in tokens:
         match token.type:
             case "ordered_list_open" | "bullet_list_open":
@@ -53,7 +54,7 @@ def number_items(tokens: Iterable[Token]) -> None:
                 lists.pop()
             case "list_item_open" if token.info:
                 before = lists[-1]
-                number = before.next(token.info) if before else Number(token.info)
+                number = before.next(token.info) if before else ItemNumber(token.info)
                 if before and int(number.shown) != int(before.shown) + 1:
                     token.attrs["value"] = int(number.shown)
                 lists[-1] = number

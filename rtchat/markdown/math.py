@@ -1,13 +1,15 @@
 """Recognise formulas: rules for the Markdown parser.
 
-Inline: `\\( … \\)`, `\\[ … \\]`, `$$ … $$` and `$ … $`; the content must look like a formula, so
-that prices, shell variables and escaped brackets remain text. Display: a line that begins with
-`\\[`, `$$` or `\\begin{…}`, up to its closing delimiter. It interrupts a paragraph. If a blank
-line, a fence, the end of its container or the limit comes first, its lines are shown as written.
+An inline formula is `\\( … \\)`, `\\[ … \\]`, `$$ … $$` or `$ … $`. Its content must look like a
+formula, so that prices, shell variables and escaped brackets remain text. A display formula begins
+with `\\[`, `$$` or `\\begin{…}` at the start of a line, and continues up to the closing delimiter.
+It interrupts a paragraph. If a blank line, a fence, the end of its container or the limit comes
+first, its lines are shown as written.
 
-The tokens: `math_inline`, whose `content` is the source and `info` the formula; and `math_open`,
-with the same fields, an `inline` token for the text after the closing delimiter, and `math_close`.
-`info` is empty if the formula is not closed.
+An inline formula becomes a `math_inline` token: `content` is its source, and `info` the formula
+without its delimiters. A display formula becomes three tokens: `math_open` with the same fields,
+`inline` with the text after the closing delimiter, and `math_close`. `info` is empty if the closing
+delimiter is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from markdown_it.rules_inline import StateInline
 
 _Cost: TypeAlias = Callable[[str], int]
 
-_INLINE = tuple(
+_INLINE_FORMULAS = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
         r"\\\(((?:[^\\`]|\\[^()])++)\\\)",
@@ -45,7 +47,9 @@ _DOLLARS = re.compile(r"(?<!\\)(?:\\\\)*+(?P<close>\$\$)")
 _BRACKET = re.compile(r"(?<!\\)(?:\\\\)*+(?P<close>\\\])")
 _PUNCTUATION = re.compile(r"[\s.,;:!?)]*")
 
-_NAMED = re.compile(r"\\(?:text|math|operatorname|mbox|tag|label|begin|end)[a-z]*\*?\s*\{[^{}]*\}")
+_COMMAND_WITH_TEXT = re.compile(
+    r"\\(?:text|math|operatorname|mbox|tag|label|begin|end)[a-z]*\*?\s*\{[^{}]*\}"
+)
 """A command with a name or text in braces."""
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _FUNCTION = re.compile(
@@ -58,23 +62,25 @@ _PROSE = re.compile(
     r"|\b(?:and|or|to|the|is|of|for|in|per|each|vs|at|by|on|if|plus|than)\b"
     r"|[\u0400-\u04ff\u0590-\u06ff\u0900-\u0eff\u2e80-\ud7ff]"
 )
-"""Two words side by side, a small word of English, or a script that formulas do not use."""
-_MONEY = re.compile(r"\d[\d.,]*\s*/?\s*(?!d[a-z]\b)[A-Za-z]{2,}")
+"""Two words side by side, a short English word, or a script that formulas do not use."""
+_AMOUNT = re.compile(r"\d[\d.,]*\s*/?\s*(?!d[a-z]\b)[A-Za-z]{2,}")
 """An amount and a word, as in `5/month`."""
 _VARIABLE = re.compile(r"[A-Za-z]{2,}(?:_[A-Za-z]{2,})+")
-_STRONG = re.compile(r"\\(?:[A-Za-z]|[\\,;:!{}|])|[\^_={}<>+\u00b1\u00d7\u2190-\u22ff]")
-_WEAK = re.compile(r"[-*/|()\[\]\u00b7\u2212\u00b2\u00b3]")
-"""What is in most formulas and rarely in prose, and what is also common in prose."""
+"""The name of a shell variable, as in `$HOME_DIR$`."""
+_RARE_IN_PROSE = re.compile(r"\\(?:[A-Za-z]|[\\,;:!{}|])|[\^_={}<>+\u00b1\u00d7\u2190-\u22ff]")
+_COMMON_IN_PROSE = re.compile(r"[-*/|()\[\]\u00b7\u2212\u00b2\u00b3]")
+"""Signs that are common in formulas: those that are rare in prose, and the others."""
 _NUMBER, _NAME = r"[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9]?['!\u2032]*"
-_SHORT = re.compile(rf"{_NUMBER}(?:{_NAME})?|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
-"""A number, a product or several names. It is a formula only between delimiters."""
+_SHORT_FORMULA = re.compile(rf"{_NUMBER}(?:{_NAME})?|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
+"""A number, a product or some names. They are a formula only if delimiters say so."""
 
-_BEFORE_STAR = re.compile(r"[0-9A-Za-z)\]}]")
-_AFTER_STAR = re.compile(r"[0-9A-Za-z(\[{]")
+_FACTOR_END = re.compile(r"[0-9A-Za-z)\]}]")
+_FACTOR_START = re.compile(r"[0-9A-Za-z(\[{]")
 
 
 def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
-    """Let a parser recognise formulas. `limit` is the maximum `cost` of one in display."""
+    """Let a parser recognise formulas. `limit` is the maximum cost of a display formula, which
+    `cost` returns."""
     interrupted = ["paragraph", "reference", "blockquote", "list"]
     display = partial(_display, cost, limit)
     markdown.block.ruler.before("table", "math", display, {"alt": interrupted})
@@ -83,49 +89,53 @@ def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
 
 
 def is_punctuation(text: str) -> bool:
-    """Whether text after a formula belongs to its last line."""
+    """Whether text after a display formula is only punctuation, which belongs to its last line."""
     return _PUNCTUATION.fullmatch(text) is not None
 
 
-# ----------------------------------------------------------------------------------- what is maths
+# -------------------------------------------------------------------------------- what is a formula
 
 
 def _is_formula(content: str) -> bool:
     """Whether text between LaTeX delimiters or `$$` is a formula."""
-    if _STRONG.search(content):
+    if _RARE_IN_PROSE.search(content):
         return True
     if _PROSE.search(content):
         return False
-    return bool(_WEAK.search(content) or _SHORT.fullmatch(content.strip()))
+    return bool(_COMMON_IN_PROSE.search(content) or _SHORT_FORMULA.fullmatch(content.strip()))
 
 
 def _is_between_dollars(content: str) -> bool:
     """Whether text between single dollars is a formula."""
     if content[0] in ",.;:!?)]}\"'" or _VARIABLE.fullmatch(content):
         return False
-    words = _FUNCTION.sub(" 1 ", _COMMAND.sub(" 1 ", _NAMED.sub(" 1 ", content)))
+    words = _FUNCTION.sub(" 1 ", _COMMAND.sub(" 1 ", _COMMAND_WITH_TEXT.sub(" 1 ", content)))
     if _PROSE.search(words):
         return False
-    if _SHORT.fullmatch(content):
+    if _SHORT_FORMULA.fullmatch(content):
         return True
-    return not _MONEY.match(words) and bool(_STRONG.search(content) or _WEAK.search(content))
+    return not _AMOUNT.match(words) and bool(
+        _RARE_IN_PROSE.search(content) or _COMMON_IN_PROSE.search(content)
+    )
 
 
 def _is_in_brackets(content: str) -> bool:
-    r"""Whether text between `\[` and `\]` is a formula, not text in brackets that are escaped."""
+    r"""Whether text between `\[` and `\]` is a formula, not text between escaped brackets."""
     if content[0] == "^" or not any(map(str.isalnum, content)):
         return False
-    return bool(_STRONG.search(content)) or (content[0].isspace() and _is_formula(content))
+    return bool(_RARE_IN_PROSE.search(content)) or (content[0].isspace() and _is_formula(content))
 
 
-# --------------------------------------------------------------------------------------- in a line
+# ---------------------------------------------------------------------------------- inline formulas
 
 
 def _inline(state: StateInline, silent: bool) -> bool:
     at, source = state.pos, state.src
     if source[at] not in "\\$":
         return False
-    found = next(filter(None, (form.match(source, at, state.posMax) for form in _INLINE)), None)
+    found = next(
+        filter(None, (form.match(source, at, state.posMax) for form in _INLINE_FORMULAS)), None
+    )
     if found is None:
         return False
     content, opening = found.group(1), found.group()[:2]
@@ -149,9 +159,9 @@ def _inline(state: StateInline, silent: bool) -> bool:
 def _star(state: StateInline, silent: bool) -> bool:
     """A single star between letters, digits or brackets, as in `2*3*4`, is not emphasis."""
     at, source = state.pos, state.src
-    if source[at] != "*" or not at or not _BEFORE_STAR.match(source, at - 1):
+    if source[at] != "*" or not at or not _FACTOR_END.match(source, at - 1):
         return False
-    if not _AFTER_STAR.match(source, at + 1, state.posMax):
+    if not _FACTOR_START.match(source, at + 1, state.posMax):
         return False
     if not silent:
         state.pending += "*"
@@ -159,11 +169,11 @@ def _star(state: StateInline, silent: bool) -> bool:
     return True
 
 
-# -------------------------------------------------------------------------------------- in display
+# --------------------------------------------------------------------------------- display formulas
 
 
-class _Closing:
-    """Finds the end of a formula in display, line by line."""
+class _ClosingDelimiter:
+    """Finds the closing delimiter of a display formula, line by line."""
 
     def __init__(self, opening: re.Match[str]) -> None:
         environment = opening.group(1)
@@ -175,7 +185,7 @@ class _Closing:
             self._pattern = re.compile(pattern)
 
     def find(self, line: str, start: int = 0) -> re.Match[str] | None:
-        """The closing delimiter, the group "close", if it is in this line."""
+        """A match whose group "close" is the closing delimiter, if it is in this line."""
         for found in self._pattern.finditer(line, start):
             self._depth += -1 if found["close"] else 1
             if not self._depth:
@@ -192,7 +202,7 @@ def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, si
     opening = _OPENING.match(first)
     if opening is None or state.is_code_block(line) or cost(first) > limit:
         return False
-    closing = _Closing(opening)
+    closing = _ClosingDelimiter(opening)
     found = closing.find(first, opening.end())
     if not _may_begin(opening, first, found):
         return False
@@ -228,7 +238,7 @@ def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, si
 
 
 def _paragraph(state: StateBlock, line: int, end: int) -> str:
-    """The text of the paragraph that would begin in this line. It moves the state to its end."""
+    """The text of the paragraph that would begin in this line. Moves the state to its end."""
     before = len(state.tokens)
     paragraph_rule(state, line, end, False)
     text = state.tokens[before + 1].content
@@ -237,8 +247,8 @@ def _paragraph(state: StateBlock, line: int, end: int) -> str:
 
 
 def _may_begin(opening: re.Match[str], line: str, closing: re.Match[str] | None) -> bool:
-    """Whether a line may be the first one of a formula in display. If the formula ends in it and
-    text follows, it is one in a line."""
+    """Whether a line may be the first one of a display formula. If the formula ends in it and text
+    follows, it is an inline formula."""
     if closing and not is_punctuation(line[closing.end() :]):
         return False
     content = line[opening.end() : closing.start("close") if closing else None]
@@ -250,7 +260,8 @@ def _may_begin(opening: re.Match[str], line: str, closing: re.Match[str] | None)
 
 
 def _continues(state: StateBlock, line: int, end: int) -> bool:
-    """Whether a formula may continue in this line. The start of a fence is never part of it."""
+    """Whether a display formula may continue in this line. It never contains the start of a
+    fence."""
     if line >= end or state.isEmpty(line) or state.sCount[line] < state.blkIndent:
         return False
     return not _line(state, line).startswith(("```", "~~~"))

@@ -32,8 +32,8 @@ _MAX_PARTS = 600
 class MarkdownStream:
     """Renders one text that arrives in deltas: final lines, and a preview of the rest.
 
-    `code_blocks` is how many code blocks the reply had before this text. Without it, they have no
-    numbers.
+    `code_blocks` is the number of code blocks of the reply before this text; None if they are not
+    numbered. Widths are in cells.
     """
 
     def __init__(self, console: Console, code_blocks: int | None = None) -> None:
@@ -54,7 +54,7 @@ class MarkdownStream:
 
     @property
     def code_blocks(self) -> int | None:
-        """How many code blocks the reply had so far, if they have numbers."""
+        """The number of code blocks of the reply so far; None if they are not numbered."""
         return self._drawing.code_blocks
 
     @property
@@ -113,7 +113,7 @@ class Drawing:
 
     @property
     def code_blocks(self) -> int | None:
-        """How many code blocks the reply had so far, if they have numbers."""
+        """The number of code blocks of the reply so far; None if they are not numbered."""
         return self._state.code_blocks
 
     def draw(self, piece: Piece, width: int) -> list[Text]:

@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 from rtchat.core.values import value
 from rtchat.markdown.dialect import LONG_MARK, MAX_COST, cost, is_long, parser
-from rtchat.markdown.list_items import Number
+from rtchat.markdown.list_items import ItemNumber
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
 _QUOTE = re.compile(r"[ \t]*>[ \t]?")
@@ -33,7 +33,9 @@ _ENDED_BY_NEXT_LINE = {"paragraph_open", "table_open", "long", "definition", "ma
 _MAX_INDENT = 4
 """Columns from the mark of an item to its text. After more, the text is indented code."""
 MAX_LINE = 10_000
+"""Characters after which a line is split."""
 _MAX_WORD = 200
+"""Characters before that among which a space is looked for."""
 _SHORT = 300
 """Characters of an open block that may be parsed again with each line."""
 _MAX_BLANK = 100
@@ -47,7 +49,7 @@ class Context:
     content."""
 
     source: str = ""
-    numbers: tuple[Number, ...] = ()
+    numbers: tuple[ItemNumber, ...] = ()
     """The number of the open item of each open list, outermost first."""
 
     @property
@@ -74,7 +76,7 @@ class _Leaf:
     """The line after its last one, without trailing blank lines."""
     path: tuple[Token, ...]
     """The open quotes and list items, outermost first."""
-    numbers: tuple[Number, ...]
+    numbers: tuple[ItemNumber, ...]
 
 
 def end_line(token: Token, lines: list[str], quotes: int) -> int:
@@ -202,7 +204,7 @@ def _lines(text: str) -> list[str]:
 def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator[_Leaf]:
     """All leaves in order. An empty quote or item counts as a leaf."""
     path: list[Token] = []
-    numbers: list[Number | None] = []
+    numbers: list[ItemNumber | None] = []
     for token, following in zip_longest(tokens, tokens[1:]):
         start = token.map[0] if token.map else 0
         match token.type:
@@ -219,7 +221,7 @@ def _leaves(tokens: list[Token], lines: list[str], context: Context) -> Iterator
                 elif start < context.height:
                     numbers[depth] = context.numbers[depth]
                 else:
-                    numbers[depth] = Number(token.info)
+                    numbers[depth] = ItemNumber(token.info)
                 path.append(token)
             case "blockquote_open":
                 path.append(token)

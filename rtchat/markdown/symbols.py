@@ -1,10 +1,10 @@
-"""The symbols of LaTeX's mathematics in Unicode.
+"""The Unicode characters of LaTeX's mathematical symbols, alphabets, accents and scripts.
 
-`pylatexenc` (the extra `math`) knows most of them. It is loaded with the first formula. Its own
-conversion to text drops what it does not know, so it is not used.
+`pylatexenc` (the extra `math`) knows most symbols. It is loaded for the first formula. Its own
+conversion to text is not used: it drops what it does not know.
 """
 
-# ruff: noqa: RUF001 - the symbols of mathematics that look like others are meant
+# ruff: noqa: RUF001 - mathematical symbols that look like other characters are intended
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from typing import Any
 
 
 class InexactError(Exception):
-    """The formula cannot be written exactly."""
+    """A formula cannot be written exactly in Unicode."""
 
 
-def _table(pairs: str) -> dict[str, str]:
+def _pairs(pairs: str) -> dict[str, str]:
     words = pairs.split()
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-NAMES = {
+FUNCTION_NAMES = {
     "\\" + name: name
     for name in (
         *("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "arcsin"),
@@ -33,8 +33,8 @@ NAMES = {
         *("det", "dim", "ker", "deg", "gcd", "hom", "Pr"),
     )
 }
-"""Functions, which are written as their names."""
-OTHERS = _table(
+"""Commands of functions, which are written as their names."""
+SYMBOLS = _pairs(
     r"""
     \ne ≠  \implies ⟹  \impliedby ⟸  \iff ⟺  \gets ←  \coloneqq ≔  \owns ∋  \mid ∣
     \neg ¬  \lnot ¬  \land ∧  \lor ∨  \bot ⊥  \top ⊤  \models ⊨
@@ -45,16 +45,17 @@ OTHERS = _table(
     \{ {  \} }  \% %  \$ $  \# #  \& &  \_ _
     """
 )
-"""Symbols that `pylatexenc` lacks, or has in a form for text."""
+"""Commands of symbols that `pylatexenc` lacks, or has in a form for text, with the symbols."""
 SPACES = dict.fromkeys(("\\,", "\\:", "\\;", "\\>", "\\ ", "~"), " ") | {
     "\\quad": "  ",
     "\\qquad": "    ",
     "\\!": "",
 }
-INVISIBLE = {"\\displaystyle", "\\textstyle", "\\limits", "\\nolimits"} | {
+"""Commands of spaces, with the spaces."""
+LAYOUT_COMMANDS = {"\\displaystyle", "\\textstyle", "\\limits", "\\nolimits"} | {
     "\\" + size + side for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")
 }
-"""Commands that change only sizes and places."""
+"""Commands that change only sizes and positions. They are dropped."""
 ALPHABETS = {
     "\\mathbb": ("DOUBLE-STRUCK", "MATHEMATICAL DOUBLE-STRUCK"),
     "\\mathcal": ("SCRIPT", "MATHEMATICAL SCRIPT"),
@@ -64,6 +65,7 @@ ALPHABETS = {
     "\\boldsymbol": ("MATHEMATICAL BOLD",),
     "\\bm": ("MATHEMATICAL BOLD",),
 }
+"""Commands of alphabets, with the prefixes of the Unicode names of their letters."""
 ACCENTS = {
     "\\hat": "\u0302",
     "\\bar": "\u0304",
@@ -72,11 +74,12 @@ ACCENTS = {
     "\\ddot": "\u0308",
     "\\vec": "\u20d7",
 }
+"""Commands of accents, with combining characters."""
 
 
 @cache
-def database() -> Any:
-    """The commands that `pylatexenc` knows; None if it is not installed."""
+def latex_database() -> Any:
+    """The commands that `pylatexenc` knows, with their meanings; None if it is not installed."""
     try:
         from pylatexenc.latex2text import (  # type: ignore[import-untyped] # has no types
             get_default_latex_context_db,
@@ -88,8 +91,9 @@ def database() -> Any:
 
 @lru_cache(maxsize=1_000)
 def symbol_of(command: str) -> str | None:
-    """The symbol of a command; None if it is unknown or not a single visible character."""
-    known = database().get_macro_spec(command[1:])
+    """The symbol of a command, if it is a single visible character; otherwise None. `pylatexenc`
+    must be installed."""
+    known = latex_database().get_macro_spec(command[1:])
     text = getattr(known, "simplify_repl", None)
     if not isinstance(text, str) or len(text) != 1 or text.isascii():
         return None
@@ -98,7 +102,8 @@ def symbol_of(command: str) -> str | None:
 
 @cache
 def scripts() -> dict[str, dict[str, str]]:
-    """For `^` and `_`, each character that can be raised or lowered, and the result."""
+    """For `^` and `_`: the characters that can be raised or lowered, with their superscripts or
+    subscripts."""
     raised: dict[str, str] = {}
     lowered: dict[str, str] = {}
     letters = (
@@ -120,7 +125,7 @@ def scripts() -> dict[str, dict[str, str]]:
 
 
 def styled(text: str, alphabets: Sequence[str]) -> str:
-    """Text in another alphabet of mathematics."""
+    """Text in the first of these alphabets that has the letter. Raises `InexactError`."""
     return "".join(_styled_letter(letter, alphabets) for letter in text)
 
 
@@ -138,9 +143,9 @@ def _styled_letter(letter: str, alphabets: Sequence[str]) -> str:
     raise InexactError
 
 
-def fraction_sign(above: str, below: str) -> str | None:
-    """A fraction that is one character."""
+def fraction_sign(numerator: str, denominator: str) -> str | None:
+    """The single character for a fraction, such as `½`; None if there is none."""
     for code in (0xBC, 0xBD, 0xBE, *range(0x2150, 0x215F)):
-        if unicodedata.normalize("NFKC", chr(code)) == f"{above}\u2044{below}":
+        if unicodedata.normalize("NFKC", chr(code)) == f"{numerator}\u2044{denominator}":
             return chr(code)
     return None

@@ -1,7 +1,7 @@
-"""A table as lines of text: the columns are measured once, then each row is rendered separately.
+"""Render a table: the columns are measured once, then each row is rendered separately.
 
-This way a long table can be printed while it still arrives. If the columns would be too narrow, a
-row becomes a record instead: a line `key: value` for each cell.
+This way a long table can be printed while it still arrives. If the columns would be too narrow, the
+rows are shown as records: a line `key: value` for each cell.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from rtchat.markdown import theme
 from rtchat.markdown.wrap import longest_word, wrap
 
 Row: TypeAlias = list[Text]
-Side: TypeAlias = Literal["left", "center", "right"]
+Alignment: TypeAlias = Literal["left", "center", "right"]
 
 _GAP = 3
+"""Cells between two columns."""
 _MIN_WIDTH = 8
-"""Minimum cells of a column whose text is wrapped. If there is less room, rows become records."""
+"""The minimum width of a column whose text is wrapped. With less room, rows become records."""
 _MIN_LONG_WIDTH = 8
-"""Cells of a column in a long table, if there is room: later rows may have longer numbers."""
-_GROWTH = 12
-"""Cells that a column of a table which still arrives can grow to, whatever the other columns have.
-"""
+"""The minimum width of a column in a long table, if there is room: later rows may have longer
+numbers."""
+_MAX_RESERVED_WIDTH = 12
+"""The width to which each column can grow, if there is room, while the table still arrives."""
 _INDENT = "  "
-"""Precedes the further lines of a cell in a record."""
+"""Precedes all lines but the first of a cell in a record."""
 _NUMBER = re.compile(r"\W{0,3}\d[\d\W]{0,16}\w{0,3}\W?")
 """A number with its sign, currency or unit, which is not wrapped: `1 234.50 €`, `10 ms`."""
 
 
-def read_rows(
+def read_table(
     tokens: Iterator[Token], draw: Callable[[Token], Text]
-) -> tuple[list[Row], list[Side]]:
-    """The rendered rows of a table, the first of which is the head, and the sides at which its
-    columns are aligned. Reads `tokens` up to the end of the table."""
+) -> tuple[list[Row], list[Alignment]]:
+    """The rendered rows of a table, the first of which is the head, and the alignments of its
+    columns. Reads `tokens` up to the end of the table."""
     rows: list[Row] = []
-    justify: list[Side] = []
+    justify: list[Alignment] = []
     for token in tokens:
         match token.type:
             case "table_close":
@@ -53,7 +54,7 @@ def read_rows(
             case "tr_open":
                 rows.append([])
             case "th_open":
-                justify.append(_side(token))
+                justify.append(_alignment(token))
             case "inline":
                 rows[-1].append(draw(token))
             case _:
@@ -61,7 +62,7 @@ def read_rows(
     return rows, justify
 
 
-def _side(token: Token) -> Side:
+def _alignment(token: Token) -> Alignment:
     match token.attrs.get("style"):
         case "text-align:right":
             return "right"
@@ -72,20 +73,21 @@ def _side(token: Token) -> Side:
 
 
 class Grid:
-    """The columns of a table. Their widths come from `rows`, of which the first is the head.
+    """The columns of a table. Their widths follow from `rows`, of which the first is the head, and
+    from the `width` of the table in cells. Rows may lack cells at their end.
 
     A column is as wide as its longest cell if there is room. Otherwise the widest columns are
     reduced first, but not below their longest word. If there is no room for the words, or a column
-    would be narrower than `_MIN_WIDTH`, rows become records. Rows may lack cells at their end.
+    would be narrower than `_MIN_WIDTH`, rows become records.
 
-    `is_long` means that there are more rows than those in `rows`.
+    `is_long` means that the table has more rows than `rows`.
     """
 
     def __init__(
         self,
         console: Console,
         rows: list[Row],
-        justify: list[Side],
+        justify: list[Alignment],
         width: int,
         *,
         is_long: bool = False,
@@ -97,87 +99,89 @@ class Grid:
             cell.stylize(theme.HEADING)
         self._width = width
         self._columns = list(zip_longest(*rows, fillvalue=Text()))
-        self._natural = [max(map(_width, column)) for column in self._columns]
-        self._least = [1] * len(self._columns)
-        self._widths = self._fitted(self._natural)
-        self._is_record = self._is_too_narrow()
+        self._full_widths = [max(map(_width, column)) for column in self._columns]
+        self._min_widths = [1] * len(self._columns)
+        self._widths = self._fitted(self._full_widths)
+        self._shows_records = self._is_too_narrow()
         if is_long:
-            self._widths = self._fitted([max(cells, _MIN_LONG_WIDTH) for cells in self._natural])
-        self._is_apart = any(map(self._is_tall, rows[1:]))
-        self._is_first = True
+            self._widths = self._fitted(
+                [max(cells, _MIN_LONG_WIDTH) for cells in self._full_widths]
+            )
+        self._separates_rows = any(map(self._has_several_lines, rows[1:]))
+        self._is_first_row = True
 
-    def hold(self, before: Grid | None) -> None:
-        """Keep the columns in place while rows of the table still arrive.
+    def keep_columns(self, before: Grid | None) -> None:
+        """Keep the columns where they were while rows of the table still arrive.
 
-        `before` is the grid when the table had fewer cells: no column becomes narrower than there.
+        `before` is the grid of the last preview: no column becomes narrower than there.
         Each column keeps room to grow, so that the columns to its left need not become narrower.
         """
         if before is not None and before._width == self._width:
-            self._least = before._widths
-            self._is_record |= before._is_record
-        share = min(_GROWTH, self._room // len(self._natural))
-        fitted = self._fitted([max(cells, share) for cells in self._natural])
-        grown = zip(fitted, self._natural, self._least, strict=True)
+            self._min_widths = before._widths
+            self._shows_records |= before._shows_records
+        share = min(_MAX_RESERVED_WIDTH, self._room // len(self._full_widths))
+        fitted = self._fitted([max(cells, share) for cells in self._full_widths])
+        grown = zip(fitted, self._full_widths, self._min_widths, strict=True)
         self._widths = [max(min(cells, most), least) for cells, most, least in grown]
 
     @cached_property
     def _words(self) -> list[int]:
-        return [max(map(_unbroken, column)) for column in self._columns]
+        return [max(map(_unwrapped_width, column)) for column in self._columns]
 
     @property
     def _room(self) -> int:
         return self._width - _GAP * (len(self._justify) - 1)
 
     def _fitted(self, longest: list[int]) -> list[int]:
-        """The widths of the columns, given the width at which each needs no more."""
+        """The widths of the columns, given the width of the longest cell of each."""
         if sum(longest) <= self._room:
-            return list(map(max, self._least, longest))
-        return _fit(_fit(self._least, self._words, self._room), longest, self._room)
+            return list(map(max, self._min_widths, longest))
+        return _fit(_fit(self._min_widths, self._words, self._room), longest, self._room)
 
     def _is_too_narrow(self) -> bool:
-        if len(self._widths) == 1 or self._widths == self._natural:
+        if len(self._widths) == 1 or self._widths == self._full_widths:
             return False
-        widths = zip(self._widths, self._natural, strict=True)
+        widths = zip(self._widths, self._full_widths, strict=True)
         is_narrow = any(width < min(_MIN_WIDTH, natural) for width, natural in widths)
         return is_narrow or sum(self._words) > self._room
 
     def within(self, width: int) -> Grid:
-        """The grid itself, or one that fits into fewer cells."""
+        """The grid itself, or a copy that fits into a smaller width."""
         if width >= self._width:
             return self
         narrow = copy(self)
-        narrow._width, narrow._least = width, [1] * len(self._widths)
+        narrow._width, narrow._min_widths = width, [1] * len(self._widths)
         narrow._widths = narrow._fitted(self._widths)
         return narrow
 
     def head(self) -> list[Text]:
-        """The lines of the head, and the rule below it. In records, there is none."""
-        if self._is_record:
+        """The lines of the head and the rule below it; none if rows are records."""
+        if self._shows_records:
             return []
         rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
         return [*self._lines(self._head), Text(rule, theme.FRAME)]
 
     def keys(self) -> list[Text]:
         """The lines of the head of a table without rows."""
-        if not self._is_record:
+        if not self._shows_records:
             return self.head()
         return [line for key in self._head for line in wrap(self._console, key, self._width)]
 
     def row(self, cells: Row, *, is_open: bool = False) -> list[Text]:
-        """The lines of the next row. An empty line precedes it where rows have several lines.
+        """The lines of the next row. An empty line precedes it if rows have several lines.
 
-        With `is_open`, the last cell still grows, and uses the room of the columns to its right.
+        With `is_open`, the last cell still grows and may use the columns to its right.
         """
-        if self._is_record:
+        if self._shows_records:
             lines = self._record(cells)
             apart = bool(lines)
         else:
             lines = self._lines(cells, is_open=is_open)
-            self._is_apart |= len(lines) > 1
-            apart = self._is_apart
-        if apart and not self._is_first:
+            self._separates_rows |= len(lines) > 1
+            apart = self._separates_rows
+        if apart and not self._is_first_row:
             lines.insert(0, Text())
-        self._is_first = self._is_first and not lines
+        self._is_first_row = self._is_first_row and not lines
         return lines
 
     def _record(self, cells: Row) -> list[Text]:
@@ -187,7 +191,7 @@ class Grid:
                 continue
             named = Text(" ").join(key.split("\n")).append(": ") if key else Text()
             text = named.append_text(cell)
-            # Without an indent if it would cut a word.
+            # An indent must not cut a word.
             indent = _INDENT if longest_word(text) <= self._width - len(_INDENT) else ""
             width = self._width - len(indent)
             first, *others = wrap(self._console, text, width, whole_urls=True)
@@ -201,7 +205,7 @@ class Grid:
         folded = [self._fold(cell, width) for cell, width in zip(cells, widths, strict=False)]
         return [self._line(parts) for parts in zip_longest(*folded)] or [Text()]
 
-    def _is_tall(self, cells: Row) -> bool:
+    def _has_several_lines(self, cells: Row) -> bool:
         pairs = zip(cells, self._widths, strict=False)
         return any("\n" in cell.plain or cell.cell_len > width for cell, width in pairs)
 
@@ -228,14 +232,14 @@ def _width(cell: Text) -> int:
     return max(1, *map(cell_len, cell.plain.split("\n")))
 
 
-def _unbroken(cell: Text) -> int:
-    """The width of the longest part of a cell that is not wrapped."""
+def _unwrapped_width(cell: Text) -> int:
+    """The width of the longest part of a cell that should not be wrapped, in cells."""
     return _width(cell) if _NUMBER.fullmatch(cell.plain) else max(longest_word(cell), 1)
 
 
 def _fit(least: list[int], most: list[int], room: int) -> list[int]:
-    """Widths between `least` and `most` whose sum is at most `room`, if that of `least` is. The
-    widest are reduced first."""
+    """Widths between `least` and `most` whose sum is at most `room`, provided that of `least` is.
+    The widest are reduced first."""
 
     def limited(limit: int) -> list[int]:
         return [max(low, min(limit, high)) for low, high in zip(least, most, strict=True)]

@@ -1,8 +1,8 @@
 """The styles of everything that is drawn on a terminal, and the themes that change them.
 
-A style is a few words: the names of styles in `STYLES`, and words of Rich such as "bold". The
-built-in styles use the 16 colours of the terminal's own palette. Nothing is said by red and green
-alone, which many people cannot tell apart.
+The definition of a style consists of the names of other styles in `STYLES` and of words of Rich
+such as "bold". The built-in styles use the 16 colours of the terminal's own palette. No difference
+is shown by red and green alone, which many people cannot tell apart.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ FRAME = "frame"
 PROMPT = "prompt"
 SELECTED = "selected"
 NOTICES = {"detail": DIM, "info": DIM, "warning": "warning", "error": "error"}
+"""The styles of notices, by their level."""
 
 HEADING = "heading"
 TITLE = "title"
@@ -53,33 +54,34 @@ SYNTAX = {
     "Token.Generic.Heading": "diff-file",
     "Token.Generic.Subheading": "diff-hunk",
 }
-"""Styles of Pygments token types. Types not listed have the style of their nearest ancestor."""
+"""The styles of Pygments token types. Other types have the style of their nearest ancestor."""
 
 
 class StyleRow(NamedTuple):
     """A row of the table of styles."""
 
     definition: str
-    """Other styles and words of Rich."""
+    """Names of other styles and words of Rich."""
     meaning: str
+    """What the style is used for."""
 
 
 STYLES = {
     "accent": StyleRow("cyan", "the name of the model, folded pastes, the microphone"),
-    "dim": StyleRow("dim", "what is less important: statistics, notices, the status line"),
+    "dim": StyleRow("dim", "less important text: statistics, notices, the status line"),
     "warning": StyleRow("yellow", "warnings"),
     "error": StyleRow("red", "errors"),
-    "prompt": StyleRow("", "the mark before the entry and before questions"),
-    "suggestion": StyleRow("dim", "how an earlier entry continues the one that is typed"),
+    "prompt": StyleRow("", "the mark at the prompt and before your questions"),
+    "suggestion": StyleRow("dim", "the rest of an earlier entry, suggested while you type"),
     "selected": StyleRow("bold accent", "the selected line of a list or a menu"),
-    "match": StyleRow("bold yellow", "what a search has found"),
-    "frame": StyleRow("dim", "frames and the lines in tables"),
+    "match": StyleRow("bold yellow", "the words that a search found"),
+    "frame": StyleRow("dim", "frames, and the line below the head of a table"),
     "title": StyleRow("bold underline", "headings of level 1"),
     "heading": StyleRow("bold", "other headings"),
     "code": StyleRow("accent", "code in a sentence"),
     "link": StyleRow("dim", "the address of a link"),
     "marker": StyleRow("accent", "the bullets and numbers of lists"),
-    "quote": StyleRow("dim", "the bar beside a quotation"),
+    "quote": StyleRow("dim", "the bar beside a quotation, and horizontal rules"),
     "html": StyleRow("dim", "HTML"),
     "math": StyleRow("magenta", "formulas"),
     "label": StyleRow("dim", "the line above a code block"),
@@ -97,9 +99,9 @@ STYLES = {
     "diff-file": StyleRow("bold", "the names of files in a diff"),
     "diff-hunk": StyleRow("magenta", "the positions of changes in a diff"),
 }
-"""All styles by name. The config file can define each."""
+"""All styles by name. The config file can redefine each."""
 
-_NO_COLORS = {
+_WITHOUT_COLORS = {
     **dict.fromkeys(("red", "yellow", "cyan", "blue"), "bold"),
     **dict.fromkeys(("green", "magenta"), ""),
     "diff-added": "bold",
@@ -108,9 +110,9 @@ THEMES: Mapping[ThemeName, Mapping[str, str]] = {
     "auto": {},
     "dark": {"blue": "bright_blue", "red": "bright_red", "magenta": "bright_magenta"},
     "light": {"cyan": "blue", "yellow": "magenta"},
-    "mono": {**_NO_COLORS, "diff-removed": "dim"},
+    "mono": {**_WITHOUT_COLORS, "diff-removed": "dim"},
     "high-contrast": {
-        **_NO_COLORS,
+        **_WITHOUT_COLORS,
         "dim": "",
         "red": "bold reverse",
         "selected": "bold reverse",
@@ -118,11 +120,11 @@ THEMES: Mapping[ThemeName, Mapping[str, str]] = {
         "diff-removed": "underline",
     },
 }
-"""For each theme, the words of the styles above that it replaces.
+"""For each theme, the colours, attributes and styles that it replaces, and their definitions.
 
-"auto" is the theme for the background of the terminal; where that is not known, its own styles suit
-most palettes. The others avoid colours that are hard to read on a dark or a light background, all
-colours, or everything that has less contrast than the terminal's own text.
+"dark" and "light" avoid the colours that are hard to read on such a background, "mono" all colours,
+and "high-contrast" also everything with less contrast than the terminal's own text. "auto" is the
+theme for the background of the terminal; if that is not known, it replaces nothing.
 """
 
 
@@ -133,30 +135,30 @@ def has_code_color(console: Console) -> bool:
 
 
 class StyleSheet:
-    """How styles are drawn: by the user's own definitions, and those of the theme."""
+    """How styles are drawn: as the user defined them, or else as the theme defines them."""
 
     def __init__(
         self,
         theme: ThemeName = "auto",
-        own: Mapping[str, str] | None = None,
+        overrides: Mapping[str, str] | None = None,
         background: Background | None = None,
     ) -> None:
-        """`own` has the definitions of some styles, in words of Rich."""
-        self.own = own or {}
+        """`overrides` are the user's definitions of styles, by name, in words of Rich."""
+        self.overrides = overrides or {}
         self._theme: ThemeName = theme
         self._background = background
-        self._known: dict[str, str] = {}
-        """The definitions that were asked for before."""
+        self._definitions: dict[str, str] = {}
+        """The results of `definition`, by style."""
 
     @property
     def theme(self) -> ThemeName:
-        """The theme that was chosen."""
+        """The theme that the user chose."""
         return self._theme
 
     @theme.setter
     def theme(self, name: ThemeName) -> None:
         self._theme = name
-        self._known.clear()
+        self._definitions.clear()
 
     @property
     def background(self) -> Background | None:
@@ -166,25 +168,26 @@ class StyleSheet:
     @background.setter
     def background(self, background: Background) -> None:
         self._background = background
-        self._known.clear()
+        self._definitions.clear()
 
     @property
-    def drawn(self) -> ThemeName:
+    def effective_theme(self) -> ThemeName:
         """The theme that is used: with "auto", the one for the background."""
         return (self._background or "auto") if self._theme == "auto" else self._theme
 
     def definition(self, style: str) -> str:
-        """A style in words of Rich only."""
-        known = self._known.get(style)
+        """The definition of a style, or of several separated by spaces, in words of Rich only."""
+        known = self._definitions.get(style)
         if known is None:
-            words = (self._meaning(word) for word in style.split())
-            known = self._known[style] = " ".join(filter(None, words))
+            words = (self._resolve(word) for word in style.split())
+            known = self._definitions[style] = " ".join(filter(None, words))
         return known
 
-    def _meaning(self, word: str) -> str:
-        replaced = THEMES[self.drawn]
-        if word in self.own:
-            return self.own[word]
+    def _resolve(self, word: str) -> str:
+        """The definition of one word, in words of Rich."""
+        replaced = THEMES[self.effective_theme]
+        if word in self.overrides:
+            return self.overrides[word]
         if word in replaced:
             return replaced[word]
         if word in STYLES and STYLES[word].definition != word:
@@ -196,25 +199,26 @@ class StyleSheet:
 
 _ATTRIBUTES = ("bold", "dim", "italic", "underline", "reverse", "strike")
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-_NAMES = ("default", *_COLORS, *(f"bright_{name}" for name in _COLORS))
+_COLOR_NAMES = ("default", *_COLORS, *(f"bright_{name}" for name in _COLORS))
 _EXPECTED = (
-    f"use {', '.join(_ATTRIBUTES)}, one colour, and one after on, or none; "
-    "a colour is a name such as bright_blue, a number up to 255, or #rrggbb"
+    f"use {', '.join(_ATTRIBUTES)}, a colour, and 'on' with a colour for the background, or "
+    "'none'; a colour is a name such as bright_blue, a number up to 255, or #rrggbb"
 )
 
 
 class StyleError(ValueError):
-    """A definition is not valid. The text is a hint."""
+    """A definition is not valid. The text is a hint: what the user may have meant, or else what a
+    definition may be."""
 
-    def __init__(self, meant: str = "") -> None:
-        super().__init__(did_you_mean([meant], _EXPECTED))
+    def __init__(self, suggestion: str = "") -> None:
+        super().__init__(did_you_mean([suggestion], _EXPECTED))
 
 
-def parse(text: object) -> str:
-    """A definition by the user, in words of Rich.
+def parse_style(text: object) -> str:
+    """Read a user's definition of a style. Returns it in words of Rich; "" stands for `none`.
 
     Raises:
-        StyleError: it is not valid.
+        StyleError: the definition is not valid.
     """
     words = text.split() if isinstance(text, str) else []
     if words == ["none"]:
@@ -237,13 +241,13 @@ def parse(text: object) -> str:
 
 
 def _color(word: str) -> str:
-    if word in _NAMES or re.fullmatch(r"#[0-9a-fA-F]{6}", word):
+    if word in _COLOR_NAMES or re.fullmatch(r"#[0-9a-fA-F]{6}", word):
         return word
     if re.fullmatch(r"[0-9]{1,3}", word) and int(word) < 256:
         return f"color({int(word)})"
-    raise StyleError(closest(word, (*_ATTRIBUTES, *_NAMES)))
+    raise StyleError(closest(word, (*_ATTRIBUTES, *_COLOR_NAMES)))
 
 
 def needs_more_colors(definitions: Mapping[str, str]) -> bool:
-    """Whether any of these definitions uses other colours than the 16 with names."""
+    """Whether any of these definitions in words of Rich has a colour other than the 16 names."""
     return any("#" in each or "(" in each for each in definitions.values())

@@ -1,4 +1,4 @@
-"""Split a text into rows that fit on the screen."""
+"""Wrap a text into rows that fit on the screen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rtchat.markdown.line_breaks import clusters, words
 
 _TAB = 8
 _NARROW = re.compile("[^\xad\u1100-\u11ff\u200b\u2300-\U0010ffff]*")
-"""Matches a text that can be broken only at the ends of these words."""
+"""Matches a text of narrow characters, which can be broken only after a `_WORD`."""
 _WORD = re.compile(r"(?:[^ \u2014]|\B\u2014|\u2014\B)+\u2014?")
-"""Matches up to a space, or up to and with an em dash between words."""
+"""Matches up to a space, or up to and including an em dash between words."""
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
 
 
 def wrap(console: Console, text: Text, width: int, *, whole_urls: bool = False) -> list[Text]:
-    """The rows of a text, each at most `width` cells wide. A word that is longer is folded between
-    characters. With `whole_urls`, a longer URL gets a long row of its own instead, which the
-    terminal wraps, so that it can be clicked and copied."""
+    """The rows of a text, each at most `width` cells wide. A longer word is divided between
+    characters. With `whole_urls`, a longer URL instead gets a row of its own, which the terminal
+    wraps, so that it can be clicked and copied."""
     rows: list[Text] = []
     for line in text.split(allow_blank=True):
         if "\t" in line.plain:
@@ -46,7 +46,7 @@ def longest_word(text: Text) -> int:
 
 
 def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
-    """Where the rows of a text begin except the first."""
+    """The positions at which the rows of a text begin, without the first."""
     is_ascii = text.isascii()
     if len(text) <= width and (is_ascii or cell_len(text) <= width):
         return []
@@ -71,14 +71,14 @@ def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
 
 
 def _words(text: str) -> Iterable[tuple[int, int]]:
-    """The start and the end of each part that is not to be broken, without spaces at its end."""
+    """The start and the end of each part that must not be broken, without spaces at its end."""
     if _NARROW.fullmatch(text):
         return map(re.Match.span, _WORD.finditer(text))
     return words(text)
 
 
 def _glyphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The start and the cells of each character with those that combine with it."""
+    """The start and the width in cells of each character with those that combine with it."""
     if text.isascii():
         yield from ((at, 1) for at in range(start, end))
         return

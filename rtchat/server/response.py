@@ -83,7 +83,7 @@ class ResponseBuilder:
         """By the number of the call; None for the message."""
         self._sentences = SentenceQueue()
         self._thoughts = ThoughtReader()
-        """Separates what the model thinks from what is spoken."""
+        """Separates the model's thoughts from the answer, which is spoken."""
         self._finish: Finish | None = None
         """How the response ends once everything is spoken."""
 
@@ -111,7 +111,7 @@ class ResponseBuilder:
             yield ev.Delta(Channel.TEXT, text, *place)
         else:
             yield ev.Delta(Channel.TRANSCRIPT, text, *place)
-            self._say(self._thoughts.feed(text))
+            self._add_sentences(self._thoughts.feed(text))
             yield from self._continue()
 
     def add_audio(self, audio: bytes) -> Iterator[BuildStep]:
@@ -134,7 +134,7 @@ class ResponseBuilder:
         if finish.status is Status.COMPLETED and not self._outputs:
             yield from self._begin(self._open(None))
         self._finish = finish
-        self._say(self._thoughts.finish())
+        self._add_sentences(self._thoughts.finish())
         self._sentences.end()
         yield from self._continue()
 
@@ -144,7 +144,7 @@ class ResponseBuilder:
         self._sentences.discard_silent()
         yield from self._end(finish)
 
-    def _say(self, pieces: Iterable[Piece]) -> None:
+    def _add_sentences(self, pieces: Iterable[Piece]) -> None:
         for kind, text in pieces:
             if kind is Kind.ANSWER:
                 self._sentences.add(text)

@@ -29,25 +29,25 @@ from rtchat.ui.terminal_kind import TerminalKind, terminal_kind
 
 _TIMEOUT = 2.0
 """Seconds that a command may take."""
-_COPYING = frozenset(
+_SUPPORTING = frozenset(
     {
         *(TerminalKind.KITTY, TerminalKind.GHOSTTY, TerminalKind.WEZTERM),
         *(TerminalKind.FOOT, TerminalKind.ALACRITTY),
     }
 )
-"""The terminals that are known to obey OSC 52 unless the user forbids it."""
-_IGNORING = {"VTE_VERSION": 7600, "KONSOLE_VERSION": 241200}
-"""Variables of terminals that ignore OSC 52 before this version."""
-_MAX_SURE = 70_000
-"""Bytes of text that all of `_COPYING` accept."""
-_SCREEN_PART = 500
-"""Characters that GNU screen passes on at once: a part may have 768, with its ends."""
-_OF_CLIENT = ("SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY")
-"""The variables that say where the user's screen is."""
+"""The terminals that are known to support OSC 52, unless the user has turned it off."""
+_MIN_VERSIONS = {"VTE_VERSION": 7600, "KONSOLE_VERSION": 241200}
+"""Variables of terminals, and the first version that supports OSC 52."""
+_MAX_SUPPORTED_BYTES = 70_000
+"""The size of a text, in bytes, that all of `_SUPPORTING` accept."""
+_MAX_PART = 500
+"""Characters that GNU screen gets at once. It passes on at most 768, with the ends of the part."""
+_SCREEN_VARIABLES = ("SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY")
+"""The variables that say on which machine and display the user's screen is."""
 
 
-class _Place(Enum):
-    """Where the text has arrived."""
+class _Destination(Enum):
+    """Where a text was copied."""
 
     CLIPBOARD = auto()
     TMUX_AND_TERMINAL = auto()
@@ -56,14 +56,15 @@ class _Place(Enum):
     NOWHERE = auto()
 
 
-class _Copied(NamedTuple):
-    place: _Place
-    failed: str
-    """Which commands failed: the beginning of a message."""
+class _CopyResult(NamedTuple):
+    destination: _Destination
+    failures: str
+    """Which commands failed and why: the beginning of a message."""
 
 
 class Clipboard:
-    """The clipboard of a terminal's user. `environ` tells which commands can reach it."""
+    """The clipboard of a terminal's user. `environ` is the environment, from which follows how it
+    can be reached."""
 
     def __init__(self, terminal: TextIO, environ: Mapping[str, str]) -> None:
         self._terminal = terminal
@@ -84,41 +85,43 @@ class Clipboard:
             what = f"code block {request.block} of {len(blocks)}"
         save = f"/save {request.block} FILE" if request.block else "/save FILE"
         text = visible(text)
-        place, failed = await self._worker.call(partial(self._run, text))
-        match place:
-            case _Place.CLIPBOARD:
+        destination, failures = await self._worker.call(partial(self._copy, text))
+        match destination:
+            case _Destination.CLIPBOARD:
                 return Notice("info", f"copied {what} to the clipboard")
-            case _Place.TMUX_AND_TERMINAL:
+            case _Destination.TMUX_AND_TERMINAL:
                 message = (
-                    f"{failed}copied {what} to tmux's buffer and asked the terminal to copy it"
+                    f"{failures}copied {what} to tmux's buffer and asked the terminal to copy it"
                 )
                 return Notice("info", message, "in tmux, paste it with the prefix key and ]")
-            case _Place.TMUX:
-                message = f"{failed}copied {what} to tmux's buffer, not to the clipboard"
+            case _Destination.TMUX:
+                message = f"{failures}copied {what} to tmux's buffer, not to the clipboard"
                 return Notice("info", message, "in tmux, paste it with the prefix key and ]")
-            case _Place.NOWHERE:
-                return self._ask_terminal(text, what, failed, save)
+            case _Destination.NOWHERE:
+                return self._ask_terminal(text, what, failures, save)
 
-    def _ask_terminal(self, text: str, what: str, failed: str, save: str) -> Notice:
+    def _ask_terminal(self, text: str, what: str, failures: str, save: str) -> Notice:
         kind = terminal_kind(self._environ)
-        is_old = any(
+        is_too_old = any(
             0 < _number(self._environ.get(name, "")) < version
-            for name, version in _IGNORING.items()
+            for name, version in _MIN_VERSIONS.items()
         )
         if kind is TerminalKind.BASIC or (
-            is_old and kind in (TerminalKind.VTE, TerminalKind.OTHER)
+            is_too_old and kind in (TerminalKind.VTE, TerminalKind.OTHER)
         ):
-            message = f"{failed}this terminal does not copy for programs"
+            message = f"{failures}this terminal does not let programs copy"
             return Notice("warning", message, f"{self._advice()}use {save}")
         data = text.encode()
         self._terminal.write(_request(data, kind))
         self._terminal.flush()
         if kind is TerminalKind.TMUX:
-            hint = f"tmux does it only if its set-clipboard option is on; otherwise use {save}"
-            return Notice("info", f"{failed}asked tmux to copy {what}", hint)
-        is_sure = kind in _COPYING and len(data) <= _MAX_SURE
-        hint = "" if is_sure else f"if it does not arrive, {self._advice()}use {save}"
-        return Notice("info", f"{failed}asked the terminal to copy {what}", hint)
+            hint = f"tmux copies only if its set-clipboard option is on; otherwise use {save}"
+            return Notice("info", f"{failures}asked tmux to copy {what}", hint)
+        is_supported = kind in _SUPPORTING and len(data) <= _MAX_SUPPORTED_BYTES
+        hint = (
+            "" if is_supported else f"if the clipboard does not have it, {self._advice()}use {save}"
+        )
+        return Notice("info", f"{failures}asked the terminal to copy {what}", hint)
 
     def _advice(self) -> str:
         """Which command to install, if the user's screen is on this machine."""
@@ -130,33 +133,36 @@ class Clipboard:
 
     # ------------------------------------------------------------------ commands, in the thread
 
-    def _run(self, text: str) -> _Copied:
-        """Pass the text to the first command that accepts it."""
+    def _copy(self, text: str) -> _CopyResult:
+        """Pass the text to the first command that succeeds."""
         environ = dict(self._environ)
-        tmux = self._found("tmux") if environ.get("TMUX") else None
+        tmux = self._path_of("tmux") if environ.get("TMUX") else None
         if tmux:
             _update_from_tmux(environ, tmux)
         command = self._command(environ)
-        failed = problem = ""
+        failures = failure = ""
         if command is not None:
             name = command[0].rpartition("/")[2]
             # Windows assumes its old code page unless the text begins with a byte order mark.
             data = text.encode("utf-16" if name == "clip.exe" else "utf-8")
-            problem = _problem(command, data, environ)
-            if not problem:
-                return _Copied(_Place.CLIPBOARD, "")
-            failed = f"{name} {problem}; "
+            failure = _failure(command, data, environ)
+            if not failure:
+                return _CopyResult(_Destination.CLIPBOARD, "")
+            failures = f"{name} {failure}; "
         if tmux:
             data = text.encode()
             # Before tmux 3.2 there is no -w.
-            for place, option in ((_Place.TMUX_AND_TERMINAL, ["-w"]), (_Place.TMUX, [])):
-                problem = _problem([tmux, "load-buffer", *option, "-"], data, environ)
-                if not problem:
-                    return _Copied(place, failed)
-            failed += f"tmux {problem}; "
-        return _Copied(_Place.NOWHERE, failed)
+            for destination, option in (
+                (_Destination.TMUX_AND_TERMINAL, ["-w"]),
+                (_Destination.TMUX, []),
+            ):
+                failure = _failure([tmux, "load-buffer", *option, "-"], data, environ)
+                if not failure:
+                    return _CopyResult(destination, failures)
+            failures += f"tmux {failure}; "
+        return _CopyResult(_Destination.NOWHERE, failures)
 
-    def _found(self, name: str) -> str | None:
+    def _path_of(self, name: str) -> str | None:
         return which(name, path=self._environ.get("PATH", ""))
 
     def _command(self, environ: Mapping[str, str]) -> list[str] | None:
@@ -171,7 +177,7 @@ class Clipboard:
             ("DISPLAY" in environ, ["xsel", "--clipboard", "--input"]),
         )
         for is_usable, (name, *arguments) in commands:
-            found = self._found(name) if is_usable else None
+            found = self._path_of(name) if is_usable else None
             if found:
                 return [found, *arguments]
         return None
@@ -180,24 +186,24 @@ class Clipboard:
 def _update_from_tmux(environ: dict[str, str], tmux: str) -> None:
     """Set the variables that say where the user's screen is, as tmux knows them from the client
     that was attached last. The pane has those of the client that created it."""
-    problem, output = _result([tmux, "show-environment"], b"", environ)
-    for line in output.splitlines() if not problem else ():
+    failure, output = _run_command([tmux, "show-environment"], b"", environ)
+    for line in output.splitlines() if not failure else ():
         name, separator, value = line.partition("=")
-        if name in _OF_CLIENT and separator:
+        if name in _SCREEN_VARIABLES and separator:
             environ[name] = value
-        elif name.removeprefix("-") in _OF_CLIENT:
+        elif name.removeprefix("-") in _SCREEN_VARIABLES:
             environ.pop(name[1:], None)
 
 
-def _problem(command: list[str], data: bytes, environ: Mapping[str, str]) -> str:
-    """Run a command with this input. Returns why it failed; empty if it succeeded."""
-    return _result(command, data, environ, has_output=False)[0]
+def _failure(command: list[str], data: bytes, environ: Mapping[str, str]) -> str:
+    """Run a command with this input. Returns why it failed; "" if it succeeded."""
+    return _run_command(command, data, environ, has_output=False)[0]
 
 
-def _result(
+def _run_command(
     command: list[str], data: bytes, environ: Mapping[str, str], *, has_output: bool = True
 ) -> tuple[str, str]:
-    """Run a command with this input. Returns why it failed, and its output."""
+    """Run a command with this input. Returns why it failed ("" if it succeeded) and its output."""
     output = PIPE if has_output else DEVNULL
     try:
         process = Popen(
@@ -224,8 +230,8 @@ def _request(data: bytes, kind: TerminalKind) -> str:
     sequence = f"\x1b]52;c;{b64encode(data).decode()}\x07"
     if kind is not TerminalKind.SCREEN:
         return sequence
-    starts = range(0, len(sequence), _SCREEN_PART)
-    return "".join(f"\x1bP{sequence[start : start + _SCREEN_PART]}\x1b\\" for start in starts)
+    starts = range(0, len(sequence), _MAX_PART)
+    return "".join(f"\x1bP{sequence[start : start + _MAX_PART]}\x1b\\" for start in starts)
 
 
 def _number(text: str) -> int:

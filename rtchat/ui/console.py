@@ -15,14 +15,14 @@ from rtchat.markdown.theme import StyleSheet, needs_more_colors
 
 
 class ThemedConsole(Console):
-    """A console that draws all styles with a style sheet, which can change at any time."""
+    """A console that draws all styles by a style sheet, which can change at any time."""
 
     def __init__(self, *, styles: StyleSheet | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.styles = styles or StyleSheet()
 
     def get_style(self, name: str | Style, *, default: Style | str | None = None) -> Style:
-        """The style with this definition, by the style sheet."""
+        """The style with this name or definition, by the style sheet."""
         if isinstance(name, str):
             name = self.styles.definition(name)
         return super().get_style(name, default=default)
@@ -58,8 +58,8 @@ def make_console(
     )
 
 
-class WithTabs:
-    """Text that is printed with its tabs, which Rich would replace by spaces."""
+class TabbedText:
+    """A text that is printed with its tabs, which Rich would replace by spaces."""
 
     def __init__(self, text: Text) -> None:
         self.text = text
@@ -69,13 +69,15 @@ class WithTabs:
         shown = self.text
         if console.is_terminal:
             lines = shown.split("\n", allow_blank=True)
-            shown = Text("\n").join(_within(line, console.width) for line in lines)
+            shown = Text("\n").join(
+                _without_tabs_past_margin(line, console.width) for line in lines
+            )
         yield from shown.render(console, end="\n")
 
 
-def _within(line: Text, width: int) -> Text:
-    """The line, with spaces for the tabs that lead past the right margin: there a terminal stops,
-    and writes over the last character."""
+def _without_tabs_past_margin(line: Text, width: int) -> Text:
+    """The line, in which spaces replace the tabs that lead past the right margin: after such a tab,
+    a terminal would overwrite the last character."""
     first, *parts = line.split("\t", allow_blank=True)
     column = first.cell_len
     shown = first
@@ -91,7 +93,7 @@ def _color_system(
     styles: StyleSheet, environ: Mapping[str, str]
 ) -> Literal["standard", "256", "truecolor"]:
     """As many colours as the styles need and the terminal has."""
-    if not needs_more_colors(styles.own):
+    if not needs_more_colors(styles.overrides):
         return "standard"
     if environ.get("COLORTERM") in ("truecolor", "24bit"):
         return "truecolor"
@@ -102,5 +104,5 @@ def print_text(console: Console, text: Text, *, soft_wrap: bool = True) -> None:
     """Print text unchanged: Rich interprets nothing in it. With `soft_wrap`, the terminal wraps
     its lines, and tabs are kept unless the terminal is dumb."""
     keeps_tabs = soft_wrap and "\t" in text.plain and not console.is_dumb_terminal
-    shown = WithTabs(text) if keeps_tabs else text
+    shown = TabbedText(text) if keeps_tabs else text
     console.print(shown, soft_wrap=soft_wrap, markup=False, highlight=False, emoji=False)

@@ -81,7 +81,7 @@ class EntryRenderer(Renderer):
         cells = screen.data_buffer[y]
         end = max((x for x, cell in cells.items() if x < width and _is_drawn(cell)), default=-1) + 1
         runs = groupby((cells[x] for x in range(end)), key=lambda cell: cell.style)
-        sheet = self.style.invalidation_hash()  # another theme has another one
+        sheet = self.style.invalidation_hash()  # changes with the theme
         return [
             Segment("".join(cell.char for cell in run), self._rich_style(style, sheet))
             for style, run in runs

@@ -1,4 +1,4 @@
-"""A reply whose thoughts are previewed as they arrive, and then become a single line."""
+"""Render a reply: a thought is previewed while it arrives, and then folded into a single line."""
 
 from __future__ import annotations
 
@@ -15,105 +15,109 @@ from rtchat.ui.reply_frame import Stream
 
 
 @dataclass
-class Habit:
+class ReplyFormat:
     """How the replies of a conversation begin."""
 
-    begins_in_thought: bool = False
-    """Whether the last one began with a thought without an opening tag. The next one probably does,
-    too: the opening tag is part of the server's prompt."""
+    begins_within_thought: bool = False
+    """Whether the last reply began within a thought, without an opening tag. The next one probably
+    does, too: the opening tag is in the prompt that the server gives the model."""
 
 
-_MAX_ROWS = 8
-"""Rows for a thought. More would push the conversation off the screen for a single line."""
+_MAX_PREVIEW_ROWS = 8
+"""Rows in which a thought is previewed. More would scroll the conversation away, although only a
+line remains."""
 _MAX_TAIL = 2_000
-"""Characters of a thought that may be previewed."""
+"""Characters at the end of a thought that may be previewed."""
 
 
 class FoldingStream:
-    """One text that arrives in deltas. Its answers are rendered by streams from `new_stream`, which
-    is given the number of code blocks before. `now` returns seconds. `habit` is updated. `hint`
-    follows the line that stands for the thoughts. `code_blocks` is how many the reply had before
-    this text."""
+    """Renders one text that arrives in deltas.
+
+    Answers are rendered by a stream from `new_stream`, which gets the number of code blocks before
+    it. `now` returns seconds. `reply_format` is updated at the end of the text. `hint` follows the
+    line that stands for a thought. `code_blocks` is the number of code blocks of the reply before
+    this text; None if they are not numbered. Widths are in cells.
+    """
 
     def __init__(
         self,
         console: Console,
         new_stream: Callable[[int | None], Stream],
         now: Callable[[], float],
-        habit: Habit,
+        reply_format: ReplyFormat,
         hint: str = "",
         code_blocks: int | None = None,
     ) -> None:
         self._console = console
         self._new_stream = new_stream
         self._now = now
-        self._habit = habit
-        self._awaits_end = habit.begins_in_thought
-        """Whether the text so far is shown as a thought, although it has no tag yet."""
-        self._has_late_end = False
+        self._reply_format = reply_format
+        self._assumes_thought = reply_format.begins_within_thought
+        """Whether the text so far is shown as a thought although it has no opening tag."""
+        self._has_unopened_tag = False
         self._hint = hint
         self._blocks_before = self.code_blocks = code_blocks
-        """How many code blocks the answer had, if they have numbers."""
+        """The number of code blocks of the reply so far; None if they are not numbered."""
         self._reader = ThoughtReader()
         self._thought: list[str] = []
         self._tail = ""
         """The end of the thought."""
-        self._began: float | None = None
-        """When the thought began; None if the text contains none, or it is a line already."""
+        self._thought_began: float | None = None
+        """When the current thought began; None if there is none."""
         self._answer: Stream | None = None
         self._lines: list[Text] = []
-        """Final lines that were not returned yet."""
+        """Final lines that have not been returned."""
         self._is_after_thought = False
-        """Whether the next line of the answer follows the line for a thought."""
+        """Whether the next line of the answer follows the line that stands for a thought."""
         self._has_lines = False
-        """Whether the text has any final line."""
-        self._has_new = False
+        """Whether the text has any final lines."""
+        self._has_new_text = False
 
     def add(self, delta: str, width: int) -> None:
         """Add text."""
-        self._has_new = True
+        self._has_new_text = True
         for piece in self._reader.feed(delta):
             self._take(piece, width)
 
     def _take(self, piece: Piece, width: int) -> None:
         match piece.kind:
-            case Kind.ANSWER if self._awaits_end:
-                self._think(piece.text)
+            case Kind.ANSWER if self._assumes_thought:
+                self._add_thought(piece.text)
             case Kind.ANSWER:
                 if self._thought:
-                    self._fold(width)
+                    self._fold_thought(width)
                 if self._answer is None:
                     self._answer = self._new_stream(self.code_blocks)
                 self._answer.add(piece.text, width)
             case Kind.THOUGHT:
-                self._think(piece.text)
+                self._add_thought(piece.text)
             case Kind.TAG:
-                self._awaits_end = False
+                self._assumes_thought = False
                 if self._thought:
                     self._thought.append("\n")
-            case Kind.LATE_END:
-                self._end_late(width)
+            case Kind.UNOPENED_TAG:
+                self._end_unopened(width)
 
-    def _think(self, text: str) -> None:
-        if self._began is None:
-            self._began = self._now()
+    def _add_thought(self, text: str) -> None:
+        if self._thought_began is None:
+            self._thought_began = self._now()
         self._thought.append(text)
         self._tail = (self._tail + text)[-_MAX_TAIL:]
 
-    def _end_late(self, width: int) -> None:
-        """What was shown so far is a thought."""
-        self._has_late_end = True
-        if not self._awaits_end:
+    def _end_unopened(self, width: int) -> None:
+        """A closing tag shows that the text so far is a thought."""
+        self._has_unopened_tag = True
+        if not self._assumes_thought:
             self._end_answer(width)
             self.code_blocks = self._blocks_before
             if self._has_lines:
                 self._add_line(messages.THOUGHT_ABOVE, width)
-        self._awaits_end = False
+        self._assumes_thought = False
 
-    def _fold(self, width: int) -> None:
-        """The thought is over: a line stands for it."""
+    def _fold_thought(self, width: int) -> None:
+        """Replace the thought by a line."""
         thought, self._thought, self._tail = "".join(self._thought).strip(), [], ""
-        began, self._began = self._began, None
+        began, self._thought_began = self._thought_began, None
         if thought and began is not None:
             line = messages.thought(thought, self._now() - began)
             self._add_line(f"{line}{self._hint}", width)
@@ -143,23 +147,23 @@ class FoldingStream:
 
     def settled(self, width: int) -> list[Text] | None:
         """The lines that became final since the last call; None if there was no new text."""
-        if not self._has_new:
+        if not self._has_new_text:
             return None
         if self._answer is not None:
             self._add_answer(self._answer.settled(width) or [])
-        lines, self._lines, self._has_new = self._lines, [], False
+        lines, self._lines, self._has_new_text = self._lines, [], False
         return lines
 
     def finish(self, width: int) -> list[Text]:
         """End the text. Returns all remaining lines."""
         for piece in self._reader.finish():
             self._take(piece, width)
-        if self._awaits_end and self._thought:
+        if self._assumes_thought and self._thought:
             answer, self._thought = Piece(Kind.ANSWER, "".join(self._thought)), []
-            self._awaits_end = False
+            self._assumes_thought = False
             self._take(answer, width)
-        self._habit.begins_in_thought = self._has_late_end
-        self._fold(width)
+        self._reply_format.begins_within_thought = self._has_unopened_tag
+        self._fold_thought(width)
         self._end_answer(width)
         lines, self._lines = self._lines, []
         return lines
@@ -168,7 +172,7 @@ class FoldingStream:
         """The last `rows` rows of the text that is not final yet, none wider than `width`."""
         if self._answer is not None:
             return self._answer.preview(width, rows)
-        rows = min(rows, _MAX_ROWS)
+        rows = min(rows, _MAX_PREVIEW_ROWS)
         thought = self._tail[-rows * width :].strip()
         if not thought:
             return []

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from rtchat.markdown.theme import Background
-from rtchat.ui.background import background_of, is_answer, is_beginning
+from rtchat.ui.background import background_of, is_answer, may_begin_answer
 from rtchat.ui.key_codes import classic
 
 PASTE_BEGIN, PASTE_END = "\x1b[200~", "\x1b[201~"
@@ -105,7 +105,7 @@ class KeyDecoder:
         if self._paste is not None:
             return self._flush_paste()
         pending = self._pending
-        if self.expects_background and is_beginning(pending):
+        if self.expects_background and may_begin_answer(pending):
             return ""
         is_no_key = _NO_KEY.match(pending) is not None
         if is_no_key and not self._is_late:

@@ -26,16 +26,16 @@ from rtchat.ui.reply_frame import ReplyFrame, Stream
 
 if TYPE_CHECKING:
     from rtchat.core.values import StoredConversation
-    from rtchat.ui.folding_stream import Habit
+    from rtchat.ui.folding_stream import ReplyFormat
     from rtchat.ui.panel import LivePanel
 
 
-_SETTLED = 0.3
-"""Seconds after a change of the terminal's size until the frame is shown again. While the user
-drags the window, each frame could leave rows in the scrollback that cannot be erased. tmux tells
-programs of a change up to 0.25 s late."""
-_MIN_FRAME = 6
-"""The rows that a frame may take on a small screen."""
+_RESIZE_SECONDS = 0.3
+"""Seconds from the last change of the terminal's size until the frame is shown again: at each
+change, rows of a frame could reach the scrollback, where they cannot be erased. tmux reports a
+change up to 0.25 s late."""
+_MIN_FRAME_ROWS = 6
+"""The rows that the frame may take even on a small screen."""
 
 
 def preload() -> None:
@@ -90,16 +90,16 @@ class LiveView:
         """Whether a question was asked and its reply is not over."""
         self._panel: LivePanel | None = None
         self._frame = ReplyFrame(now, is_plain=plain)
-        self._now = now
         self._shown = 0
         """How many characters of the reply have arrived."""
         self._has_printed = False
         """Whether any of the reply has been printed to the scrollback."""
         self._stream: Stream | None = None
-        self._habit: Habit | None = None
-        """How the replies begin; None before the first."""
+        self._reply_format: ReplyFormat | None = None
+        """How the replies of the conversation begin; None before the first one."""
         self._code_blocks = 0 if banner else None
-        """How many code blocks of the reply are complete, if /copy can copy them."""
+        """The number of code blocks of the reply before the current text; None if they are not
+        numbered."""
 
     def show(self, update: fx.Update) -> None:  # noqa: C901 - one arm for each update
         """Show an update."""
@@ -232,13 +232,13 @@ class LiveView:
 
             return PlainStream(self._out)
         from rtchat.markdown.render import MarkdownStream
-        from rtchat.ui.folding_stream import FoldingStream, Habit
+        from rtchat.ui.folding_stream import FoldingStream, ReplyFormat
 
-        self._habit = self._habit or Habit()
-        hint = messages.SHOWS_THOUGHT if self._banner else ""
+        self._reply_format = self._reply_format or ReplyFormat()
+        hint = messages.THOUGHT_HINT if self._banner else ""
         new_stream = partial(MarkdownStream, self._out)
         blocks = self._code_blocks
-        return FoldingStream(self._out, new_stream, self._now, self._habit, hint, blocks)
+        return FoldingStream(self._out, new_stream, self._now, self._reply_format, hint, blocks)
 
     def _end_block(self) -> None:
         """The model calls a tool: the text so far is final, and text after it is a new block."""
@@ -285,14 +285,14 @@ class LiveView:
         self._print(settled)
 
     def _draw(self, room: int) -> RenderableType:
-        """The frame, or nothing while the size of the terminal changes. It takes at most half of
-        the screen, so that it still fits when it is wrapped at half of its width."""
+        """The frame; nothing while the size of the terminal changes. It takes at most half of the
+        screen, so that it still fits if the width is halved and its rows are wrapped."""
         if self._size != self._out.size:
             self._size, self._resized_at = self._out.size, self._now()
-        if self._now() < self._resized_at + _SETTLED:
+        if self._now() < self._resized_at + _RESIZE_SECONDS:
             self._frame.forget()
             return Group()
-        height = min(room, max(self._out.height // 2, _MIN_FRAME))
+        height = min(room, max(self._out.height // 2, _MIN_FRAME_ROWS))
         return self._frame.draw(self._stream, self._out.width, height)
 
     def _print(self, lines: list[Text]) -> None:

@@ -39,8 +39,9 @@ NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
 THINKING = "thinking…"
 THOUGHT_ABOVE = "the text above is what the model thought"
-"""Printed if that becomes clear only at the end of the thought."""
-SHOWS_THOUGHT = " · /reasoning shows it"
+"""Printed if only the end of a thought shows that it is one."""
+THOUGHT_HINT = " · /reasoning shows it"
+"""Follows the line that stands for a thought, in a conversation."""
 _SEPARATOR = " · "
 _MAX_SHOWN = 200
 """Characters of arguments and outputs that are shown without `--verbose`."""
@@ -149,7 +150,7 @@ def ending(over: ReplyOver) -> str:
 
 
 def thought(text: str, seconds: float | None = None) -> str:
-    """A line that stands for a thought of the model; `seconds` is how long the model thought."""
+    """The line that stands for a thought of the model, which took this many seconds, if known."""
     count = text.count("\n") + 1
     time = "" if seconds is None else f" for {seconds:.1f} s"
     return f"thought{time} ({count} line{'' if count == 1 else 's'})"
@@ -272,8 +273,8 @@ def _voice(status: ConversationStatus) -> str:
 
 
 def theme(name: str, background: str, others: Iterable[str] = ()) -> str:
-    """The current theme, the background of the terminal if the theme depends on it, and the names
-    of all themes, if they are given."""
+    """The current theme and the names of all themes, if they are given. The theme "auto" is shown
+    with the background of the terminal, unless this is unknown ("")."""
     if name == "auto" and background:
         name += f" ({background})"
     names = ", ".join(others)

@@ -19,7 +19,7 @@ from rich.style import Style
 from rich.text import Text
 
 from rtchat.core.text import TAB
-from rtchat.ui.console import ThemedConsole, WithTabs, print_text
+from rtchat.ui.console import TabbedText, ThemedConsole, print_text
 
 Row = list[Segment]
 _FIRST = (0, 0)
@@ -146,7 +146,7 @@ class LivePanel(RenderHook):
 
     def _rows_above(self, width: int) -> int:
         """How many rows of the screen are between the first cell and the cursor, after the width
-        of the terminal changed: at least, if that is not certain."""
+        of the terminal changed; the minimum if this is not certain."""
         row, column = self._cursor
         if not self._reflows:
             return row
@@ -155,8 +155,8 @@ class LivePanel(RenderHook):
         )
 
     def _may_leave_rows(self, width: int) -> bool:
-        """Whether some of the rows may be out of reach, after the width of the terminal changed.
-        The terminal may join the last of them with the text that follows."""
+        """Whether some of the rows cannot be erased, after the width of the terminal changed. The
+        terminal might join the last of them with the text that follows."""
         if self._width == width or self._reflows is False:
             return False
         rows = [_wrapped(each, self._width, width) for each in self._shown]
@@ -201,7 +201,8 @@ def _with_fixed_border(row: Row, width: int) -> Row:
 
 
 def _wrapped(row: Row, before: int, width: int) -> int:
-    """How many rows a terminal makes of this one when its width changes."""
+    """How many rows this one takes when the terminal has wrapped it again. `before` and `width` are
+    the widths of the terminal, in cells."""
     if any(part.control for part in row):  # see `_with_fixed_border`
         return -(-before // width)
     rows, cells = 1, 0
@@ -217,7 +218,7 @@ def _height(renderables: list[ConsoleRenderable], width: int) -> int | None:
     for each in renderables:
         if isinstance(each, Control) and not each.segment.text:
             continue
-        text = each.text if isinstance(each, WithTabs) else each
+        text = each.text if isinstance(each, TabbedText) else each
         if not isinstance(text, Text):
             return None
         for line in text.plain.expandtabs(TAB).split("\n"):

@@ -28,7 +28,7 @@ class PlainStream:
 
     @property
     def code_blocks(self) -> None:
-        """Code blocks have no numbers."""
+        """Code blocks are not numbered."""
 
     @property
     def is_full(self) -> bool:

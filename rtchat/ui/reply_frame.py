@@ -25,7 +25,7 @@ class Stream(Protocol):
 
     @property
     def code_blocks(self) -> int | None:
-        """How many code blocks the reply had so far, if they have numbers."""
+        """The number of code blocks of the reply so far; None if they are not numbered."""
 
     @property
     def is_full(self) -> bool:

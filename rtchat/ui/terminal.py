@@ -239,7 +239,7 @@ class Terminal:
         await self.page(await asyncio.to_thread(self._conversations.text, conversation))
 
     def _dim(self, text: str) -> str:
-        """A text for the pager, as a report is shown above the entry."""
+        """A text for the pager, dim like a report above the entry."""
         console = self._panel.console
         style = console.get_style(theme.DIM)
         rows = Text(visible(text)).wrap(console, console.width, overflow="fold")

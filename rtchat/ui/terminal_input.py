@@ -20,15 +20,15 @@ from rtchat.ui.terminal_kind import TerminalModes
 
 _WITH_DATA = (Keys.BracketedPaste, Keys.CPRResponse)
 """Keys whose bindings read their data."""
-_ANSWER_SECONDS = 0.3
-"""How long the terminal may take to answer before the program ends."""
+_ANSWER_TIMEOUT = 0.3
+"""Seconds from the question to the terminal that the program waits for its answer when it ends."""
 _READ = 4096
 """The most bytes that are read at once; a terminal's buffer holds no more."""
 
 
 class TerminalInput(Vt100Input):
-    """Reads keys from a terminal. `on_focus` and `on_cursor` are as for `KeyDecoder`. If there is
-    `on_background`, the terminal is asked for its background when the input begins.
+    """Reads keys from a terminal. `on_focus` and `on_cursor` are as for `KeyDecoder`. With
+    `on_background`, the terminal is asked for its background when input begins.
 
     `modes` are on only in raw mode. So they are off whenever others have the terminal: at the end,
     even after an error, while the program is suspended, and in an editor. In other modes of the
@@ -46,7 +46,7 @@ class TerminalInput(Vt100Input):
     ) -> None:
         super().__init__(stdin)
         self._modes = modes
-        self._asks = on_background is not None
+        self._asks_for_background = on_background is not None
         self._asked_at = 0.0
         self._decoder = KeyDecoder(
             on_focus=on_focus,
@@ -60,8 +60,8 @@ class TerminalInput(Vt100Input):
     def raw_mode(self) -> Iterator[None]:
         """A context in which the terminal sends each key at once, in the encoding of `modes`."""
         with super().raw_mode(), self._modes.turned(on=True):
-            if self._asks:
-                self._asks = False
+            if self._asks_for_background:
+                self._asks_for_background = False
                 self._asked_at = time.monotonic()
                 self._decoder.expects_background = True
                 self._modes.ask(QUERY)
@@ -77,9 +77,9 @@ class TerminalInput(Vt100Input):
             yield
 
     def _await_answer(self) -> None:
-        """If the terminal was asked just now, wait for its answer: the shell would take it for
+        """If the terminal was asked just now, wait for its answer: the shell would read it as
         keys."""
-        until = self._asked_at + _ANSWER_SECONDS
+        until = self._asked_at + _ANSWER_TIMEOUT
         while self._decoder.expects_background and (rest := until - time.monotonic()) > 0:
             if not select([self.fileno()], [], [], rest)[0]:
                 return

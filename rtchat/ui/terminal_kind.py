@@ -32,7 +32,7 @@ class TerminalKind(Enum):
     OTHER = auto()
 
 
-_CUTTING = (TerminalKind.BASIC, TerminalKind.SCREEN, TerminalKind.XTERM)
+_NOT_REFLOWING = (TerminalKind.BASIC, TerminalKind.SCREEN, TerminalKind.XTERM)
 _BASIC = ("", "dumb", "linux", "cons25", "ansi", "sun", "cygwin", "unknown")
 _BASIC_PREFIXES = ("vt1", "vt2", "vt3", "vt4", "vt5", "eterm")
 _TERMS = {
@@ -85,7 +85,7 @@ def terminal_kind(environ: Mapping[str, str]) -> TerminalKind:
 def reflows(kind: TerminalKind) -> bool | None:
     """Whether a terminal of this kind wraps rows again when its width changes; None if that is not
     known."""
-    return None if kind is TerminalKind.OTHER else kind not in _CUTTING
+    return None if kind is TerminalKind.OTHER else kind not in _NOT_REFLOWING
 
 
 class Mode(NamedTuple):
