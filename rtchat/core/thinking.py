@@ -7,6 +7,7 @@ reply begins with a thought, and only a closing tag, on a line of its own, shows
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ _SPACE = " \t\r\n"
 _MARKS = (*_TAGS, *_TAGS.values(), *_FENCES)
 """What makes a line of an answer special if it begins with it."""
 _LONGEST = max(map(len, _MARKS))
+_LINE_END = re.compile(r"\n(?=[ \t\r]*(?:[<\[`~]|\Z))")
+"""The end of a line after which a special one may follow."""
 
 
 class Kind(Enum):
@@ -136,9 +139,9 @@ class ThoughtReader:
 
     def _read_answer(self) -> bool:
         if self._is_in_line:
-            end = self._held.find("\n") + 1
-            self._is_in_line = not end
-            self._cut(Kind.ANSWER, end or len(self._held))
+            found = _LINE_END.search(self._held)
+            self._is_in_line = found is None
+            self._cut(Kind.ANSWER, found.end() if found else len(self._held))
             return True
         body = self._held.lstrip(" \t\r")
         start = body[:_LONGEST]

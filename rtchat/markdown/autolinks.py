@@ -17,7 +17,7 @@ from unicodedata import east_asian_width
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_inline import StateInline
-from markdown_it.rules_inline import text as text_rule
+from markdown_it.rules_inline import text as plain_text_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.emphasis import EmphasisState
@@ -87,10 +87,24 @@ class InlineState(EmphasisState):
         self.starts = list(self.bare_links)
 
 
-def bare_link_rule(state: StateInline, silent: bool) -> bool:
-    """Read a link without brackets, unless it is in the label of another."""
-    if silent or state.linkLevel or not isinstance(state, InlineState):
+def text_rule(state: StateInline, silent: bool) -> bool:
+    """Read a link without brackets, or text up to one or to a character that may be markup."""
+    if not isinstance(state, InlineState) or not state.bare_links:
+        return plain_text_rule(state, silent)
+    start = state.pos
+    if not silent and not state.linkLevel and _read_link(state):
+        return True
+    if not plain_text_rule(state, True):
         return False
+    following = bisect_right(state.starts, start)
+    state.pos = min(state.pos, *state.starts[following : following + 1], state.posMax)
+    if not silent:
+        state.pending += state.src[start : state.pos]
+    return True
+
+
+def _read_link(state: InlineState) -> bool:
+    """Read the link without brackets that begins here, if there is one."""
     link = state.bare_links.get(state.pos)
     if link is None or link.end > state.posMax:
         return False
@@ -101,18 +115,4 @@ def bare_link_rule(state: StateInline, silent: bool) -> bool:
     closing = state.push("link_close", "a", -1)
     closing.markup, closing.info = "linkify", "auto"
     state.pos = link.end
-    return True
-
-
-def text_up_to_link_rule(state: StateInline, silent: bool) -> bool:
-    """Read text up to a character that may be markup, or up to a link without brackets."""
-    start = state.pos
-    if not isinstance(state, InlineState) or not state.bare_links:
-        return text_rule(state, silent)
-    if not text_rule(state, True):
-        return False
-    following = bisect_right(state.starts, start)
-    state.pos = min(state.pos, *state.starts[following : following + 1], state.posMax)
-    if not silent:
-        state.pending += state.src[start : state.pos]
     return True
