@@ -65,11 +65,14 @@ def _link(found: re.Match[str]) -> BareLink | None:
 
 def _trimmed(url: str) -> str:
     """The URL without what follows it: punctuation, an entity, a bracket that it does not open."""
+    surplus = {
+        closing: url.count(closing) - url.count(opening) for closing, opening in _BRACKETS.items()
+    }
     while True:
         last = url[-1]
-        opening = _BRACKETS.get(last)
-        if last in _MARKS or (opening and url.count(last) > url.count(opening)):
+        if last in _MARKS or surplus.get(last, 0) > 0:
             url = url[:-1]
+            surplus[last] = surplus.get(last, 0) - 1
         elif found := _ENTITY.search(url):
             url = url[: found.start()]
         else:

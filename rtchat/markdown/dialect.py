@@ -59,6 +59,8 @@ _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 """The blocks that a quote, a list or a heading can interrupt."""
 _MAX_COLUMNS = 30
 _MAX_DEPTH = 26
+_MAX_BRACKETS = 20
+"""How deep brackets in a text may be nested. Each level takes as long as all others together."""
 BOX = "box"
 """The key of the `meta` of a list item whose bullet is a box: "☐" or "☑"."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
@@ -192,6 +194,7 @@ def _inline(state: StateCore) -> None:
 
 def _parse(state: InlineState) -> None:
     """What the parser's own `inline.parse` does, with our state."""
+    state.level = _MAX_DEPTH - _MAX_BRACKETS  # so that the parser's limit is ours
     state.md.inline.tokenize(state)
     for rule in state.md.inline.ruler2.getRules(""):
         rule(state)

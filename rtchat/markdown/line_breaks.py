@@ -85,10 +85,11 @@ _CLUSTER = re.compile(
 )
 """A character with those that belong to it."""
 _UNIT = re.compile(
-    rf"[{_LETTER}{_NUMBER}]+(?![{_COMBINING}{_SKIN}{_JOINER}{_LINKER}])| +|{_CLUSTER.pattern}",
+    rf"(?:[{_RUN}]+|{_LETTER.lower()}+|{_WIDE}{{3,}})(?![{_COMBINING}{_SKIN}{_JOINER}{_LINKER}])"
+    rf"| +|{_CLUSTER.pattern}",
     re.DOTALL,
 )
-"""Characters between which lines never break."""
+"""Characters between which lines never break, or wide ones between which they always may."""
 
 
 _MAX_CACHED = 10_000
@@ -153,6 +154,10 @@ def words(text: str) -> list[tuple[int, int]]:
         elif last == first == _WIDE or _may_break(before, last, is_spaced, first, after[0]):
             found.append((begin, over))
             begin = start
+        if unit.startswith(_WIDE * 3):
+            found.append((begin, start + 1))
+            found += [(at, at + 1) for at in range(start + 1, end - 1)]
+            begin, last, is_spaced = end - 1, _WIDE, False
         start = over = end
         before = _SPACE if is_spaced else last
         last = unit[-1] if first in _RUN and unit[-1] in _RUN else first
