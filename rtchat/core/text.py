@@ -91,6 +91,8 @@ def visible(text: str) -> str:
 
     Characters are replaced one by one, so the result does not depend on how text was split.
     """
+    if text.isascii() and text.isprintable():  # most text, and much faster
+        return text
     return text.translate(_TABLE)
 
 

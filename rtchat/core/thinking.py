@@ -7,6 +7,7 @@ the model, the reply begins within a thought. A closing tag on a line of its own
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ _SPACE = " \t\r\n"
 _LINE_STARTS = (*_TAGS, *_TAGS.values(), *_FENCES)
 """What matters at the beginning of a line of an answer."""
 _MAX_START = max(map(len, _LINE_STARTS))
+_LINE_END = re.compile(r"\n(?=[ \t\r]*(?:[<\[`~]|\Z))")
+"""The end of a line before one that may begin with one of them."""
 
 
 class Kind(Enum):
@@ -138,9 +141,9 @@ class ThoughtReader:
 
     def _read_answer(self) -> bool:
         if self._is_within_line:
-            end = self._held.find("\n") + 1
-            self._is_within_line = not end
-            self._cut(Kind.ANSWER, end or len(self._held))
+            found = _LINE_END.search(self._held)
+            self._is_within_line = found is None
+            self._cut(Kind.ANSWER, found.end() if found else len(self._held))
             return True
         body = self._held.lstrip(" \t\r")
         start = body[:_MAX_START]

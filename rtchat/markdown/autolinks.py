@@ -18,7 +18,7 @@ from unicodedata import east_asian_width
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_inline import StateInline
-from markdown_it.rules_inline import text as text_rule
+from markdown_it.rules_inline import text as plain_text_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.emphasis import EmphasisState
@@ -67,11 +67,14 @@ def _link(found: re.Match[str]) -> BareLink | None:
 
 def _trimmed(url: str) -> str:
     """The URL without the punctuation, entities and closing brackets that only follow it."""
+    surplus = {
+        closing: url.count(closing) - url.count(opening) for closing, opening in _BRACKETS.items()
+    }
     while True:
         last = url[-1]
-        opening = _BRACKETS.get(last)
-        if last in _TRAILING_PUNCTUATION or (opening and url.count(last) > url.count(opening)):
+        if last in _TRAILING_PUNCTUATION or surplus.get(last, 0) > 0:
             url = url[:-1]
+            surplus[last] = surplus.get(last, 0) - 1
         elif found := _ENTITY.search(url):
             url = url[: found.start()]
         else:
@@ -89,10 +92,24 @@ class InlineState(EmphasisState):
         self.link_starts = list(self.bare_links)
 
 
-def bare_link_rule(state: StateInline, silent: bool) -> bool:
-    """Read a bare link, unless it is in the label of another link."""
-    if silent or state.linkLevel or not isinstance(state, InlineState):
+def text_rule(state: StateInline, silent: bool) -> bool:
+    """Read a bare link, or text up to one or to a character that may be markup."""
+    if not isinstance(state, InlineState) or not state.bare_links:
+        return plain_text_rule(state, silent)
+    start = state.pos
+    if not silent and not state.linkLevel and _read_link(state):
+        return True
+    if not plain_text_rule(state, True):
         return False
+    following = bisect_right(state.link_starts, start)
+    state.pos = min(state.pos, *state.link_starts[following : following + 1], state.posMax)
+    if not silent:
+        state.pending += state.src[start : state.pos]
+    return True
+
+
+def _read_link(state: InlineState) -> bool:
+    """Read the bare link that begins here, if there is one."""
     link = state.bare_links.get(state.pos)
     if link is None or link.end > state.posMax:
         return False
@@ -103,18 +120,4 @@ def bare_link_rule(state: StateInline, silent: bool) -> bool:
     closing = state.push("link_close", "a", -1)
     closing.markup, closing.info = "linkify", "auto"
     state.pos = link.end
-    return True
-
-
-def text_up_to_link_rule(state: StateInline, silent: bool) -> bool:
-    """Read text up to a character that may be markup, or up to a bare link."""
-    start = state.pos
-    if not isinstance(state, InlineState) or not state.bare_links:
-        return text_rule(state, silent)
-    if not text_rule(state, True):
-        return False
-    following = bisect_right(state.link_starts, start)
-    state.pos = min(state.pos, *state.link_starts[following : following + 1], state.posMax)
-    if not silent:
-        state.pending += state.src[start : state.pos]
     return True

@@ -20,13 +20,16 @@ import re
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate, takewhile
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_block import blockquote as quote_rule
+from markdown_it.rules_block import fence as fence_rule
 from markdown_it.rules_block import heading as heading_rule
+from markdown_it.rules_block import hr as hr_rule
+from markdown_it.rules_block import html_block as html_rule
 from markdown_it.rules_block import lheading as underline_rule
 from markdown_it.rules_block import list_block as list_rule
 from markdown_it.rules_block import paragraph as paragraph_rule
@@ -38,7 +41,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
-from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
+from rtchat.markdown.autolinks import InlineState, text_rule
 from rtchat.markdown.line_ends import is_as_written, line_ends
 from rtchat.markdown.math import add_math
 
@@ -57,6 +60,8 @@ _NOT_TABLES = ["paragraph", "reference", "blockquote"]
 _MAX_COLUMNS = 30
 _MAX_DEPTH = 26
 """Levels of nested tokens. Each quote and each list with its item takes two."""
+_MAX_BRACKETS = 20
+"""How deep brackets in a text may be nested. Each level takes as long as all others together."""
 BOX = "box"
 """The key in the `meta` of a task item: its box, "☐" or "☑", which replaces the bullet."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
@@ -94,18 +99,32 @@ def parser() -> MarkdownIt:
     markdown.core.ruler.at("inline", _inline)
     markdown.enable(["table", "strikethrough"])
     markdown.inline.ruler.at("newline", _newline)
-    markdown.inline.ruler.before("text", "bare_link", bare_link_rule)
-    markdown.inline.ruler.at("text", text_up_to_link_rule)
+    markdown.inline.ruler.at("text", text_rule)
+    quote, items = partial(_within_depth, quote_rule), partial(_within_depth, list_rule)
     block = markdown.block.ruler
     block.at("table", _table, {"alt": ["paragraph", "reference"]})
-    block.at("blockquote", partial(_within_depth, quote_rule), {"alt": [*_NOT_TABLES, "list"]})
-    block.at("list", partial(_within_depth, list_rule), {"alt": _NOT_TABLES})
-    block.at("reference", _reference)
-    block.at("heading", _heading, {"alt": _NOT_TABLES})
+    block.at("fence", _where("`~", fence_rule), {"alt": [*_NOT_TABLES, "list"]})
+    block.at("blockquote", _where(">", quote), {"alt": [*_NOT_TABLES, "list"]})
+    block.at("hr", _where("*-_", hr_rule), {"alt": [*_NOT_TABLES, "list"]})
+    block.at("list", _where("*+-0123456789", items), {"alt": _NOT_TABLES})
+    block.at("reference", _where("[", _reference))
+    block.at("html_block", _where("<", html_rule), {"alt": _NOT_TABLES})
+    block.at("heading", _where("#", _heading), {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
     block.at("paragraph", _paragraph)
     add_math(markdown, cost, MAX_COST)
     return markdown
+
+
+def _where(characters: str, rule: _Rule) -> _Rule:
+    """The rule, tried only on lines that begin with one of these characters. Most do not, and to
+    try it takes longer."""
+
+    def guarded(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+        start = state.bMarks[line] + state.tShift[line]
+        return state.src[start : start + 1] in characters and rule(state, line, end, silent)
+
+    return guarded
 
 
 def references(known: dict[str, Any]) -> ChainMap[str, Any]:
@@ -182,6 +201,7 @@ def _inline(state: StateCore) -> None:
 
 def _parse(state: InlineState) -> None:
     """Parse inline text as the parser's own `inline.parse` does, but with our state."""
+    state.level = _MAX_DEPTH - _MAX_BRACKETS  # so that the parser's limit is ours
     state.md.inline.tokenize(state)
     for rule in state.md.inline.ruler2.getRules(""):
         rule(state)
@@ -228,6 +248,8 @@ def _with_line_ends(source: str, ends: list[str], tokens: Iterable[Token]) -> It
 
 def _newline(state: StateInline, silent: bool) -> bool:
     at = state.pos
+    if state.src[at] != "\n":
+        return False
     found = newline_rule(state, silent)
     if found and not silent:
         state.tokens[-1].meta[_POSITION] = at
@@ -255,6 +277,8 @@ def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    if line + 2 > end or "-" not in _line_source(state, line + 1):
+        return False
     if not table_rule(state, line, end, True):
         return False
     head = _line_source(state, line)
@@ -340,20 +364,21 @@ def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     """Read a link reference. It and the references directly above it cost at most `MAX_COST`."""
-    if not _line_source(state, line).startswith("["):
-        return False
-    end_of_run, spent = state.env.get("run", (0, 0))
+    end_of_run, spent, within, left = state.env.get("run", (0, 0, 0, 0))
     if end_of_run != line:
-        spent = 0
+        spent, within, left = 0, line, MAX_COST
     if spent > MAX_COST:
         return False
     line_max = state.lineMax
     # A longer one would be a `long` paragraph before its end arrives.
-    costs = (cost(_line_source(state, each)) + 1 + _LINE_COST for each in range(line, line_max))
-    lines = sum(1 for _ in takewhile(lambda total: total <= MAX_COST, accumulate(costs)))
-    if not lines:
+    while within < line_max and not state.isEmpty(within):
+        needed = _line_cost(state, within)
+        if needed > left:
+            break
+        within, left = within + 1, left - needed
+    if within == line:
         return False
-    state.lineMax = line + lines
+    state.lineMax = within
     found = reference_rule(state, line, end, silent)
     state.lineMax = line_max
     if found:
@@ -362,5 +387,10 @@ def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
             token.content = state.getLines(line, state.line, state.blkIndent, False)
             token.map, token.hidden = [line, state.line], True
         spent += state.bMarks[state.line] - state.bMarks[line] + _REFERENCE_COST
-        state.env["run"] = state.line, spent
+        left += sum(_line_cost(state, each) for each in range(line, state.line))
+        state.env["run"] = state.line, spent, within, left
     return found
+
+
+def _line_cost(state: StateBlock, line: int) -> int:
+    return cost(_line_source(state, line)) + 1 + _LINE_COST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from markdown_it.token import Token
 from rich.text import Text
@@ -20,6 +21,11 @@ def draw_inline(inline: Token, style: str, *, links: bool, backticks: bool) -> T
     """Render an inline token with its children, on top of a style. With `links`, the targets of
     links are clickable. With `backticks`, code is shown between backticks, as in the source."""
     return _Inline(links=links, backticks=backticks).draw(inline, style)
+
+
+def _style(styles: Iterable[str]) -> str:
+    """Several styles as one, each once: styles are cached, so text must not make ever new ones."""
+    return " ".join(dict.fromkeys(styles))
 
 
 class _Inline:
@@ -42,7 +48,7 @@ class _Inline:
                     self._end_link(*targets.pop())
                 case "image":
                     start = len(text)
-                    text.append(visible(token.content), " ".join(styles))
+                    text.append(visible(token.content), _style(styles))
                     self._end_link(str(token.attrs.get("src", "")), start)
                 case _ if token.tag in _MARKS and token.nesting > 0:
                     styles.append(_MARKS[token.tag])
@@ -62,17 +68,17 @@ class _Inline:
             case "html_inline" if _BREAK.fullmatch(token.content):
                 self._text.append("\n")
             case "html_inline":
-                self._text.append(visible(token.content), " ".join((*styles, theme.HTML)))
+                self._text.append(visible(token.content), _style((*styles, theme.HTML)))
             case "math_inline":
-                self._text.append(inline_formula(token), " ".join((*styles, theme.MATH)))
+                self._text.append(inline_formula(token), _style((*styles, theme.MATH)))
             case "code_inline":
                 code = visible(token.content)
                 if self._backticks:
                     space = " " if code.startswith("`") or code.endswith("`") else ""
                     code = f"{token.markup}{space}{code}{space}{token.markup}"
-                self._text.append(code, " ".join((*styles, theme.CODE)))
+                self._text.append(code, _style((*styles, theme.CODE)))
             case _:
-                self._text.append(visible(token.content), " ".join(styles))
+                self._text.append(visible(token.content), _style(styles))
 
     def _end_link(self, href: str, start: int) -> None:
         """Print the target of a link after its label, unless they are the same."""

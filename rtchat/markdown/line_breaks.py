@@ -114,10 +114,13 @@ _CLUSTER = re.compile(
 )
 """Matches the kinds of a character and of those that combine with it."""
 _UNIT = re.compile(
-    rf"[{_LETTER}{_NUMBER}]+(?![{_COMBINING}{_SKIN_TONE}{_JOINER}{_LINKER}])| +|{_CLUSTER.pattern}",
+    rf"(?:[{_ALPHANUMERIC}]+|{_LETTER.lower()}+|{_WIDE}{{3,}})(?![{_COMBINING}{_SKIN_TONE}{_JOINER}{_LINKER}])"
+    rf"| +|{_CLUSTER.pattern}",
     re.DOTALL,
 )
-"""Matches the kinds of characters between which a line is never broken."""
+"""Matches the kinds of characters between which a line is never broken, or of wide ones between
+which it always may be."""
+
 
 _MAX_CACHED = 10_000
 
@@ -181,6 +184,10 @@ def words(text: str) -> list[tuple[int, int]]:
         elif last == first == _WIDE or _may_break(before, last, is_spaced, first, after[0]):
             found.append((begin, over))
             begin = start
+        if unit.startswith(_WIDE * 3):
+            found.append((begin, start + 1))
+            found += [(at, at + 1) for at in range(start + 1, end - 1)]
+            begin, last, is_spaced = end - 1, _WIDE, False
         start = over = end
         before = _SPACE if is_spaced else last
         last = unit[-1] if first in _ALPHANUMERIC and unit[-1] in _ALPHANUMERIC else first

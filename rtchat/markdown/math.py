@@ -199,7 +199,7 @@ def _line(state: StateBlock, line: int) -> str:
 
 def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, silent: bool) -> bool:
     first = _line(state, line)
-    opening = _OPENING.match(first)
+    opening = _OPENING.match(first) if first[:1] in ("\\", "$") else None
     if opening is None or state.is_code_block(line) or cost(first) > limit:
         return False
     closing = _ClosingDelimiter(opening)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from rich.cells import cell_len
+from rich.cells import cell_len, get_character_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -53,19 +53,23 @@ def _row_starts(text: str, width: int, *, whole_urls: bool) -> list[int]:
     starts: list[int] = []
     used = last = 0
     for start, end in _words(text):
-        size = end - start if is_ascii else cell_len(text[start:end])
+        size = end - start if is_ascii else _size(text, start, end)
         used += start - last  # the spaces between
         if used + size > width and last:
             starts.append(start)
             used = 0
-        if used + size > width and not (whole_urls and _URL.search(text, start, end)):
+        if used + size <= width or (whole_urls and _URL.search(text, start, end)):
+            used += size
+        elif is_ascii:
+            folds = range(start + max(width - used, 0), end, width)
+            starts += folds
+            used = end - folds[-1]
+        else:
             for at, cells in _glyphs(text, start, end):
                 if used and used + cells > width:
                     starts.append(at)
                     used = 0
                 used += cells
-        else:
-            used += size
         last = end
     return starts
 
@@ -79,8 +83,11 @@ def _words(text: str) -> Iterable[tuple[int, int]]:
 
 def _glyphs(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The start and the width in cells of each character with those that combine with it."""
-    if text.isascii():
-        yield from ((at, 1) for at in range(start, end))
-        return
     for first, after in clusters(text[start:end]):
-        yield start + first, cell_len(text[start + first : start + after])
+        yield start + first, _size(text, start + first, start + after)
+
+
+def _size(text: str, start: int, end: int) -> int:
+    """The width in cells of a part of a text."""
+    is_single = end - start == 1
+    return get_character_cell_size(text[start]) if is_single else cell_len(text[start:end])

@@ -8,6 +8,7 @@ bottom: scroll regions and absolute positions would lose lines of the scrollback
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import accumulate, groupby
 from unicodedata import category
 
@@ -180,6 +181,7 @@ def fold(line: Text, width: int) -> list[Text]:
     return [first, *(fold(rest, width) if rest else [])]
 
 
+@lru_cache(maxsize=10_000)
 def _max_cells(character: str) -> int:
     """The maximum number of cells that a terminal uses for a character. Terminals differ in which
     characters they combine."""
