@@ -42,6 +42,8 @@ THOUGHT_ABOVE = "the text above is what the model thought"
 """Printed if that becomes clear only at the end of the thought."""
 SHOWS_THOUGHT = " · /reasoning shows it"
 _SEPARATOR = " · "
+_MIN_SECONDS = 0.05
+"""A shorter time would be shown as 0.0 s."""
 _MAX_SHOWN = 200
 """Characters of arguments and outputs that are shown without `--verbose`."""
 
@@ -151,7 +153,7 @@ def ending(over: ReplyOver) -> str:
 def thought(text: str, seconds: float | None = None) -> str:
     """A line that stands for a thought of the model; `seconds` is how long the model thought."""
     count = text.count("\n") + 1
-    time = "" if seconds is None else f" for {seconds:.1f} s"
+    time = "" if seconds is None or seconds < _MIN_SECONDS else f" for {seconds:.1f} s"
     return f"thought{time} ({count} line{'' if count == 1 else 's'})"
 
 
