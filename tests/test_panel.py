@@ -12,7 +12,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len, set_cell_size
-from rich.panel import Panel
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -206,15 +205,3 @@ def test_folded_rows_fit_whatever_width_a_terminal_gives_them(text: str) -> None
     rows = fold(Text(text), 12)
     assert "".join(row.plain for row in rows) == text
     assert all(cell_len(row.plain) <= 12 for row in rows)
-
-
-@pytest.mark.parametrize("word", ["漢字", "👍🏽", "नि", "🇩🇪", "❤️"])
-def test_a_framed_row_keeps_its_spaces_and_its_border(word: str) -> None:
-    screen = Screen(30, 10)
-    panel = LivePanel(screen.console)
-    panel.start()
-    panel.paint(Panel(Text.assemble((word, "bold"), " ", ("code", "cyan"), "  ", (word, "bold"))))
-    row = screen.visible()[1]
-    assert row.startswith("│ ")
-    assert row.endswith("│")
-    assert row.strip("│ ").partition("code")[::2] == (f"{word} ", f"  {word}")

@@ -121,8 +121,8 @@ class Clipboard:
         return Notice("info", f"{failed}asked the terminal to copy {what}", hint)
 
     def _advice(self) -> str:
-        """Which command to install, if the user's screen is on this machine."""
-        if self._environ.get("SSH_CONNECTION"):
+        """Which command to install, if the user's screen is on this machine and there is none."""
+        if self._environ.get("SSH_CONNECTION") or self._command(self._environ):
             return ""
         if self._environ.get("WAYLAND_DISPLAY"):
             return "install wl-clipboard or "
