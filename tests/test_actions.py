@@ -100,8 +100,10 @@ def export(file: str = "", *, force: bool = False) -> fx.Export:
     return fx.Export(SAID, 60.0, file, force)
 
 
-def save(file: str = "", *, block: int = 0, text: str = CODE, force: bool = False) -> fx.SaveReply:
-    return fx.SaveReply(text, block, "Show me: some code!", file, force)
+def save(
+    file: str = "", *, block: int = 0, text: str = CODE, force: bool = False, so_far: str = ""
+) -> fx.SaveReply:
+    return fx.SaveReply(text, block, "Show me: some code!", file, force, so_far)
 
 
 # ----------------------------------------------------------------------------- /export and /save

@@ -75,9 +75,9 @@ class Clipboard:
         text, what = request.text, "the reply"
         if request.block:
             # Imported here because it would delay the prompt.
-            from rtchat.markdown.code_blocks import code_blocks, count_blocks
+            from rtchat.markdown.code_blocks import count_blocks, latest_blocks
 
-            blocks = code_blocks(visible(request.text))
+            blocks = latest_blocks(visible(request.so_far), visible(request.text))
             if request.block > len(blocks):
                 return Notice("error", f"the reply has {count_blocks(blocks)}")
             text = blocks[request.block - 1].text

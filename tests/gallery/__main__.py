@@ -37,7 +37,9 @@ def main(names: list[str]) -> None:
     for name in names:
         terminal.rule(name)
         print_document(terminal, name)
-        screens = [f'<pre style="width: {width}.5ch">{_html(name, width)}</pre>' for width in WIDTHS]
+        screens = [
+            f'<pre style="width: {width}.5ch">{_html(name, width)}</pre>' for width in WIDTHS
+        ]
         sections.append(f"<h2>{name}</h2>\n<section>{''.join(screens)}</section>\n")
     page = Path(tempfile.gettempdir()) / "rtchat-gallery.html"
     page.write_text(_PAGE + "".join(sections))
