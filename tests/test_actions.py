@@ -197,6 +197,13 @@ def test_a_reply_or_its_code_is_saved_as_the_model_wrote_it(
     assert (folder / "a").read_text() == content
 
 
+def test_a_block_of_the_reply_that_streams_is_saved_if_it_has_any(folder: Path) -> None:
+    done(save("a", block=1, so_far="So:\n```\nnew\n"))
+    done(save("b", block=1, so_far="So:"))
+    assert (folder / "a").read_text() == "new\n"
+    assert (folder / "b").read_text() == "print(1)\n"
+
+
 def test_an_unknown_language_is_text() -> None:
     assert done(save(block=3)).endswith(".txt")
 
