@@ -273,13 +273,18 @@ def _voice(status: ConversationStatus) -> str:
     return microphone(status.microphone) if status.microphone.is_available else "microphone lost"
 
 
-def theme(name: str, background: str, others: Iterable[str] = ()) -> str:
+def theme(
+    name: str, background: str, others: Iterable[str] = (), *, has_colors: bool = True
+) -> str:
     """The current theme, the background of the terminal if the theme depends on it, and the names
     of all themes, if they are given."""
     if name == "auto" and background:
         name += f" ({background})"
     names = ", ".join(others)
-    return f"theme: {name} · available: {names}" if names else f"theme: {name}"
+    parts = [f"theme: {name}", *([f"available: {names}"] if names else [])]
+    if not has_colors:
+        parts.append("without colours, because of NO_COLOR or --color never")
+    return _SEPARATOR.join(parts)
 
 
 def late_recording(after: float) -> str:
