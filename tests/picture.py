@@ -53,20 +53,21 @@ def svg(rows: list[list[Char]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}">',
         '<rect width="100%" height="100%" rx="8" fill="#1d2025"/>',
         '<g font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" '
-        'font-size="14" xml:space="preserve">',
+        'font-size="14">',
     ]
     for number, row in enumerate(rows):
         column = 0
         for style, cells in groupby(row, key=lambda cell: (cell.fg, cell.bold)):
             text = "".join(cell.data for cell in cells)
-            if text.strip():
+            places = [column + place for place, character in enumerate(text) if character != " "]
+            if places:
                 # A position for each character: monospaced fonts differ in width.
-                xs = " ".join(f"{12 + (column + i) * WIDTH:.1f}" for i in range(len(text)))
+                xs = " ".join(f"{12 + place * WIDTH:.1f}" for place in places)
                 y = 12 + (number + 0.75) * HEIGHT
                 color, weight = COLORS.get(style[0], style[0]), "bold" if style[1] else "normal"
                 lines.append(
                     f'<text x="{xs}" y="{y:.1f}" fill="{color}" font-weight="{weight}">'
-                    f"{escape(text)}</text>"
+                    f"{escape(text.replace(' ', ''))}</text>"
                 )
             column += len(text)
     return "\n".join([*lines, "</g>", "</svg>", ""])

@@ -100,8 +100,10 @@ def export(file: str = "", *, force: bool = False) -> fx.Export:
     return fx.Export(SAID, 60.0, file, force)
 
 
-def save(file: str = "", *, block: int = 0, text: str = CODE, force: bool = False) -> fx.SaveReply:
-    return fx.SaveReply(text, block, "Show me: some code!", file, force)
+def save(
+    file: str = "", *, block: int = 0, text: str = CODE, force: bool = False, so_far: str = ""
+) -> fx.SaveReply:
+    return fx.SaveReply(text, block, "Show me: some code!", file, force, so_far)
 
 
 # ----------------------------------------------------------------------------- /export and /save
@@ -193,6 +195,13 @@ def test_a_reply_or_its_code_is_saved_as_the_model_wrote_it(
 ) -> None:
     done(save("a", block=block))
     assert (folder / "a").read_text() == content
+
+
+def test_a_block_of_the_reply_that_streams_is_saved_if_it_has_any(folder: Path) -> None:
+    done(save("a", block=1, so_far="So:\n```\nnew\n"))
+    done(save("b", block=1, so_far="So:"))
+    assert (folder / "a").read_text() == "new\n"
+    assert (folder / "b").read_text() == "print(1)\n"
 
 
 def test_an_unknown_language_is_text() -> None:

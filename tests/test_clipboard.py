@@ -61,6 +61,13 @@ def test_a_missing_code_block_is_an_error(reply: str, count: str) -> None:
     assert by_terminal(Copy(reply, 3)) == (Notice("error", f"the reply has {count}"), "")
 
 
+@pytest.mark.parametrize(
+    ("so_far", "copied"), [("A:\n```\nx\n", "x\n"), ("A:", "print(1)\n"), ("", "print(1)\n")]
+)
+def test_a_number_is_that_of_the_latest_reply_with_code(so_far: str, copied: str) -> None:
+    assert by_terminal(Copy(REPLY, 1, so_far))[1] == copied
+
+
 def command(folder: Path, script: str) -> dict[str, str]:
     """An environment with a clipboard command that runs this script."""
     program = folder / "wl-copy"
@@ -96,6 +103,13 @@ def test_if_the_command_fails_the_terminal_is_asked(
     notice = asyncio.run(clipboard.copy(Copy("hi", 0)))
     assert notice.text == f"{why}asked the terminal to copy the reply"
     assert terminal.getvalue() == "\x1b]52;c;aGk=\x07"
+
+
+def test_no_command_is_advised_if_there_is_one(tmp_path: Path) -> None:
+    environ = command(tmp_path, "exit 1") | {"TERM": "xterm-256color"}
+    hint = asyncio.run(Clipboard(io.StringIO(), environ).copy(Copy("hi", 0))).hint
+    assert "/save FILE" in hint
+    assert "install" not in hint
 
 
 # ----------------------------------------------------------------------------- what a terminal does

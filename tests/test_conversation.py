@@ -1008,6 +1008,20 @@ def test_copy_copies_the_last_reply_even_after_a_lost_connection() -> None:
     play >> CopyAsked(2) << Show(Copy("Yes.", 2))
 
 
+def test_a_code_block_of_the_reply_that_streams_can_be_copied() -> None:
+    play = ready()
+    play.skip(UserSaid("hi"), ReplyStarted("r1"))
+    play >> CopyAsked(1) << notices.NOTHING_TO_COPY
+    play.skip(delta("<think>Hm.</think>\nLook:"))
+    play >> CopyAsked(0) << notices.NOTHING_TO_COPY
+    play >> CopyAsked(1) << Show(Copy("", 1, "Look:"))
+    play.skip(done(), UserSaid("more"), ReplyStarted("r2"), delta("Here:", "r2"))
+    play >> CopyAsked(0) << Show(Copy("Look:"))
+    play >> CopyAsked(2) << Show(Copy("Look:", 2, "Here:"))
+    play.skip(done("r2"))
+    play >> CopyAsked(2) << Show(Copy("Here:", 2))
+
+
 def test_an_expired_session_is_replaced_without_an_error() -> None:
     play = replying() >> ServerProblem("Your session hit the maximum.", code="session_expired")
     (

@@ -393,6 +393,12 @@ def test_a_page_is_self_contained_and_loads_nothing() -> None:
         assert part in page.text
 
 
+@pytest.mark.parametrize("info", ["python:app.py", "{.python}", "Python", 'python title="a.py"'])
+def test_the_class_of_a_code_block_is_its_language(info: str) -> None:
+    text = export(_conversation(_message("assistant", f"```{info}\nx\n```")), "html")
+    assert '<pre><code class="language-python">x\n</code></pre>' in text
+
+
 @pytest.mark.parametrize(
     "url",
     [

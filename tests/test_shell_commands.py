@@ -317,6 +317,14 @@ def test_the_last_reply_is_saved() -> None:
     play >> SaveAsked("f", 2, force=True) << SaveReply("Yes.", 2, "hi", "f", True)
 
 
+def test_a_code_block_of_the_reply_that_streams_is_saved() -> None:
+    play = begun()
+    play.skip(UserSaid("hi"), *reply("Yes."), UserSaid("more"), ReplyStarted("r2"))
+    play.skip(Delta(Channel.TEXT, "Look:", "r2", "i2"))
+    play >> SaveAsked() << SaveReply("Yes.", 0, "hi", "", False)
+    play >> SaveAsked("", 1) << SaveReply("Yes.", 1, "more", "", False, "Look:")
+
+
 def test_a_reply_without_a_question_has_no_title() -> None:
     play = begun(stored=StoredConversation(1, "", 0.0, 0.0, "m", 0, STORED.entries[1:]))
     play >> SaveAsked() << SaveReply("Long.", 0, "", "", False)

@@ -186,6 +186,14 @@ def test_the_theme_can_be_changed_and_shown() -> None:
     view.show(ThemeChosen(None))
     assert out.getvalue().count("theme: mono") == 2
     assert made.styles.theme == "mono"
+    assert "NO_COLOR" not in out.getvalue()
+
+
+def test_a_theme_without_its_colours_says_why() -> None:
+    made, out = console(colors=False)
+    LiveView(made, made).show(ThemeChosen("light"))
+    assert "theme: light · " in out.getvalue()
+    assert "NO_COLOR" in out.getvalue()
 
 
 def test_the_setting_has_an_option_and_a_variable() -> None:

@@ -93,7 +93,7 @@ def test_in_a_conversation_the_line_names_the_command_that_shows_the_thought() -
     show = Show(banner=True)
     show.add(REPLY)
     rows = show.end()
-    assert "thought for 0.0 s (3 lines) · /reasoning shows it" in rows
+    assert "thought (3 lines) · /reasoning shows it" in rows
     assert "Hello there." in rows
 
 
@@ -101,7 +101,7 @@ def test_in_a_conversation_the_line_names_the_command_that_shows_the_thought() -
 def test_a_thought_that_is_not_closed(status: Status) -> None:
     show = Show()
     show.add("<think>", "I think")
-    assert show.end(status)[0] == "thought for 0.0 s (1 line)"
+    assert show.end(status)[0] == "thought (1 line)"
     assert not any("I think" in row for row in show.screen.rows())
 
 
@@ -158,9 +158,9 @@ def test_each_text_between_calls_has_its_own_thought() -> None:
     show.add("\n\n<think>\nsecond\nthird\n</think>\n\nDone.")
     shown = [row for row in show.end() if row]
     assert shown == [
-        "thought for 0.0 s (1 line)",
+        "thought (1 line)",
         "I look.",
-        "thought for 0.0 s (2 lines)",
+        "thought (2 lines)",
         "Done.",
     ]
 
@@ -191,7 +191,7 @@ def test_the_scrollback_is_the_line_and_the_answer(
     show.add(*cut(text, places))
     rows = show.end()[above:]
     if thought:
-        assert " ".join(rows[:2]).startswith("thought for ")
+        assert rows[0].startswith("thought ")
         rows = rows[1 if rows[0].endswith(")") else 2 :]
     # Empty lines at the beginning are a part of the tag.
     expected = at_once(answer_of(text), width) if answer.strip() else []

@@ -143,9 +143,9 @@ class ShellActions:
     def _save(self, action: fx.SaveReply) -> fx.Update:
         text, what, suffix = action.text, "the last reply", ".md"
         if action.block:
-            from rtchat.markdown.code_blocks import code_blocks, count_blocks
+            from rtchat.markdown.code_blocks import count_blocks, latest_blocks
 
-            blocks = code_blocks(text)
+            blocks = latest_blocks(action.so_far, text)
             if action.block > len(blocks):
                 raise UsageError(f"the reply has {count_blocks(blocks)}")
             block = blocks[action.block - 1]

@@ -52,11 +52,11 @@ class ChatCandidates:
                 for number, name in enumerate(attached, start=1):
                     yield Candidate(str(number), name)
             case _:
-                reply = self.conversation.last_reply if self.conversation else ""
-                for candidate in await self._worker.call(partial(self._read, kind, reply)):
+                replies = self.conversation.last_replies if self.conversation else ()
+                for candidate in await self._worker.call(partial(self._read, kind, replies)):
                     yield candidate
 
-    def _read(self, kind: ArgumentKind, reply: str) -> list[Candidate]:
+    def _read(self, kind: ArgumentKind, replies: Sequence[str]) -> list[Candidate]:
         """What takes some time to read."""
         match kind:
             case "conversation":
@@ -64,7 +64,7 @@ class ChatCandidates:
             case "template":
                 return list(map(Candidate, template_names(self._environment.templates_dir)))
             case "block":
-                return _blocks(reply)
+                return _blocks(replies)
             case _:
                 return []
 
@@ -115,11 +115,11 @@ class ChatCandidates:
         return []
 
 
-def _blocks(reply: str) -> list[Candidate]:
-    """The code blocks of a reply, each with its first line."""
-    from rtchat.markdown.code_blocks import code_blocks
+def _blocks(replies: Sequence[str]) -> list[Candidate]:
+    """The code blocks that have numbers, each with its first line."""
+    from rtchat.markdown.code_blocks import latest_blocks
 
-    blocks = code_blocks(visible(reply))
+    blocks = latest_blocks(*map(visible, replies))
     first_lines = (block.text.strip().partition("\n")[0] for block in blocks)
     return [Candidate(str(number), line) for number, line in enumerate(first_lines, start=1)]
 

@@ -100,14 +100,15 @@ class Conversation:
         )
         self._raw = RawEvents(shared, self._replies, self._turns, self._queue)
         self._compaction = Compaction(shared, self._queue)
-        self._commands = ShellCommands(shared, self._spoken, stored)
+        self._commands = ShellCommands(shared, self._turns, self._spoken, stored)
         self._listings = ToolListings()
         self._is_stopped = False
 
     @property
-    def last_reply(self) -> str:
-        """The last reply without the model's thoughts, which /copy copies; "" if there is none."""
-        return self._shared.log.last_reply or ""
+    def last_replies(self) -> tuple[str, str]:
+        """The reply that streams and the last complete one, without the model's thoughts. Either
+        may be empty. The first that has code blocks is the one whose blocks /copy copies."""
+        return self._turns.answer_so_far, self._shared.log.last_reply or ""
 
     @property
     def attached(self) -> tuple[str, ...]:
@@ -504,10 +505,10 @@ class Conversation:
         yield from self._branches.retry(retry.instructions)
 
     def _copy(self, block: int) -> Iterable[Output]:
-        reply = self._shared.log.last_reply
-        if reply is None:
+        so_far, reply = self.last_replies
+        if not reply and not (block and so_far):
             return [notices.NOTHING_TO_COPY]
-        return [fx.Show(fx.Copy(reply, block))]
+        return [fx.Show(fx.Copy(reply, block, so_far if block else ""))]
 
     def _note_reasoning(self, items: Iterable[Item]) -> Iterable[Output]:
         turn = self._turns.current

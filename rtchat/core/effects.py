@@ -340,10 +340,12 @@ class Totals:
 @value
 class Copy:
     """/copy: copy a reply to the clipboard, or its code block number `block`, from 1; 0 copies the
-    whole reply."""
+    whole reply. If `so_far`, the part that is shown of the next reply, has code blocks, `block` is
+    the number of one of them."""
 
     text: str
     block: int = 0
+    so_far: str = ""
 
 
 @value
@@ -599,13 +601,15 @@ class Export:
 @value
 class SaveReply:
     """/save: write a reply, or its code block number `block`, from 1, to a file. `file` and `force`
-    are as in `events.ExportAsked`; `title` is a part of the name that is chosen without `file`."""
+    are as in `events.ExportAsked`; `title` is a part of the name that is chosen without `file`, and
+    `so_far` is as in `Copy`."""
 
     text: str
     block: int
     title: str
     file: str
     force: bool
+    so_far: str = ""
 
 
 @value

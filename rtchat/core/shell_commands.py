@@ -17,6 +17,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output
 from rtchat.core.spoken_turns import SpokenTurns
 from rtchat.core.thinking import split
+from rtchat.core.turns import Turns
 from rtchat.core.values import Item, Message, OtherItem, StoredConversation
 
 ShellCommand: TypeAlias = (
@@ -37,9 +38,14 @@ class ShellCommands:
     """Handles these commands, and remembers what they show."""
 
     def __init__(
-        self, shared: SharedState, spoken: SpokenTurns, stored: StoredConversation | None
+        self,
+        shared: SharedState,
+        turns: Turns,
+        spoken: SpokenTurns,
+        stored: StoredConversation | None,
     ) -> None:
         self._shared = shared
+        self._turns = turns
         self._spoken = spoken
         self._saved = SavedEntries(stored)
         self._shows_events = False
@@ -144,10 +150,13 @@ class ShellCommands:
 
     def _save(self, asked: ev.SaveAsked) -> Output:
         reply, question = self._shared.log.last_reply, self._shared.log.last_answered
-        if reply is None:
+        so_far, turn = self._turns.answer_so_far if asked.block else "", self._turns.current
+        if so_far and turn is not None:
+            question = turn.question
+        if reply is None and not so_far:
             return notices.NOTHING_TO_SAVE
         title = question.text if question is not None else ""
-        return fx.SaveReply(reply, asked.block, title, asked.file, asked.force)
+        return fx.SaveReply(reply or "", asked.block, title, asked.file, asked.force, so_far)
 
     def _voice(self) -> Iterable[Output]:
         microphone, speaks = self._spoken.microphone, self._shared.speech.options.speaks

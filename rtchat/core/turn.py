@@ -106,6 +106,11 @@ class Turn:
         return self._held is None and self.first_text_at is not None
 
     @property
+    def messages(self) -> tuple[Message, ...]:
+        """The text of its replies so far."""
+        return (*self._earlier, *self.reply.messages)
+
+    @property
     def exceeded(self) -> str:
         """The name of the limit that the reply exceeds, if it exceeds one."""
         return self.limit or self.reply.exceeded or self.calls.exceeded
@@ -259,7 +264,7 @@ class Turn:
         if ended is not None:
             self._note_calls()
         first = None if self.first_text_at is None else self.first_text_at - self.sent
-        messages = (*self._earlier, *self.reply.messages)
+        messages = self.messages
         return fx.ReplyOver(
             status,
             BETWEEN_PARTS.join(message.text for message in messages),

@@ -14,8 +14,10 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.question import Question, add
 from rtchat.core.replay import is_question
 from rtchat.core.replies import Replies, ReplyPhase
+from rtchat.core.reply import BETWEEN_PARTS
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, SummaryDone, TurnDone
+from rtchat.core.thinking import split
 from rtchat.core.tool_loop import ToolLoop
 from rtchat.core.turn import Turn
 from rtchat.core.values import Item, Message, Status
@@ -44,6 +46,14 @@ class Turns:
     def current(self) -> Turn | None:
         """The turn that is not over."""
         return self._replies.turn
+
+    @property
+    def answer_so_far(self) -> str:
+        """What is shown of the reply that is not complete, without the model's thoughts."""
+        if self.current is None or not self.current.is_shown:
+            return ""
+        answers = (split(message.text).answer for message in self.current.messages)
+        return BETWEEN_PARTS.join(filter(None, answers))
 
     @property
     def is_idle(self) -> bool:

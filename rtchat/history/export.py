@@ -20,6 +20,7 @@ from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.info_string import parse_info
 from rtchat.markdown.list_items import add_boxes, number_items
 from rtchat.wire.items import write_item
 
@@ -220,7 +221,7 @@ code { padding: .1em .3em }
 pre { padding: .7rem; overflow-x: auto; overflow-wrap: normal }
 pre code { padding: 0; font-size: inherit }
 blockquote { margin: 0; padding-left: .8rem; border-left: 3px solid var(--line) }
-table { border-collapse: collapse }
+table { border-collapse: collapse; display: block; overflow-x: auto; overflow-wrap: normal }
 th, td { border: 1px solid var(--line); padding: .25rem .6rem }
 li.task { list-style: none }
 img { max-width: 100% }
@@ -292,6 +293,9 @@ def _rendered(text: str) -> str:
     tokens = list(with_cells(markdown.parse(visible(text), env)))
     number_items(tokens)
     add_boxes(tokens)
+    for token in tokens:
+        if token.type == "fence":
+            token.info = parse_info(token.info).language
     page = markdown.renderer.render(tokens, markdown.options, env)
     # Rendering decodes entities, so the characters that they stand for are escaped here.
     return _NOT_ASCII.sub(lambda found: _escaped(found.group()), page)

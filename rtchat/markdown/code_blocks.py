@@ -40,6 +40,11 @@ def code_blocks(text: str) -> list[CodeBlock]:
     ]
 
 
+def latest_blocks(*replies: str) -> list[CodeBlock]:
+    """The code blocks of the first of these texts that has any."""
+    return next(filter(None, map(code_blocks, replies)), [])
+
+
 def last_block(text: str, language: str = "") -> CodeBlock | None:
     """The last code block, or the last one of a language, which may have several names."""
     blocks = reversed(code_blocks(text))

@@ -76,9 +76,9 @@ class Clipboard:
         text, what = request.text, "the reply"
         if request.block:
             # Imported here because it would delay the prompt.
-            from rtchat.markdown.code_blocks import code_blocks, count_blocks
+            from rtchat.markdown.code_blocks import count_blocks, latest_blocks
 
-            blocks = code_blocks(visible(request.text))
+            blocks = latest_blocks(visible(request.so_far), visible(request.text))
             if request.block > len(blocks):
                 return Notice("error", f"the reply has {count_blocks(blocks)}")
             text = blocks[request.block - 1].text
@@ -124,8 +124,8 @@ class Clipboard:
         return Notice("info", f"{failures}asked the terminal to copy {what}", hint)
 
     def _advice(self) -> str:
-        """Which command to install, if the user's screen is on this machine."""
-        if self._environ.get("SSH_CONNECTION"):
+        """Which command to install, if the user's screen is on this machine and there is none."""
+        if self._environ.get("SSH_CONNECTION") or self._command(self._environ):
             return ""
         if self._environ.get("WAYLAND_DISPLAY"):
             return "install wl-clipboard or "

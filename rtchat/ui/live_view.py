@@ -363,7 +363,9 @@ class LiveView:
         styles = self._out.styles
         styles.theme = name or styles.theme
         names = () if name else theme.THEMES
-        self._print_status(messages.theme(styles.theme, styles.background or "", names))
+        colors = not self._out.no_color
+        text = messages.theme(styles.theme, styles.background or "", names, has_colors=colors)
+        self._print_status(text)
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""

@@ -43,6 +43,8 @@ THOUGHT_ABOVE = "the text above is what the model thought"
 THOUGHT_HINT = " · /reasoning shows it"
 """Follows the line that stands for a thought, in a conversation."""
 _SEPARATOR = " · "
+_MIN_SECONDS = 0.05
+"""A shorter time would be shown as 0.0 s."""
 _MAX_SHOWN = 200
 """Characters of arguments and outputs that are shown without `--verbose`."""
 
@@ -152,7 +154,7 @@ def ending(over: ReplyOver) -> str:
 def thought(text: str, seconds: float | None = None) -> str:
     """The line that stands for a thought of the model, which took this many seconds, if known."""
     count = text.count("\n") + 1
-    time = "" if seconds is None else f" for {seconds:.1f} s"
+    time = "" if seconds is None or seconds < _MIN_SECONDS else f" for {seconds:.1f} s"
     return f"thought{time} ({count} line{'' if count == 1 else 's'})"
 
 
@@ -272,13 +274,18 @@ def _voice(status: ConversationStatus) -> str:
     return microphone(status.microphone) if status.microphone.is_available else "microphone lost"
 
 
-def theme(name: str, background: str, others: Iterable[str] = ()) -> str:
+def theme(
+    name: str, background: str, others: Iterable[str] = (), *, has_colors: bool = True
+) -> str:
     """The current theme and the names of all themes, if they are given. The theme "auto" is shown
     with the background of the terminal, unless this is unknown ("")."""
     if name == "auto" and background:
         name += f" ({background})"
     names = ", ".join(others)
-    return f"theme: {name} · available: {names}" if names else f"theme: {name}"
+    parts = [f"theme: {name}", *([f"available: {names}"] if names else [])]
+    if not has_colors:
+        parts.append("without colours, because of NO_COLOR or --color never")
+    return _SEPARATOR.join(parts)
 
 
 def late_recording(after: float) -> str:

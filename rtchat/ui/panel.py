@@ -196,7 +196,9 @@ def _with_fixed_border(row: Row, width: int) -> Row:
     text = "".join(part.text for part in row)
     if text.isascii() or sum(map(_max_cells, text)) == cell_len(text):
         return row
-    inner = [part for part in row[:-1] if part.text.strip()]
+    inner = row[:-1]
+    while inner and not inner[-1].text.strip():
+        inner.pop()
     erase = Control((ControlType.ERASE_IN_LINE, 0)).segment
     edge = Control((ControlType.CURSOR_MOVE_TO_COLUMN, width - 1)).segment
     return [*inner, erase, edge, row[-1]]
