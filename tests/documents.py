@@ -100,6 +100,7 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "escapes": _block("\x1b[2J"),
     "formula": _block("- x^2 + \\alpha\n", before="$$\n"),
     "formula that is closed": _block("x^2\n", before="\\[\n", after="\n\\]"),
+    "formula with empty lines": _block("\n", before="$$\nx\n"),
     "formula of one line": _block("x^2 + ", before="$$ "),
     "formulas": _block("$x^2$ \\(\\alpha_1\\) "),
     "dollars": _block("$a "),
@@ -274,7 +275,7 @@ def _formula(draw: st.DrawFn) -> str:
     marks = (("$$", "$$"), ("\\[", "\\]"), ("\\begin{align*}", "\\end{align*}"))
     opening, closing = draw(st.sampled_from(marks))
     lines = draw(st.lists(st.sampled_from(_MATHS), max_size=5))
-    between = draw(st.sampled_from(("\n", "\n", " ")))
+    between = draw(st.sampled_from(("\n", "\n", "\n\n", " ")))
     end = draw(st.sampled_from((closing, closing, closing + ".", closing + " where", "")))
     after = draw(st.sampled_from(("", "", "\nand more *text*")))
     return opening + between + "\n".join(lines) + between + end + after
