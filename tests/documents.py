@@ -100,7 +100,6 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "escapes": _block("\x1b[2J"),
     "formula": _block("- x^2 + \\alpha\n", before="$$\n"),
     "formula that is closed": _block("x^2\n", before="\\[\n", after="\n\\]"),
-    "formula with empty lines": _block("\n", before="$$\nx\n"),
     "formula of one line": _block("x^2 + ", before="$$ "),
     "formulas": _block("$x^2$ \\(\\alpha_1\\) "),
     "dollars": _block("$a "),
