@@ -211,8 +211,14 @@ def test_a_fence_is_never_in_a_formula() -> None:
     assert [block.text for block in code_blocks("$$\n```\n$$\n```\n")] == ["$$\n"]
 
 
-@pytest.mark.parametrize("text", ["2*3*4", "a*b*c", "f(x)*g(x)*h", "(a)*(b)*(c)", "x[1]*y[2]*z"])
-def test_a_star_between_factors_is_a_star(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2*3*4", "a*b*c", "f(x)*g(x)*h", "(a)*(b)*(c)", "x[1]*y[2]*z"),
+        *("x**2 + y**2", "2**3**4", "(a+b)**2 - (c)**2", "10**-3 and 10**-6"),
+    ],
+)
+def test_the_stars_of_a_product_or_a_power_are_stars(text: str) -> None:
     assert lines(text) == [text]
 
 
@@ -220,6 +226,7 @@ def test_a_star_between_factors_is_a_star(text: str) -> None:
     ("text", "plain"),
     [
         *(("**bold**text", "boldtext"), ("*a*, b", "a, b"), ("(*a*)", "(a)"), ("**a*b**", "a*b")),
+        *(("**5**th and **10**x", "5th and 10x"), ("a**b**c", "abc"), ("第**3**章", "第3章")),
         *(("你*好*吗", "你好吗"), ("*a b*", "a b"), ("***x***", "x"), ("[*a*](u)", "a (u)")),
     ],
 )

@@ -178,6 +178,24 @@ def test_a_formula_has_a_style_of_its_own() -> None:
     assert not line.style
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("H<sub>2</sub>O, x<sup>2</sup>, 10<SUP>-3</SUP>", "H₂O, x², 10⁻³"),
+        ("SO<sub>4</sub><sup>2-</sup>, **1<sup>st</sup>**", "SO₄²⁻, 1ˢᵗ"),
+        *(
+            (text, text)
+            for text in (
+                *("a<sub>i,j</sub>", "a<sup>1 2</sup>", "a<sub>1</sup>", "a<sub>1", "a<sub></sub>"),
+                *("<sup>[1]</sup>", "a</sub>1<sub>", "<b>2</b>"),
+            )
+        ),
+    ],
+)
+def test_html_for_subscripts_and_superscripts(source: str, expected: str) -> None:
+    assert lines(f"So {source}") == [f"So {expected}"]
+
+
 _COMMANDS = (
     *("\\alpha", "\\le", "\\to", "\\frac", "\\sqrt", "\\text", "\\mathbb", "\\left", "\\right"),
     *("\\sin", "\\label", "\\unknown", "\\hat", "\\quad", "\\,", "\\\\", "\\{", "\\}", "\\not"),

@@ -77,8 +77,8 @@ _NUMBER, _NAME = r"(?:\\\$)?[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9
 _SHORT = re.compile(rf"{_NUMBER}(?:{_NAME})?|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
 """A number, a product or several names. It is a formula only between delimiters."""
 
-_BEFORE_STAR = re.compile(r"[0-9A-Za-z)\]}]")
-_AFTER_STAR = re.compile(r"[0-9A-Za-z(\[{]")
+_STARS = re.compile(r"(?<=[0-9A-Za-z)\]}])(?:\*(?=[0-9A-Za-z(\[{])|\*\*(?=-?[0-9]))")
+"""The star of a product, as in `2*3*4`, and those of a power, as in `x**2`."""
 
 
 def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
@@ -87,7 +87,7 @@ def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
     display = partial(_display, cost, limit)
     markdown.block.ruler.before("table", "math", display, {"alt": interrupted})
     markdown.inline.ruler.before("escape", "math", _inline)
-    markdown.inline.ruler.before("emphasis", "star", _star)
+    markdown.inline.ruler.before("emphasis", "stars", _stars)
 
 
 def is_punctuation(text: str) -> bool:
@@ -165,16 +165,14 @@ def _inline(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _star(state: StateInline, silent: bool) -> bool:
-    """A single star between letters, digits or brackets, as in `2*3*4`, is not emphasis."""
-    at, source = state.pos, state.src
-    if source[at] != "*" or not at or not _BEFORE_STAR.match(source, at - 1):
-        return False
-    if not _AFTER_STAR.match(source, at + 1, state.posMax):
+def _stars(state: StateInline, silent: bool) -> bool:
+    """The stars of a product or a power are not emphasis."""
+    found = _STARS.match(state.src, state.pos, state.posMax)
+    if found is None:
         return False
     if not silent:
-        state.pending += "*"
-    state.pos += 1
+        state.pending += found[0]
+    state.pos = found.end()
     return True
 
 
