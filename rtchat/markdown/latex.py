@@ -48,8 +48,8 @@ _PLAIN_LETTERS = {"\\mathrm", "\\mathit", "\\mathnormal"}
 """Commands whose argument is a formula in letters that are shown like all others."""
 _FRACTIONS = {"\\frac", "\\dfrac", "\\tfrac", "\\cfrac"}
 _ROOTS = {"3": "∛", "4": "∜"}
-_SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;:([{|∑∏"
-_SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;:.)]}|∣…⋯"
+_SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;([{|∑∏"
+_SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;.)]}|∣…⋯"
 """What may stand beside a fraction or root without changing what belongs to it."""
 
 
@@ -67,7 +67,7 @@ _ONE = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
 _SCRIPTS = r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 _BELOW = re.compile(
     r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
-    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()]*\))?"
+    rf"|[d∂Δδ]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()+\-\u2212]*\))?"
 )
 _ABOVE = re.compile(r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+")
 """What needs no brackets below and above the line of a fraction."""
