@@ -55,7 +55,7 @@ def shown(formula: str) -> str:
         (r"\frac12 + \frac34", "½ + ¾"),
         (r"x_n - \frac{f(x_n)}{f'(x_n)}", "xₙ - f(xₙ)/f′(xₙ)"),
         (r"\frac{1}{ab(c)} + \frac{1}{(a)(b)}", "1/(ab(c)) + 1/((a)(b))"),
-        (r"\frac{22}{7}:\frac{2}{5}, \frac{\Delta y}{\Delta x}", "(22/7):(2/5), Δy/Δx"),
+        (r"\frac{22}{7}:\frac{2}{9}, \frac{\Delta y}{\Delta x}", "(22/7):(2/9), Δy/Δx"),
         (r"\frac{2}{n(n+1)} + \frac{1}{p(x)}", "2/(n(n+1)) + 1/p(x)"),
         (r"\frac{QK^T}{\sqrt{d_k}}", "QKᵀ/√(dₖ)"),
         (r"\frac{e^x}{x^2} + z^f", "eˣ/x² + zᶠ"),
