@@ -148,7 +148,7 @@ def test_a_formula_is_shown_in_unicode(source: str, expected: str) -> None:
         *(r"\begin{matrix} a & b \end{matrix}", r"\left. x \right|", r"a & b", r"\hat{xy}", "x#y"),
         *(r"{x", r"x}^2", r"\frac{a}", r"\frac{}{b}", r"x^", r"x_1_2", r"\sqrt{}", r"\sqrt[,]{x}"),
         *(r"\textbf{x} + 1", r"\label{a} x", r"\color{red} x", r"\phantom{x} y"),
-        *(r"{x^2}^3", r"x_1{}_2", r"\overline{AB}", r"\mathrm"),
+        *(r"{x^2}^3", r"x_1{}_2", r"{x^2_1}^3", r"{a_i^n}_j", r"\overline{AB}", r"\mathrm"),
         *(r"\text{a {b}}", r"\dddot{x}", r"x\-y", r"x = \%5 % y", r"\mathbb{+}"),
     ],
 )

@@ -24,7 +24,6 @@ from rtchat.markdown.symbols import (
     SPACES,
     InexactError,
     fraction_sign,
-    script_marks,
     scripts,
     styled,
     symbol_of,
@@ -56,13 +55,21 @@ _SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;.)]}
 class _Part(NamedTuple):
     """A part of a line. `kind` is "space" (of the source), "gap" (of a command) or "break" (a line
     end); "name" (of a function); "letter" or "operator" (of a command; a space after it may only
-    end its name); "script"; "product" (a fraction or root) or "sign" (a fraction as one character),
-    which may need brackets; "open" or "close" (a bracket, also one like |); or ""."""
+    end its name); "^" or "_" (a script); "product" (a fraction or root) or "sign" (a fraction as
+    one character), which may need brackets; "open" or "close" (a bracket, also one like |);
+    or ""."""
 
     text: str
     kind: str = ""
 
+    @property
+    def is_script(self) -> bool:
+        """Whether this is a sub- or superscript."""
+        return self.kind in ("^", "_")
 
+
+_TWICE = re.compile(r"\^_?\^|_\^?_")
+"""Two superscripts or subscripts side by side: `{x^2}^3` is not x²³."""
 _ONE = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
 _SCRIPTS = r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 _BELOW = re.compile(
@@ -159,7 +166,7 @@ class Reader:
         table = scripts()[mark]
         if not text or any(letter not in table for letter in text):
             raise InexactError
-        return _Part("".join(table[letter] for letter in text), "script")
+        return _Part("".join(table[letter] for letter in text), mark)
 
     def _atom(self, token: str) -> _Part:
         """One thing that is not a script. Raises `InexactError` for what is not known."""
@@ -270,6 +277,8 @@ def _joined(parts: Iterator[_Part]) -> str:
     """The text of parts: with spaces around names, and brackets around fractions and roots if what
     belongs to them would not be clear."""
     shown = [part for part in parts if part.text]
+    if _TWICE.search("".join(part.kind if part.is_script else "," for part in shown)):
+        raise InexactError
     text = space = ""
     last = _Part("")
     was_spaced = False
@@ -285,14 +294,12 @@ def _joined(parts: Iterator[_Part]) -> str:
         if space == " " and (_is_bracket(last, "open") or _is_bracket(part, "close")):
             space = ""
         touches = not space and text and first.isalnum() and text[-1].isalnum()
-        if touches and "name" in (last.kind, part.kind) and part.kind != "script":
+        if touches and "name" in (last.kind, part.kind) and not part.is_script:
             space = " "
-        if part.kind == "script" and any({text[-1:], first} <= marks for marks in script_marks()):
-            raise InexactError  # `{x^2}^3` is not x²³
         was_spaced = bool(space) or not text
         text += space + _bracketed(part, text, shown[index + 1 :])
         space = ""
-        if part.kind != "script" or last.kind != "name":
+        if not part.is_script or last.kind != "name":
             last = part
     return text + space
 
@@ -320,7 +327,7 @@ def _bracketed(part: _Part, before: str, following: Sequence[_Part]) -> str:
         return part.text
     after = "".join(each.text for each in following[:3]).strip()[:1]
     if part.kind == "sign":
-        is_clear = not following or following[0].kind != "script"
+        is_clear = not following or not following[0].is_script
     else:
         left = before.rstrip()[-1:]
         is_clear = left in _SAFE_BEFORE and after in _SAFE_AFTER

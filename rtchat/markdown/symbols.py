@@ -125,13 +125,6 @@ def scripts() -> dict[str, dict[str, str]]:
     return {"^": raised | {"′": "′", "°": "°", "∘": "°", "†": "†"}, "_": lowered}
 
 
-@cache
-def script_marks() -> tuple[set[str], set[str]]:
-    """The raised and the lowered characters, without those that may precede another one."""
-    raised, lowered = (set(table.values()) for table in scripts().values())
-    return raised - {"′", "°", "†", ""}, lowered - {""}
-
-
 def styled(text: str, alphabets: Sequence[str]) -> str:
     """Text in another alphabet of mathematics."""
     return "".join(_styled_letter(letter, alphabets) for letter in text)
