@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -189,6 +190,20 @@ def test_pipes_in_cells(row: str, cells: list[str]) -> None:
     lines = drawn(f"| first head | second head |\n|---|---|\n{row}\n", 80)
     shown = [lines[2][:10].strip(), *filter(None, [lines[2][13:]])]
     assert shown == cells
+
+
+@pytest.mark.parametrize("head", ["`a || b` | x", "$P(A|B)$ | x", "x | $|y|$", r"`a \|\| b` | x"])
+@pytest.mark.parametrize("before", ["", "text\n", "> ", "- "])
+def test_pipes_in_a_head(head: str, before: str) -> None:
+    indent = " " * len(before) if before == "- " else before.replace("text\n", "")
+    lines = drawn(f"{before}| {head} |\n{indent}|---|---|\n{indent}| 1 | 2 |\n", 80)
+    shown = re.sub(r"[`$\\]", "", head).split(" | ")
+    assert re.split(" {2,}", lines[-3].lstrip("▌• ")) == shown
+
+
+@pytest.mark.parametrize("text", ["$5 | $10\n|---|", "a | `b\n|---|", "`a | b`\n|---|---|---|"])
+def test_a_head_with_other_pipes_is_text(text: str) -> None:
+    assert not any("─" in line for line in drawn(text + "\n", 80))
 
 
 # ----------------------------------------------------------------------------------------- previews

@@ -25,7 +25,7 @@ from rtchat.markdown.emphasis import EmphasisState
 
 _EMAIL = r"[A-Za-z0-9.+_-]++@[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)++(?<![_-])"
 _LINK = re.compile(
-    rf"""(?P<web>(?:(?<![A-Za-z0-9])https?://|(?<![!-'+-^`-}}])www\.)
+    rf"""(?P<web>(?:(?<![A-Za-z0-9])(?:https?|ftp)://|(?<![!-'+-^`-}}])www\.)
              (?P<domain>[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+) [!-;=-_a-~]*+)
       | (?<![A-Za-z0-9.+_/:-]) (?:mailto:{_EMAIL} | xmpp:{_EMAIL}(?:/[A-Za-z0-9@.]++)?
           | {_EMAIL})""",

@@ -8,8 +8,9 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - A heading, table head or run of link references that exceeds it is parsed as a paragraph.
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
-- In a row with more cells than the head, pipes in code and formulas do not end a cell. Cells that
-  are still too many, which GFM drops, are text of the last cell.
+- In a row with more cells than the head, and in a head with more cells than the row of delimiters,
+  pipes in code and formulas do not end a cell. Cells that are still too many, which GFM drops, are
+  text of the last cell of a row.
 - A link is resolved only by references above it: it is printed before any below it arrive.
   Therefore each reference becomes a `definition` token, which is shown.
 """
@@ -74,6 +75,9 @@ _CODE_OR_FORMULA = re.compile(
 )
 """Matches what pipes do not divide in a row with too many cells."""
 _PIPE = re.compile(r"(?<!\\)\|")
+_PIPE_MARK = "\x1f"
+"""Stands for a pipe that does not end a cell. `visible` removes it from all input."""
+_DELIMITERS = re.compile(r"[|:\- \t]+")
 
 
 def cost(source: str) -> int:
@@ -279,14 +283,31 @@ def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     if line + 2 > end or "-" not in _line_source(state, line + 1):
         return False
+    source = state.src
     if not table_rule(state, line, end, True):
-        return False
+        _hide_pipes(state, line, end)
+        if state.src is source or not table_rule(state, line, end, True):
+            state.src = source
+            return False
     head = _line_source(state, line)
-    if head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
-        return False
-    if not silent:
+    is_table = head.count("|") <= _MAX_COLUMNS and cost(head) <= MAX_COST
+    if is_table and not silent:
         _read_table(state, line, end)
-    return True
+    state.src = source
+    return is_table
+
+
+def _hide_pipes(state: StateBlock, line: int, end: int) -> None:
+    """Replace the pipes in code and formulas of what may be the head of a table."""
+    head = _line_source(state, line)
+    if "|" not in head or cost(head) > MAX_COST or line + 1 >= end:
+        return
+    if not _DELIMITERS.fullmatch(_line_source(state, line + 1)):
+        return
+    hidden = _CODE_OR_FORMULA.sub(lambda part: _PIPE.sub(_PIPE_MARK, part[0]), head)
+    if hidden != head:
+        start = state.eMarks[line] - len(head)
+        state.src = state.src[:start] + hidden + state.src[state.eMarks[line] :]
 
 
 def _read_table(state: StateBlock, line: int, end: int) -> None:
@@ -295,7 +316,10 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     before = len(state.tokens)
     table_rule(state, line, line + 2, False)
     opening, closing = state.tokens[before], state.tokens.pop()
-    columns = sum(token.type == "th_open" for token in state.tokens[before:])
+    columns = 0
+    for token in state.tokens[before:]:
+        columns += token.type == "th_open"
+        token.content = token.content.replace(_PIPE_MARK, "|")
     parent, state.parentType = state.parentType, "table"
     ends = state.md.block.ruler.getRules("blockquote")
     row = line + 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markdown_it.token import Token
 from rich.text import Text
@@ -12,8 +12,10 @@ from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.markdown.formula import inline_formula
 from rtchat.markdown.links import link
+from rtchat.markdown.symbols import scripts
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
+_SCRIPTS = {"<sup>": "^", "<sub>": "_"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -28,6 +30,19 @@ def _style(styles: Iterable[str]) -> str:
     return " ".join(dict.fromkeys(styles))
 
 
+def _script(tokens: Sequence[Token]) -> str:
+    """The text in Unicode of `<sub>text</sub>` or `<sup>text</sup>`; "" if these are other tokens
+    or there is no Unicode for it."""
+    mark = _SCRIPTS.get(tokens[0].content.lower())
+    if mark is None or [token.type for token in tokens[1:]] != ["text", "html_inline"]:
+        return ""
+    closing = tokens[0].content.replace("<", "</")
+    table, source = scripts()[mark], tokens[1].content
+    if tokens[2].content != closing or any(each.isspace() or each not in table for each in source):
+        return ""
+    return "".join(table[each] for each in source)
+
+
 class _Inline:
     """Renders inline text."""
 
@@ -40,8 +55,12 @@ class _Inline:
         text = self._text
         styles = [style] if style else []
         targets: list[tuple[str, int]] = []
-        for token in inline.children or ():
+        tokens = list(inline.children or ())
+        for index, token in enumerate(tokens):
             match token.type:
+                case "html_inline" if script := _script(tokens[index : index + 3]):
+                    text.append(script, " ".join(styles))
+                    del tokens[index + 1 : index + 3]
                 case "link_open":
                     targets.append((str(token.attrs.get("href", "")), len(text)))
                 case "link_close":

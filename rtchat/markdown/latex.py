@@ -36,12 +36,21 @@ TOKEN = re.compile(r"\\(?:[A-Za-z]+\*?|.)|\s+|.", re.DOTALL)
 """Matches a token of LaTeX: a command, white space or another character."""
 _LITERAL_TEXT = re.compile(r"[^\\{}$%`^_~#&]*")
 _DELIMITERS = {"\\left", "\\right", "\\middle"}
-_TEXT_COMMANDS = {"\\text", "\\mathrm", "\\textrm", "\\mbox", "\\operatorname", "\\operatorname*"}
+_SIDES = {"\\left": "open", "\\lvert": "open", "\\lVert": "open"} | {
+    "\\right": "close",
+    "\\rvert": "close",
+    "\\rVert": "close",
+}
+_IN_BRACKETS = {"\\pmod": " (mod ", "\\tag": "    ("}
+"""Commands whose argument is shown in brackets, and what is before it."""
+_TEXT_COMMANDS = {"\\text", "\\textrm", "\\mbox", "\\operatorname", "\\operatorname*"}
 """Commands whose argument is upright text."""
+_PLAIN_LETTERS = {"\\mathrm", "\\mathit", "\\mathnormal"}
+"""Commands whose argument is a formula in letters that are shown like all others."""
 _FRACTIONS = {"\\frac", "\\dfrac", "\\tfrac", "\\cfrac"}
 _ROOTS = {"3": "∛", "4": "∜"}
-_SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;:([{|∑∏"
-_SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;:.)]}|∣…⋯"
+_SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;([{|∑∏"
+_SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;.)]}|∣…⋯"
 """The characters beside which a fraction or root needs no brackets."""
 
 
@@ -56,19 +65,27 @@ class _Part(NamedTuple):
     - "gap": the space of a command such as `\\quad`
     - "name": the name of a function or operator
     - "letter", "operator": the symbol of a command; a space after it may only end its name
-    - "script": superscripts or subscripts
+    - "^", "_": superscripts and subscripts
     - "compound": a fraction or root; "sign": a fraction as one character; both may need brackets
+    - "open", "close": a bracket, also one like |
     - "": anything else
     """
 
+    @property
+    def is_script(self) -> bool:
+        """Whether this is a sub- or superscript."""
+        return self.kind in ("^", "_")
 
+
+_TWICE = re.compile(r"\^_?\^|_\^?_")
+"""Two superscripts or subscripts side by side: `{x^2}^3` is not x²³."""
 _NUMBER_OR_LETTER = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
 _SCRIPT_CHARACTERS = (
     r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 )
 _PLAIN_DENOMINATOR = re.compile(
     r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
-    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPT_CHARACTERS}′*(?:\([^()]*\))?"
+    rf"|[d∂Δδ]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPT_CHARACTERS}′*(?:\([^()+\-\u2212]*\))?"
 )
 _PLAIN_NUMERATOR = re.compile(
     r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+"
@@ -121,6 +138,9 @@ class LatexReader:
         while (token := self._next()) != closing:
             if not token:
                 raise InexactError
+            if token in _PLAIN_LETTERS:
+                self._skip_space()
+                token = self._next()
             if token in ("^", "_"):
                 if token in scripts:
                     raise InexactError
@@ -132,6 +152,10 @@ class LatexReader:
                 yield _Part("\n" if is_break else " ", "break" if is_break else "space")
                 continue
             scripts = ""
+            if token == "{":
+                with self._nested():
+                    yield from self._parts("}")
+                continue
             yield self._atom(token)
 
     def _argument(self) -> str:
@@ -139,6 +163,8 @@ class LatexReader:
         self._skip_space()
         with self._nested():
             token = self._next()
+            if token in _PLAIN_LETTERS:
+                return self._argument()
             return _joined(self._parts("}")).strip() if token == "{" else self._atom(token).text
 
     @contextmanager
@@ -154,7 +180,7 @@ class LatexReader:
         table = scripts()[mark]
         if not text or any(letter not in table for letter in text):
             raise InexactError
-        return _Part("".join(table[letter] for letter in text), "script")
+        return _Part("".join(table[letter] for letter in text), mark)
 
     def _atom(self, token: str) -> _Part:
         """The part that begins with this token, which is not a script. Raises `InexactError` if the
@@ -164,14 +190,13 @@ class LatexReader:
         if token in LAYOUT_COMMANDS:
             self._skip_space()
             return _Part("")
+        if token in SYMBOLS and token in _SIDES:
+            return _Part(SYMBOLS[token], _SIDES[token])
         if token in SYMBOLS:
             is_name = token[1:].isalpha()
             return _part_of_symbol(SYMBOLS[token]) if is_name else _Part(SYMBOLS[token])
         if token in FUNCTION_NAMES:
             return _Part(FUNCTION_NAMES[token], "name")
-        if token == "{":
-            self._at -= 1
-            return _Part(self._argument())
         if token.startswith("\\"):
             return self._command(token)
         if token in "}^_&#%`$\\":  # also "", the end
@@ -191,11 +216,11 @@ class LatexReader:
         if command in ACCENTS:
             return _Part(self._accented(ACCENTS[command]))
         if command in _DELIMITERS:
-            return self._delimiter()
+            return self._delimiter(_SIDES.get(command, ""))
         if command == "\\not":
-            return _Part(self._combined(self._argument(), "\u0338"))
-        if command == "\\pmod":
-            return _Part(f"(mod {self._argument()})")
+            return _part_of_symbol(self._combined(self._argument(), "\u0338"))
+        if command in _IN_BRACKETS:
+            return _Part(f"{_IN_BRACKETS[command]}{self._argument()})")
         symbol = symbol_of(command)
         if symbol is None:
             raise InexactError
@@ -257,20 +282,22 @@ class LatexReader:
             raise InexactError
         return text
 
-    def _delimiter(self) -> _Part:
+    def _delimiter(self, kind: str) -> _Part:
         """The bracket after \\left, \\middle or \\right."""
         self._skip_space()
         with self._nested():
             text = self._atom(self._next()).text
         if text == "." or len(text) != 1 or text.isalnum():
             raise InexactError
-        return _Part(text)
+        return _Part(text, kind)
 
 
 def _joined(parts: Iterator[_Part]) -> str:
     """The text of all parts, with spaces around names, and with brackets around fractions and roots
     if it were not clear otherwise what belongs to them."""
     shown = [part for part in parts if part.text]
+    if _TWICE.search("".join(part.kind if part.is_script else "," for part in shown)):
+        raise InexactError
     text = space = ""
     last = _Part("")
     was_spaced = False
@@ -283,15 +310,26 @@ def _joined(parts: Iterator[_Part]) -> str:
             space = ""
         if space == " " and (first == space or text.endswith(space)):
             space = ""
-        would_join = not space and text and first.isalnum() and text[-1].isalnum()
-        if would_join and "name" in (last.kind, part.kind) and part.kind != "script":
+        if space == " " and (_is_bracket(last, "open") or _is_bracket(part, "close")):
+            space = ""
+        touches = not space and text and first.isalnum() and text[-1].isalnum()
+        if touches and "name" in (last.kind, part.kind) and not part.is_script:
             space = " "
         was_spaced = bool(space) or not text
         text += space + _bracketed_if_unclear(part, text, shown[index + 1 :])
         space = ""
-        if part.kind != "script" or last.kind != "name":
+        if not part.is_script or last.kind != "name":
             last = part
     return text + space
+
+
+def _is_bracket(part: _Part, kind: str) -> bool:
+    """Whether a part is a bracket of this kind, "open" or "close"."""
+    if len(part.text) != 1:
+        return False
+    return (
+        part.kind == kind or unicodedata.category(part.text) == {"open": "Ps", "close": "Pe"}[kind]
+    )
 
 
 def _wider(space: str, part: _Part, last: _Part, *, was_spaced: bool) -> str:
@@ -308,7 +346,7 @@ def _bracketed_if_unclear(part: _Part, before: str, following: Sequence[_Part]) 
         return part.text
     after = "".join(each.text for each in following[:3]).strip()[:1]
     if part.kind == "sign":
-        is_clear = not following or following[0].kind != "script"
+        is_clear = not following or not following[0].is_script
     else:
         left = before.rstrip()[-1:]
         is_clear = left in _SAFE_BEFORE and after in _SAFE_AFTER

@@ -39,7 +39,7 @@ SYMBOLS = _pairs(
     \ne ≠  \implies ⟹  \impliedby ⟸  \iff ⟺  \gets ←  \coloneqq ≔  \owns ∋  \mid ∣
     \neg ¬  \lnot ¬  \land ∧  \lor ∨  \bot ⊥  \top ⊤  \models ⊨
     \Re ℜ  \Im ℑ  \hbar ℏ  \ell ℓ  \degree °  \prime ′  ' ′  \triangle △  \checkmark ✓  \Box □
-    \dots …  \ldots …  \dotsc …  \cdots ⋯  \dotsb ⋯  \lt <  \gt >  \colon :  \bmod mod
+    \dots …  \ldots …  \dotsc …  \cdots ⋯  \dotsb ⋯  \lt <  \gt >  \colon :  \bmod mod  \mod mod
     \vert |  \lvert |  \rvert |  \Vert ‖  \lVert ‖  \rVert ‖  \| ‖
     \lbrace {  \rbrace }  \lbrack [  \rbrack ]
     \{ {  \} }  \% %  \$ $  \# #  \& &  \_ _
@@ -51,11 +51,10 @@ SPACES = dict.fromkeys(("\\,", "\\:", "\\;", "\\>", "\\ ", "~"), " ") | {
     "\\qquad": "    ",
     "\\!": "",
 }
-"""Commands of spaces, with the spaces."""
-LAYOUT_COMMANDS = {"\\displaystyle", "\\textstyle", "\\limits", "\\nolimits"} | {
-    "\\" + size + side for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")
-}
-"""Commands that change only sizes and positions. They are dropped."""
+LAYOUT_COMMANDS = {
+    *("\\displaystyle", "\\textstyle", "\\limits", "\\nolimits", "\\notag", "\\nonumber")
+} | {"\\" + size + side for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")}
+"""Commands that show nothing: they change sizes, places, and whether a line has a number."""
 ALPHABETS = {
     "\\mathbb": ("DOUBLE-STRUCK", "MATHEMATICAL DOUBLE-STRUCK"),
     "\\mathcal": ("SCRIPT", "MATHEMATICAL SCRIPT"),
@@ -64,6 +63,8 @@ ALPHABETS = {
     "\\mathbf": ("MATHEMATICAL BOLD",),
     "\\boldsymbol": ("MATHEMATICAL BOLD",),
     "\\bm": ("MATHEMATICAL BOLD",),
+    "\\mathsf": ("MATHEMATICAL SANS-SERIF",),
+    "\\mathtt": ("MATHEMATICAL MONOSPACE",),
 }
 """Commands of alphabets, with the prefixes of the Unicode names of their letters."""
 ACCENTS = {
@@ -73,6 +74,10 @@ ACCENTS = {
     "\\dot": "\u0307",
     "\\ddot": "\u0308",
     "\\vec": "\u20d7",
+    "\\overline": "\u0305",
+    "\\widehat": "\u0302",
+    "\\widetilde": "\u0303",
+    "\\mathring": "\u030a",
 }
 """Commands of accents, with combining characters."""
 
