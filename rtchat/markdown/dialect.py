@@ -388,7 +388,7 @@ def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     """Read a link reference. It and the references directly above it cost at most `MAX_COST`."""
-    end_of_run, spent, within, left = state.env.get("run", (0, 0, 0, 0))
+    end_of_run, spent, within, left = state.env.get("run", (-1, 0, 0, 0))
     if end_of_run != line:
         spent, within, left = 0, line, MAX_COST
     if spent > MAX_COST:
