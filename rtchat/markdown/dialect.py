@@ -68,7 +68,7 @@ _AT = "at"
 """The key of the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
 _UNDIVIDED = re.compile(
-    r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
+    r"(?<!`)(`++)(?:[^`]++|(?!\1(?!`))`++)++\1(?!`)"  # code
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
 )
 _PIPE = re.compile(r"(?<!\\)\|")
