@@ -106,6 +106,12 @@ BLOCKS: dict[str, Callable[[int], str]] = {
     "text after a formula": _block(_WORDY + "\n", before="$$\nx\n$$ "),
     "links without brackets": _block("https://a.b/c_d www.e.f g@h.ij "),
     "a long URL": _block("a_b*/(", before="https://a.b/"),
+    "brackets after a URL": _block(")", before="https://a.b/"),
+    "backticks in a table": _block(
+        "".join("`" * n + " " for n in range(60)) + "|x|y\n", before="|a|\n|-|\n"
+    ),
+    "one word": _block("한국어"),
+    "closing brackets": _block("」）】"),
     "wide text": _block("他说：“你好”（笑），**注意：**请看。"),
 }
 """Makers of one block of any size. A program that waits for the end of a block would be delayed."""

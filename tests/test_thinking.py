@@ -21,6 +21,7 @@ TEXTS = st.lists(
             *("<think>", "</think>", "<think>", "</think>", "[THINK]", "[/THINK]", "<thinking>"),
             *("\n", "\n", "\n\n", " ", "  ", "```", "~~~", "\r\n", "\t", "<", "</", "[", "`", "~"),
             *("word", "a b", "漢字", "<thi", "nk>", "</th", "<div>", "</thinking>"),
+            *(" " * 1_000, "\n" * 995),
         )
     ),
     max_size=14,
@@ -58,6 +59,13 @@ def test_a_thought_at_the_beginning(start: str, end: str) -> None:
 )
 def test_thoughts_that_are_empty_repeated_or_not_closed(text: str, reply: Reply) -> None:
     assert split(text) == reply
+
+
+@pytest.mark.parametrize("text", ["\n", " ", "a\n" + " ", "a\n</think> "])
+def test_white_space_does_not_keep_back_the_answer(text: str) -> None:
+    reader = ThoughtReader()
+    reader.feed(text)
+    assert reader.feed(text[-1] * 1_000)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_a_reply_of_a_thought_only_counts_as_the_answer() -> None:
     assert answer_of("<think>a") == "<think>a"
 
 
-@given(TEXTS, st.lists(st.integers(0, 80), max_size=20))
+@given(TEXTS, st.lists(st.integers(0, 3_000), max_size=20))
 @example("<think>a</think>\n\nb\n</think>\nc", list(range(40)))
 @example("a\n</think> \n\n  b", list(range(40)))
 def test_pieces_do_not_depend_on_the_deltas(text: str, places: list[int]) -> None:

@@ -26,6 +26,10 @@ _SPACE = " \t\r\n"
 _LINE_STARTS = (*_TAGS, *_TAGS.values(), *_FENCES)
 """What matters at the beginning of a line of an answer."""
 _MAX_START = max(map(len, _LINE_STARTS))
+_MAX_SPACE = 1_000
+"""Characters of white space before or after a tag. More would keep back the answer."""
+_SLICE = 1_000
+"""Characters of a whole reply to read at once. Reading more copies them too often."""
 _LINE_END = re.compile(r"\n(?=[ \t\r]*(?:[<\[`~]|\Z))")
 """The end of a line before one that may begin with one of them."""
 
@@ -115,13 +119,15 @@ class ThoughtReader:
         """Read an opening tag before the answer, if there is one."""
         body = self._held.lstrip(_SPACE)
         at = len(self._held) - len(body)
-        tag = next((tag for tag in _TAGS if body.startswith(tag)), None)
-        if tag is not None:
-            self._cut(Kind.TAG, at + len(tag))
-            self._closing_tag, self._read, self._has_tag = _TAGS[tag], self._read_thought, True
-            return True
-        if any(tag.startswith(body) for tag in _TAGS):
-            return False
+        if at <= _MAX_SPACE:
+            tag = next((tag for tag in _TAGS if body.startswith(tag)), None)
+            if tag is not None:
+                self._cut(Kind.TAG, at + len(tag))
+                self._closing_tag, self._read, self._has_tag = _TAGS[tag], self._read_thought, True
+                return True
+            if any(tag.startswith(body) for tag in _TAGS):
+                return False
+        at = min(at, _MAX_SPACE)
         if self._has_tag:  # the indentation of the first line belongs to the answer
             self._cut(Kind.TAG, self._held.rfind("\n", 0, at) + 1)
         self._read = self._read_answer
@@ -145,16 +151,23 @@ class ThoughtReader:
             self._is_within_line = found is None
             self._cut(Kind.ANSWER, found.end() if found else len(self._held))
             return True
-        body = self._held.lstrip(" \t\r")
-        start = body[:_MAX_START]
+        line = self._held[: _MAX_SPACE + _MAX_START]
+        start = line.lstrip(" \t\r")
+        at = len(line) - len(start)
+        if at > _MAX_SPACE:
+            self._is_within_line = True
+            return True
+        start = start[:_MAX_START]
         if any(mark.startswith(start) and mark != start for mark in _LINE_STARTS):
             return False
-        tag = next((tag for tag in _TAGS.values() if body.startswith(tag)), None)
+        tag = next((tag for tag in _TAGS.values() if start.startswith(tag)), None)
         if tag is not None and self._can_end_thought:
-            rest = body[len(tag) :].lstrip(" \t\r")
-            if not rest:
+            after = self._held[at + len(tag) :]
+            rest = after.lstrip(" \t\r")
+            is_near = len(after) - len(rest) <= _MAX_SPACE
+            if not rest and is_near:
                 return False
-            if rest[0] == "\n":
+            if rest[:1] == "\n" and is_near:
                 self._cut(Kind.UNOPENED_TAG, len(self._held) - len(rest) + 1)
                 self._has_tag, self._read = True, self._read_start
                 return True
@@ -180,8 +193,10 @@ def split(text: str) -> Reply:
     if not any(tag in text for tags in _TAGS.items() for tag in tags):
         return Reply("", text)
     reader = ThoughtReader()
+    slices = (text[at : at + _SLICE] for at in range(0, len(text), _SLICE))
+    pieces = [piece for part in slices for piece in reader.feed(part)] + reader.finish()
     thoughts, answer = [""], ""
-    for kind, piece in (*reader.feed(text), *reader.finish()):
+    for kind, piece in pieces:
         if kind is Kind.THOUGHT:
             thoughts[-1] += piece
         elif kind is Kind.ANSWER:

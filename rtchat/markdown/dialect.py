@@ -70,7 +70,7 @@ _POSITION = "position"
 """The key in the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
 _CODE_OR_FORMULA = re.compile(
-    r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
+    r"(?<!`)(`++)(?:[^`]++|(?!\1(?!`))`++)++\1(?!`)"  # code
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
 )
 """Matches what pipes do not divide in a row with too many cells."""
