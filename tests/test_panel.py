@@ -189,6 +189,18 @@ def test_a_key_writes_few_bytes() -> None:
     assert painted.screen.written - written < 100
 
 
+@pytest.mark.parametrize("word", ["❤️", "漢\u0301", "नि", "👍🏽"])
+def test_text_after_characters_of_uncertain_width_is_not_written_alone(word: str) -> None:
+    screen = Screen(40, 10)
+    panel = LivePanel(screen.console)
+    panel.start()
+    panel.paint(Text(f"{word} a"))
+    screen.rows()
+    panel.paint(Text(f"{word} ab"))
+    screen.rows()
+    assert word in screen.output
+
+
 def test_stopping_removes_everything_and_returns_the_cursor() -> None:
     painted = _Painted(40, 10)
     painted.do(("print", ["above"]))

@@ -71,6 +71,17 @@ async def until(event: threading.Event) -> None:
         await asyncio.sleep(0.01)
 
 
+def test_an_entry_that_was_sent_is_never_on_the_screen_twice(program: Program) -> None:
+    terminal = Terminal(program, [], {})
+    terminal.shows("connected in", PROMPT)
+    for sent, answer in (("first", "Yes."), ("second", "Yes."), ("/usage", "tokens")):
+        terminal.types(f"{sent}\r")
+        for _ in terminal.updates(f"{PROMPT} {sent}", answer, PROMPT):
+            assert terminal.lines().count(f"{PROMPT} {sent}") <= 1
+    terminal.types(CTRL_D)
+    terminal.ends()
+
+
 @pytest.fixture
 def engine() -> Engine:
     return Engine()

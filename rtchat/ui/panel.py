@@ -315,7 +315,7 @@ def _to(cursor: tuple[int, int]) -> list[Segment]:
 def _change(before: Row, after: Row) -> tuple[int, list[Segment]]:
     """The column to write at, and what to write: the whole row unless every character is one cell
     wide."""
-    if any(part.cell_length != len(part.text) for part in (*before, *after)):
+    if not all(_takes_one_cell_each(part.text) for part in (*before, *after)):
         return 0, [*after, Control((ControlType.ERASE_IN_LINE, 0)).segment]
     old, new = _cells(before), _cells(after)
     start = 0
@@ -331,6 +331,10 @@ def _change(before: Row, after: Row) -> tuple[int, list[Segment]]:
     if len(new) < len(old):
         cells.append(Control((ControlType.ERASE_IN_LINE, 0)).segment)
     return start, cells
+
+
+def _takes_one_cell_each(text: str) -> bool:
+    return text.isascii() or all(cell_len(character) == 1 for character in text)
 
 
 def _cells(row: Row) -> list[tuple[str, Style | None]]:

@@ -316,6 +316,7 @@ class Prompt:
                 self._abandon_draft()
             else:
                 self._has_draft = False
+                self._draw()  # otherwise it may be on the screen twice for a moment
                 self.on_entry(entry)
 
         @keys.add("escape", "enter", filter=typing)
