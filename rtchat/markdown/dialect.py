@@ -8,6 +8,9 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - A heading, table head or run of link references that exceeds it is parsed as a paragraph.
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
+- A table also begins at a line that would go on the paragraph of a list item, and ends before a
+  line without a pipe.
+- Text that `---` follows is a heading only if it is one line that does not end like a sentence.
 - In a row with more cells than the head, pipes in code and formulas do not end a cell. Cells that
   are still too many, which GFM drops, are text of the last cell.
 - A link is resolved only by references above it: it is printed before any below it arrive.
@@ -39,7 +42,7 @@ from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.autolinks import InlineState, bare_link_rule, text_up_to_link_rule
-from rtchat.markdown.line_ends import is_as_written, line_ends
+from rtchat.markdown.line_ends import is_as_written, line_starts
 from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
@@ -59,9 +62,12 @@ _MAX_DEPTH = 26
 BOX = "box"
 """The key of the `meta` of a list item whose bullet is a box: "☐" or "☑"."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
+_INDENT = "indent"
+"""The key of the `meta` of a paragraph: the columns before its first line, if there are any."""
 _AT = "at"
 """The key of the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
+_SENTENCE_ENDS = (".", "!", ",", ";", "。", "！", "，", "；")
 _UNDIVIDED = re.compile(
     r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
@@ -163,13 +169,15 @@ def _inline(state: StateCore) -> None:
         if not token.content:
             continue
         has_lines = "\n" in token.content and state.tokens[index - 1].type != "heading_open"
+        indent = token.meta.get(_INDENT, 0)
         if has_lines and is_as_written(token.content):
-            token.children = list(_as_lines(token.content))
+            token.children = list(_as_lines(" " * indent + token.content))
             continue
         _parse(InlineState(token.content, state.md, state.env, token.children))
         if has_lines:
-            ends = line_ends(token.content, is_nested=token.level > 1)
-            token.children = list(_with_line_ends(token.content, ends, token.children))
+            follows_mark = state.tokens[max(index - 2, 0)].type == "list_item_open"
+            starts = line_starts(token.content, None if follows_mark else indent)
+            token.children = list(_with_line_starts(token.content, starts, token.children))
     found.update(below)
 
 
@@ -202,21 +210,23 @@ def _as_lines(source: str) -> Iterator[Token]:
         yield Token("text", "", 0, content=line)
 
 
-def _with_line_ends(source: str, ends: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
+def _with_line_starts(source: str, starts: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
     """Turn each soft break into what it means: a hard break, a space or nothing."""
+    if starts[0]:
+        yield Token("text", "", 0, content=starts[0])
     line = at = 0
     for token in tokens:
         if token.type != "softbreak":
             yield token
             continue
-        line += source.count("\n", at, token.meta[_AT])
-        at = token.meta[_AT]
-        if not ends[line].startswith("\n"):
-            yield Token("text", "", 0, content=ends[line])
-            continue
-        yield Token("hardbreak", "br", 0)
-        if indent := ends[line][1:]:
-            yield Token("text", "", 0, content=indent)
+        line += source.count("\n", at, token.meta[_AT] + 1)
+        at = token.meta[_AT] + 1
+        start = starts[line]
+        if start.startswith("\n"):
+            yield Token("hardbreak", "br", 0)
+            start = start[1:]
+        if start:
+            yield Token("text", "", 0, content=start)
 
 
 def _newline(state: StateInline, silent: bool) -> bool:
@@ -248,10 +258,15 @@ def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    if not table_rule(state, line, end, True):
-        return False
     head = _source(state, line)
-    if head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
+    if "|" not in head:
+        return False
+    indent = state.blkIndent
+    if silent:  # with less indent than the item before, it ends the item
+        state.blkIndent = min(indent, max(state.sCount[line], 0))
+    found = table_rule(state, line, end, True)
+    state.blkIndent = indent
+    if not found or head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
         return False
     if not silent:
         _read_table(state, line, end)
@@ -270,7 +285,8 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     row = line + 2
     while row < end and state.sCount[row] >= state.blkIndent and not state.is_code_block(row):
         source = _source(state, row).strip()
-        if not source or any(rule(state, row, end, True) for rule in ends):
+        is_text = columns > 1 and "|" not in source
+        if not source or is_text or any(rule(state, row, end, True) for rule in ends):
             break
         _read_row(state, row, source, columns)
         row += 1
@@ -312,6 +328,8 @@ def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     before = len(state.tokens)
     paragraph_rule(state, line, end, silent)
     inline = state.tokens[before + 1]
+    if indent := state.sCount[line] - state.blkIndent:
+        inline.meta[_INDENT] = indent
     if is_long(inline.content):
         inline.type = "long"
         state.tokens[before:] = [inline]
@@ -319,14 +337,20 @@ def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    """Read a heading with a line below it. Under a sentence or several lines, `---` was meant as a
+    rule."""
     before, parent = len(state.tokens), state.parentType
     found = underline_rule(state, line, end, silent)
     state.parentType = parent  # the rule does not restore it if it finds nothing
-    if found and is_long(state.tokens[before + 1].content):
+    if not found:
+        return False
+    opening, inline = state.tokens[before : before + 2]
+    is_text = "\n" in inline.content or inline.content.endswith(_SENTENCE_ENDS)
+    if is_long(inline.content) or (opening.markup == "-" and is_text):
         state.line = line
         del state.tokens[before:]
         return False
-    return found
+    return True
 
 
 def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from rich.cells import cell_len
 
-_MIN_WIDTH, _MAX_WIDTH = 50, 132
+_MIN_WIDTH, _MAX_WIDTH = 55, 132
 """The widths, in cells, at which authors wrap prose."""
 _SLACK = 0.1
 """The part of the width that an author who wraps by eye may leave free."""
@@ -36,7 +36,10 @@ _SEPARATOR = re.compile(r"\S.{0,40}?(?:\s[-–—=|·]+>?\s|[^\s:]:\s|[：\t]|\s
 """What separates the parts of a record."""
 _COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 """What aligns text in columns."""
-_DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
+_DRAWN = re.compile(r"\s*(?:[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|(?:\|\s+)*[|`+\\]--)")
+"""What begins a line of a tree or a box."""
+_ART = re.compile(r"[-+|/\\_=~^<>.:;'\"`()\[\]{}*\s]*[/\\_+][-+|/\\_=~^<>.:;'\"`()\[\]{}*\s]*")
+"""A line of a drawing without words. It has two kinds of characters besides backslashes."""
 _BOLD = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
 _VERBATIM = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\$[^$]+\$|\\\(.*?\\\)")
@@ -57,30 +60,38 @@ def is_as_written(source: str) -> bool:
     """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table
     without the row that makes it one."""
     lines = source.split("\n")
-    if sum(line.lstrip()[:1] in _DRAWING for line in lines) > 1:
+    if sum(bool(_DRAWN.match(line)) for line in lines) > 1 or any(map(_is_art, lines)):
         return True
     return "|" in source and len(lines) > 1 and all(map(_has_cells, lines))
+
+
+def _is_art(line: str) -> bool:
+    return _ART.fullmatch(line) is not None and len({*line} - {*" \\"}) > 1
 
 
 def _has_cells(line: str) -> bool:
     return "|" in line and _CELLS.search(_VERBATIM.sub("", line).strip()) is not None
 
 
-def line_ends(source: str, *, is_nested: bool = False) -> list[str]:
-    """What each line end in the source of a paragraph stands for: a newline and the indent of the
-    next line, a space, or nothing, which is after `<br>` and in a script without spaces.
+def line_starts(source: str, first: int | None = 0) -> list[str]:
+    """What precedes each line of a paragraph: a newline and its indent, a space, or nothing, which
+    is after `<br>` and in a script without spaces.
 
-    If `is_nested`, an indent that all lines have is that of an item, and dropped.
+    `first` is the indent of the first line; None for that of the mark of an item. An indent that
+    all lines have is dropped.
     """
     lines = source.split("\n")
     texts = [line.strip() for line in lines]
     indents = [len(line) - len(line.lstrip()) for line in source.expandtabs(4).split("\n")[1:]]
-    least = min(indents, default=0) if is_nested and not _are_drawn(texts) else 0
-    ends = []
+    if first is None:
+        first = 0 if _are_drawn(texts) else min(indents, default=0)
+    least = min([first, *indents])
+    starts = []
     for is_meant, indent, pair in zip(_meant(lines, texts), indents, pairwise(texts), strict=True):
         is_new = is_meant and not _HTML_BREAK.search(pair[0])
-        ends.append("\n" + " " * (indent - least) if is_new else _join(*pair))
-    return ends
+        starts.append("\n" + " " * (indent - least) if is_new else _join(*pair))
+    is_prose = not any(start.startswith("\n") for start in starts)
+    return ["" if is_prose else " " * (first - least), *starts]
 
 
 def _join(line: str, following: str) -> str:
