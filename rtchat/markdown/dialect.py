@@ -10,7 +10,9 @@ The limits keep an endless block from delaying a stream. They also apply to text
   text.
 - A table also begins at a line that would go on the paragraph of a list item, and ends before a
   line without a pipe.
-- Text that `---` follows is a heading only if it is one line that does not end like a sentence.
+- The lines of a numbered item may be indented by only two columns more than its number.
+- A label, such as `**Cons**` or `Cons:`, is not part of a list item if it is indented less.
+- `---` below text makes it a heading only if it is one line and does not end like a sentence.
 - In a row with more cells than the head, pipes in code and formulas do not end a cell. Cells that
   are still too many, which GFM drops, are text of the last cell.
 - A link is resolved only by references above it: it is printed before any below it arrive.
@@ -67,6 +69,11 @@ _INDENT = "indent"
 _AT = "at"
 """The key of the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
+_LABEL = re.compile(r"(\*\*|__)(?:(?!\1).)+\1[:：]?|.*[:：]")
+_ITEM_INDENT = 2
+"""Columns from the start of a number to the other lines of its item, at least."""
+_MAX_INDENT = 4
+"""Columns from the mark of an item to its text. After more, the text is indented code."""
 _SENTENCE_ENDS = (".", "!", ",", ";", "。", "！", "，", "；")
 _UNDIVIDED = re.compile(
     r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
@@ -103,6 +110,9 @@ def parser() -> MarkdownIt:
     block.at("heading", _heading, {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
     block.at("paragraph", _paragraph)
+    block.before("paragraph", "label", _label, {"alt": ["paragraph"]})
+    tokenize = partial(_tokenize, markdown.block.tokenize)
+    markdown.block.tokenize = tokenize  # type: ignore[method-assign] # the list rule calls it
     add_math(markdown, cost, MAX_COST)
     return markdown
 
@@ -169,13 +179,13 @@ def _inline(state: StateCore) -> None:
         if not token.content:
             continue
         has_lines = "\n" in token.content and state.tokens[index - 1].type != "heading_open"
-        indent = token.meta.get(_INDENT, 0)
+        follows_mark = state.tokens[max(index - 2, 0)].type == "list_item_open"
+        indent = 0 if follows_mark else token.meta.get(_INDENT, 0)
         if has_lines and is_as_written(token.content):
             token.children = list(_as_lines(" " * indent + token.content))
             continue
         _parse(InlineState(token.content, state.md, state.env, token.children))
         if has_lines:
-            follows_mark = state.tokens[max(index - 2, 0)].type == "list_item_open"
             starts = line_starts(token.content, None if follows_mark else indent)
             token.children = list(_with_line_starts(token.content, starts, token.children))
     found.update(below)
@@ -249,6 +259,34 @@ def _within_depth(rule: _Rule, state: StateBlock, line: int, end: int, silent: b
     is_within = state.level + 2 < _MAX_DEPTH
     # The item that ends a paragraph may belong to a list around it.
     return (is_within or (silent and rule is list_rule)) and rule(state, line, end, silent)
+
+
+def _tokenize(
+    tokenize: Callable[[StateBlock, int, int], None], state: StateBlock, line: int, end: int
+) -> None:
+    """Read blocks. Those in a numbered item may be indented less than its text."""
+    item = state.tokens[-1] if state.tokens else None
+    mark = state.src[state.bMarks[line] : state.bMarks[line] + state.tShift[line]]
+    tokenize(state, line, end)
+    if item is None or item.type != "list_item_open" or not item.info:
+        return
+    indent, spaces = state.blkIndent, len(mark) - len(mark.rstrip())
+    column = indent - len(item.info) - 1 - (spaces if 0 < spaces <= _MAX_INDENT else 1)
+    least = max(column + _ITEM_INDENT, indent - _MAX_INDENT)
+    is_loose = not state.tight
+    while (at := state.line) < end and least <= state.sCount[at] < indent:
+        is_loose |= state.isEmpty(at - 1)
+        state.blkIndent = least
+        any(rule(state, at, end, False) for rule in state.md.block.ruler.getRules(""))
+        state.blkIndent = indent
+        tokenize(state, state.line, end)
+    state.tight = not is_loose
+
+
+def _label(state: StateBlock, line: int, _end: int, silent: bool) -> bool:
+    """End the paragraph of an item before a label. It is a paragraph itself."""
+    is_outside = 0 <= state.sCount[line] < state.blkIndent
+    return silent and is_outside and _LABEL.fullmatch(_source(state, line).rstrip()) is not None
 
 
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:

@@ -27,8 +27,9 @@ _MARK = re.compile(
 """What begins a line of its own, in any paragraph."""
 _WEAK_MARK = re.compile(
     r"(?P<letter>\(?[A-Za-z][.)]\s)|(?P<roman>\(?[ivxIVX]{1,5}[.)]\s)|(?P<number>\(?\d{1,9}[.)]\s)"
-    r"|(?P<bracket>\[[\w.]{1,4}\][\s:])|(?P<dash>[-–—]\s)|(?P<arrow>(?:[→⇒➜]|[-=]>)\s)"
-    r"|(?P<quote>[\"“„«‹「『]\S)|(?P<command>[$%]\s|/[a-z])"
+    r"|(?P<section>§|(?:[A-Z]\.)?\d+(?:\.\d+)+[.)]?\s|[A-Z]\.\d+\s)|(?P<bracket>\[[\w.]{1,4}\][\s:])"
+    r"|(?P<dash>[-–—]\s)|(?P<arrow>(?:[→⇒➜]|[-=]>)\s)|(?P<quote>[\"“„«‹「『]\S)"
+    r"|(?P<command>[$%]\s|/[a-z])"
     r"|(?P<key>[*_`]{0,3}[A-Z][^\s:]*(?:\s[^\s:]+){0,3}\s?[:：]+[*_`]{0,3}(?:\s|$))"
 )
 """What begins a line of its own, unless wrapping explains its place."""
