@@ -272,11 +272,11 @@ def _tokenize(
         return
     indent, spaces = state.blkIndent, len(mark) - len(mark.rstrip())
     column = indent - len(item.info) - 1 - (spaces if 0 < spaces <= _MAX_INDENT else 1)
-    least = max(column + _ITEM_INDENT, indent - _MAX_INDENT)
+    least = column + _ITEM_INDENT
     is_loose = not state.tight
     while (at := state.line) < end and least <= state.sCount[at] < indent:
         is_loose |= state.isEmpty(at - 1)
-        state.blkIndent = least
+        state.blkIndent = max(least, state.sCount[at] - _MAX_INDENT + 1)
         any(rule(state, at, end, False) for rule in state.md.block.ruler.getRules(""))
         state.blkIndent = indent
         tokenize(state, state.line, end)

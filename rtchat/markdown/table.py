@@ -151,8 +151,8 @@ class Grid:
         return narrow
 
     def head(self) -> list[Text]:
-        """The lines of the head, and the rule below it. In records, there is none."""
-        if self._is_record:
+        """The lines of the head, and the rule below it. There is none in records, or without text."""
+        if self._is_record or not any(cell.plain.strip() for cell in self._head):
             return []
         rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
         return [*self._lines(self._head), Text(rule, theme.FRAME)]
