@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-from time import process_time
 
 import pytest
 
@@ -15,6 +14,7 @@ from rtchat.markdown.dialect import parser, references
 from rtchat.markdown.render import Drawing
 from rtchat.markdown.splitter import Piece
 from tests.screen import Screen
+from tests.work import WorkCounter
 
 
 def formulas(text: str) -> list[str]:
@@ -198,10 +198,11 @@ def test_other_stars_are_emphasis(text: str, plain: str) -> None:
 )
 @pytest.mark.parametrize("marks", [("$", "$"), ("\\[ ", " \\]"), ("$$", "$$"), ("", "")])
 def test_the_cost_of_recognition_is_linear(unit: str, marks: tuple[str, str]) -> None:
-    def seconds(size: int) -> float:
+    def work(size: int) -> int:
         text = marks[0] + unit * (size // len(unit)) + marks[1]
-        before = process_time()
-        formulas(text)
-        return process_time() - before
+        with WorkCounter() as counter:
+            formulas(text)
+        return counter.count
 
-    assert seconds(4_500) < 40 * max(seconds(450), 0.003)
+    work(60)
+    assert work(1_200) < 10 * work(300)

@@ -13,8 +13,7 @@ import json
 import sys
 from base64 import b64encode
 from collections.abc import Callable
-from types import FrameType, FunctionType, MethodType, ModuleType
-from typing import Any, TypeAlias
+from types import FunctionType, MethodType, ModuleType
 
 import pytest
 
@@ -68,6 +67,7 @@ from rtchat.server.script import EchoEngine
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire import decode, read_frame
 from tests.protocol_driver import ProtocolDriver
+from tests.work import WorkCounter
 
 EVENTS = 1500
 """More than any limit on the number of objects."""
@@ -216,30 +216,6 @@ def test_a_long_error_message_is_truncated() -> None:
 
 
 # --------------------------------------------------------------------------------------- the server
-
-
-TraceFunction: TypeAlias = Callable[[FrameType, str, Any], Any]
-
-
-class WorkCounter:
-    """Counts the bytecode instructions that Python executes, which do not depend on the load of the
-    machine."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> WorkCounter:
-        self._before = sys.gettrace()
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _trace(self, frame: FrameType, event: str, _argument: object) -> TraceFunction:
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        self.count += event == "opcode"
-        return self._trace
 
 
 def server_turn(driver: ProtocolDriver, number: int) -> None:

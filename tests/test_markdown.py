@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +11,7 @@ from rtchat.markdown.dialect import MAX_COST
 from rtchat.markdown.list_items import Number
 from rtchat.markdown.splitter import MAX_LINE, Context, Lines, Piece, Splitter
 from tests.documents import ANSWER, BLOCKS, RANDOM, cut
+from tests.work import WorkCounter
 
 
 def pieces(*deltas: str) -> list[Piece]:
@@ -85,13 +84,13 @@ def test_a_heading_with_a_pipe_waits_for_the_next_line() -> None:
 
 @pytest.mark.parametrize("block", ["word\n", "|a|b|\n|-|-|\n" + "|1|2|\n" * 2, "- a\n", "> a\n"])
 def test_the_cost_is_linear(block: str) -> None:
-    def seconds(times: int) -> float:
-        before = time.process_time()
-        pieces(*[line + "\n" for line in (block * times).split("\n")])
-        return time.process_time() - before
+    def work(times: int) -> int:
+        with WorkCounter() as counter:
+            pieces(*[line + "\n" for line in (block * times).split("\n")])
+        return counter.count
 
-    seconds(20)
-    assert seconds(2_000) < 100 * max(seconds(100), 0.005)
+    work(20)
+    assert work(160) < 10 * work(40)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

@@ -98,7 +98,7 @@ _ONLY_OPTIONS_AND_CONFIG = {
     *("headers", "color", "trace_audio", "insecure", "local", "quiet", "verbose", "voice"),
     *("session", "response", "max_cost", "tools", "mcp", "allow_tools", "max_tool_rounds"),
     *("prices", "key_env", "key_header", "api_key_command"),
-    *("aliases", "output_schema", "extract", "extract_lang"),
+    *("aliases", "styles", "output_schema", "extract", "extract_lang"),
     *("max_tool_calls", "max_tool_bytes", "max_reply_bytes", "warn_tokens"),
 }
 """Settings without a variable, so that neither the environment nor a `.env` sets them."""
