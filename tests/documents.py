@@ -263,7 +263,9 @@ def _table(draw: st.DrawFn) -> str:
     row = st.lists(cells, min_size=max(columns - surplus, 1), max_size=columns + surplus)
     head = ["Head"] * columns
     if draw(st.booleans()):
-        heads = st.sampled_from(("", "#", "A head", "`x`", "a<br>b", "Internationalization"))
+        heads = st.sampled_from(
+            ("", "#", "A head", "`x`", "`x | y`", "a<br>b", "Internationalization")
+        )
         head = draw(st.lists(heads, min_size=columns, max_size=columns))
     marks = draw(st.lists(sides, min_size=columns, max_size=columns))
     rows = draw(st.lists(row, max_size=4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -189,6 +190,29 @@ def test_pipes_in_cells(row: str, cells: list[str]) -> None:
     lines = drawn(f"| first head | second head |\n|---|---|\n{row}\n", 80)
     shown = [lines[2][:10].strip(), *filter(None, [lines[2][13:]])]
     assert shown == cells
+
+
+@pytest.mark.parametrize(
+    ("head", "cells"),
+    [
+        ("| `a || b` | x |", ["a || b", "x"]),
+        ("`a | b` | x", ["a | b", "x"]),
+        ("| $P(A|B)$ | x |", ["P(A|B)", "x"]),
+        (r"| a \| b | `c | d` |", ["a | b", "c | d"]),
+    ],
+)
+def test_pipes_in_the_head(head: str, cells: list[str]) -> None:
+    lines = drawn(f"{head}\n|---|---|\n| a | b |\n| c | d |\n", 80)
+    assert re.split(r" {3,}", lines[0]) == cells
+    assert [line.split() for line in lines[2:]] == [["a", "b"], ["c", "d"]]
+
+
+def test_a_head_with_pipes_in_code_whose_cells_are_right_is_divided_there() -> None:
+    assert drawn("| `a | b` |\n|---|---|\n| c | d |\n", 80)[0] == "`a   b`"
+
+
+def test_a_head_without_text_is_not_shown() -> None:
+    assert drawn("| | |\n|---|---|\n| a | b |\n", 80) == ["a   b"]
 
 
 # ----------------------------------------------------------------------------------------- previews

@@ -13,8 +13,8 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - The lines of a numbered item may be indented by only two columns more than its number.
 - A label, such as `**Cons**` or `Cons:`, is not part of a list item if it is indented less.
 - `---` below text makes it a heading only if it is one line and does not end like a sentence.
-- In a row with more cells than the head, pipes in code and formulas do not end a cell. Cells that
-  are still too many, which GFM drops, are text of the last cell.
+- In a head or row that has too many cells, pipes in code and formulas do not end a cell. Cells of a
+  row that are still too many, which GFM drops, are text of the last cell.
 - A link is resolved only by references above it: it is printed before any below it arrive.
   Therefore each reference becomes a `definition` token, which is shown.
 """
@@ -53,6 +53,8 @@ MAX_COST = 5_000
 """The cost, in characters of prose, of text that takes 10 ms to parse and render."""
 LONG_MARK = "\x1a"
 """The first line of the continuation of a `long` paragraph. `visible` removes it from all input."""
+_NO_CELL = LONG_MARK
+"""Replaces a pipe in the code of the head of a table while it is parsed."""
 _BRACKET, _LINE, _REFERENCE, _MARK = 30, 10, 20, 3
 """Costs in characters of prose: a bracket that may open a link, a line, a link reference, a
 character that may be markup."""
@@ -297,18 +299,21 @@ def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     head = _source(state, line)
-    if "|" not in head:
+    if "|" not in head or head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
         return False
-    indent = state.blkIndent
+    indent, source = state.blkIndent, state.src
     if silent:  # with less indent than the item before, it ends the item
         state.blkIndent = min(indent, max(state.sCount[line], 0))
     found = table_rule(state, line, end, True)
-    state.blkIndent = indent
-    if not found or head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
-        return False
-    if not silent:
+    if not found and line + 1 < end and _source(state, line + 1)[:1] in ("|", "-", ":"):
+        start, stop = state.bMarks[line] + state.tShift[line], state.eMarks[line]
+        undivided = _UNDIVIDED.sub(lambda part: part[0].replace("|", _NO_CELL), head)
+        state.src = source[:start] + undivided + source[stop:]
+        found = undivided != head and table_rule(state, line, end, True)
+    if found and not silent:
         _read_table(state, line, end)
-    return True
+    state.blkIndent, state.src = indent, source
+    return found
 
 
 def _read_table(state: StateBlock, line: int, end: int) -> None:
@@ -317,7 +322,10 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     before = len(state.tokens)
     table_rule(state, line, line + 2, False)
     opening, closing = state.tokens[before], state.tokens.pop()
-    columns = sum(token.type == "th_open" for token in state.tokens[before:])
+    columns = 0
+    for token in state.tokens[before:]:
+        columns += token.type == "th_open"
+        token.content = token.content.replace(_NO_CELL, "|")
     parent, state.parentType = state.parentType, "table"
     ends = state.md.block.ruler.getRules("blockquote")
     row = line + 2
