@@ -76,9 +76,11 @@ def test_a_label_ends_a_list(label: str, mark: str) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["more", "**bold** text", "a: b", "  **Cons**"])
+@pytest.mark.parametrize(
+    "line", ["more", "\u00a0", "**bold** text", "a: b", "  **Cons**", "like this:", "Word " * 15 + ":"]
+)
 def test_other_lines_belong_to_an_item(line: str) -> None:
-    assert len(shown(f"- fast\n{line}\n")) == 2
+    assert len(shown(f"- fast\n{line}\n", 100)) == 2
 
 
 # ---------------------------------------------------------------------------------------- tables
@@ -115,3 +117,11 @@ def test_a_line_below_a_title_makes_a_heading(text: str) -> None:
 
 def test_two_lines_with_equals_signs_below_are_a_heading() -> None:
     assert shown("It ends\nhere.\n===\n") == ["It ends here."]
+
+
+def test_the_first_row_of_columns_is_no_heading() -> None:
+    assert shown("Item     Qty\n------------\nNut       10\n") == [
+        *("Item     Qty", "", _RULE, "", "Nut       10"),
+    ]
+    rows = ["Item     Qty", "============", "Nut       10"]
+    assert shown("\n".join(rows)) == rows

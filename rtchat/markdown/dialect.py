@@ -71,11 +71,12 @@ _INDENT = "indent"
 _AT = "at"
 """The key of the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
-_LABEL = re.compile(r"(\*\*|__)(?:(?!\1).)+\1[:：]?|.*[:：]")
+_LABEL = re.compile(r"(\*\*|__)(?:(?!\1).)+\1[:：]?|.{1,60}[:：]")
 _ITEM_INDENT = 2
 """Columns from the start of a number to the other lines of its item, at least."""
 _MAX_INDENT = 4
 """Columns from the mark of an item to its text. After more, the text is indented code."""
+_COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 _SENTENCE_ENDS = (".", "!", ",", ";", "。", "！", "，", "；")
 _UNDIVIDED = re.compile(
     r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)"  # code
@@ -288,7 +289,10 @@ def _tokenize(
 def _label(state: StateBlock, line: int, _end: int, silent: bool) -> bool:
     """End the paragraph of an item before a label. It is a paragraph itself."""
     is_outside = 0 <= state.sCount[line] < state.blkIndent
-    return silent and is_outside and _LABEL.fullmatch(_source(state, line).rstrip()) is not None
+    if not silent or not is_outside:
+        return False
+    source = _source(state, line).rstrip()
+    return not source[:1].islower() and _LABEL.fullmatch(source) is not None
 
 
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
@@ -383,8 +387,8 @@ def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
-    """Read a heading with a line below it. Under a sentence or several lines, `---` was meant as a
-    rule."""
+    """Read a heading with a line below it. Below a sentence or several lines, `---` was meant as a
+    rule. The first row of text in columns is no heading."""
     before, parent = len(state.tokens), state.parentType
     found = underline_rule(state, line, end, silent)
     state.parentType = parent  # the rule does not restore it if it finds nothing
@@ -392,7 +396,8 @@ def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
         return False
     opening, inline = state.tokens[before : before + 2]
     is_text = "\n" in inline.content or inline.content.endswith(_SENTENCE_ENDS)
-    if is_long(inline.content) or (opening.markup == "-" and is_text):
+    is_row = _COLUMNS.search(inline.content) is not None
+    if is_long(inline.content) or is_row or (opening.markup == "-" and is_text):
         state.line = line
         del state.tokens[before:]
         return False

@@ -151,7 +151,7 @@ class Grid:
         return narrow
 
     def head(self) -> list[Text]:
-        """The lines of the head, and the rule below it. There is none in records, or without text."""
+        """The lines of the head, and the rule below it. None in records, or if it has no text."""
         if self._is_record or not any(cell.plain.strip() for cell in self._head):
             return []
         rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
