@@ -77,10 +77,14 @@ def test_a_label_ends_a_list(label: str, mark: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["more", "\u00a0", "**bold** text", "a: b", "  **Cons**", "like this:", "Word " * 15 + ":"]
+    "line", ["more", "**bold** text", "a: b", "  **Cons**", "like this:", "Word " * 15 + ":"]
 )
 def test_other_lines_belong_to_an_item(line: str) -> None:
     assert len(shown(f"- fast\n{line}\n", 100)) == 2
+
+
+def test_a_line_of_a_space_that_is_no_ascii_character() -> None:
+    assert shown("- fast\n\u00a0\n") == ["• fast"]
 
 
 # ---------------------------------------------------------------------------------------- tables
