@@ -132,6 +132,7 @@ _ATOMS = (
     *("[ ] ", "[x] ", "[!NOTE]", "1. ", "007. ", "a) ", "Key: ", "    - "),
     *("**Label**", "Label:", "foo.", "1.1 ", "/\\_/\\", "+--+", "|-- "),
     *("$$", "\\[", "\\]", "\\(", "\\)", "$x$", "\\begin{align}", "\\end{align}", "x^2"),
+    *("|`a|b`|c|", "$|x|$", "x**2", "ftp://a.b/_c_"),
 )
 _SPACES = (
     " ",
@@ -167,6 +168,10 @@ _WORDS = st.sampled_from(
             "\\[x^2\\]",
             "$$a*b$$",
             "2*3*4",
+            "x**2",
+            "H$_2$O",
+            "x<sup>2</sup>",
+            "$$\n\nx\n\n$$",
             "$$",
             "\\]",
             "$5",
@@ -264,7 +269,7 @@ def _table(draw: st.DrawFn) -> str:
     head = ["Head"] * columns
     if draw(st.booleans()):
         heads = st.sampled_from(
-            ("", "#", "A head", "`x`", "`x | y`", "a<br>b", "Internationalization")
+            ("", "#", "A head", "`x`", "`a|b`", "$|x|$", "a<br>b", "Internationalization")
         )
         head = draw(st.lists(heads, min_size=columns, max_size=columns))
     marks = draw(st.lists(sides, min_size=columns, max_size=columns))
@@ -278,7 +283,7 @@ def _formula(draw: st.DrawFn) -> str:
     marks = (("$$", "$$"), ("\\[", "\\]"), ("\\begin{align*}", "\\end{align*}"))
     opening, closing = draw(st.sampled_from(marks))
     lines = draw(st.lists(st.sampled_from(_MATHS), max_size=5))
-    between = draw(st.sampled_from(("\n", "\n", " ")))
+    between = draw(st.sampled_from(("\n", "\n", "\n\n", " ")))
     end = draw(st.sampled_from((closing, closing, closing + ".", closing + " where", "")))
     after = draw(st.sampled_from(("", "", "\nand more *text*")))
     return opening + between + "\n".join(lines) + between + end + after

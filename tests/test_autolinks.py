@@ -65,7 +65,8 @@ def test_domains(text: str, domains: list[str]) -> None:
         ("http://localhost:8000/a", ["http://localhost:8000/a"]),
         ("mailto:a@b.c. xmpp:a@b.c/d@e.", ["mailto:a@b.c", "xmpp:a@b.c/d@e"]),
         ("https://a.example/wiki/中文 https://a.example/é", []),
-        ("`https://a.example` xhttps://a.example https:// ftp://a.example", []),
+        ("`https://a.example` xhttps://a.example https:// ftp://", []),
+        ("ftp://a.example/_x_*y, (ftp://b.example).", ["ftp://a.example/_x_*y", "ftp://b.example"]),
         ('see <a href="https://a.example">', []),
     ],
 )

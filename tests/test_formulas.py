@@ -53,12 +53,28 @@ def lines(text: str, width: int = 80) -> list[str]:
         ),
         *(r"$\alpha$", r"$\text{if } x > 0$", r"$5 \times 10$", r"$\$5 + \$6$", "$f'(x)$", "$α$"),
         *("$speed = distance / time$", "$O(n log n)$", "$P(A|B)$", "$sin(x)$", "$10\\%$"),
+        *(r"$\$5$", "${x}^2$", "$(0, 1]$"),
         *("$x =\ny$", "$\\{1, 2\\}$", "$ab = ba$", "$x < y$", "$ma$"),
     ],
 )
 @pytest.mark.parametrize("around", ["so {} is", "({}).", "{}, and", "**{}**", "设{}为"])
 def test_a_formula_in_a_line_is_recognised(formula: str, around: str) -> None:
     assert formulas(around.format(formula)) == [formula]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("H$_2$O, SO$_4$$^{2-}$", ["$_2$", "$_4$", "$^{2-}$"]),
+        ("10$^{-3}$m, x$_i$y, 1$^+$", ["$^{-3}$", "$_i$", "$^+$"]),
+        ("the $n$th, the $2$nd", ["$n$", "$2$"]),
+        ("$x$/$y$", ["$x$", "$y$"]),
+        ("$x$(엑스)", ["$x$"]),
+        ("$x$(y), $x$/y, a$x$, $x$then", []),
+    ],
+)
+def test_what_may_be_beside_a_formula(text: str, expected: list[str]) -> None:
+    assert formulas(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,6 +136,7 @@ def test_a_formula_in_a_line_is_recognised(formula: str, around: str) -> None:
             r"\(x",
             r"x\)",
         ),
+        *("$5)-(10$", "${name:-x}$", "${name}$", r"\[use a = b and so on\]"),
         *("$x\n\ny$", "$x `a` $", "$$ is the PID of the shell $$", "    $$x$$", "```\n$x$\n```"),
         *(r"\begin{itemize}", r"\begin{unknown}", r"\[a_b\](u)", "$x $", "$,x$"),
     ],
@@ -135,6 +152,9 @@ _DISPLAYED = [
     "$$ x^2 $$",
     "\\begin{align*}\na &= b\n\\end{align*}",
     "\\begin{matrix}\n\\begin{matrix}\n1\n\\end{matrix}\n\\end{matrix}",
+    "$$\n\nx^2\n\n$$",
+    "\\[\n\n\nx\n\n\\]",
+    "$$\nx\n\n\n$$",
     "$$\n- x\n+ y\n= b\n# n\n> 0\n|x|\n1. z\n---\n$$",
 ]
 
@@ -158,11 +178,25 @@ def test_a_formula_in_a_quote_or_a_list_is_recognised(formula: str, first: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["$$\nx", "\\[\n- x", "text\n$$\nx\n\n- item", "- $$\n  x\n\npara"]
+    "text",
+    [
+        "$$\nx",
+        "$$\n\nx = 1\n\n",
+        "$$\n\nSome text",
+        "\\[\n- x",
+        "text\n$$\nx\n\n- item",
+        "- $$\n  x\n\npara",
+    ],
 )
 def test_a_formula_that_is_not_closed_is_shown_as_written(text: str) -> None:
     written = [line for line in re.sub(r"^- ", "• ", text).split("\n") if line]
     assert [line.replace("• item", "- item") for line in lines(text) if line] == written
+
+
+def test_a_blank_line_inside_a_formula_ends_it() -> None:
+    assert formulas("$$\nx\n\ny\n$$") == ["$$\nx", "$$"]
+    assert formulas("$$\n\nThis is **text**.\n\n$$") == ["$$", "$$"]
+    assert lines("$$\n\nThis is **text**.") == ["$$", "", "This is text."]
 
 
 def test_nothing_after_a_formula_is_lost() -> None:
@@ -177,8 +211,14 @@ def test_a_fence_is_never_in_a_formula() -> None:
     assert [block.text for block in code_blocks("$$\n```\n$$\n```\n")] == ["$$\n"]
 
 
-@pytest.mark.parametrize("text", ["2*3*4", "a*b*c", "f(x)*g(x)*h", "(a)*(b)*(c)", "x[1]*y[2]*z"])
-def test_a_star_between_factors_is_a_star(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2*3*4", "a*b*c", "f(x)*g(x)*h", "(a)*(b)*(c)", "x[1]*y[2]*z"),
+        *("x**2 + y**2", "2**3**4", "(a+b)**2 - (c)**2", "10**-3 and 10**-6"),
+    ],
+)
+def test_the_stars_of_a_product_or_a_power_are_stars(text: str) -> None:
     assert lines(text) == [text]
 
 
@@ -186,6 +226,7 @@ def test_a_star_between_factors_is_a_star(text: str) -> None:
     ("text", "plain"),
     [
         *(("**bold**text", "boldtext"), ("*a*, b", "a, b"), ("(*a*)", "(a)"), ("**a*b**", "a*b")),
+        *(("**5**th and **10**x", "5th and 10x"), ("a**b**c", "abc"), ("第**3**章", "第3章")),
         *(("你*好*吗", "你好吗"), ("*a b*", "a b"), ("***x***", "x"), ("[*a*](u)", "a (u)")),
     ],
 )

@@ -55,6 +55,8 @@ def shown(formula: str) -> str:
         (r"\frac12 + \frac34", "½ + ¾"),
         (r"x_n - \frac{f(x_n)}{f'(x_n)}", "xₙ - f(xₙ)/f′(xₙ)"),
         (r"\frac{1}{ab(c)} + \frac{1}{(a)(b)}", "1/(ab(c)) + 1/((a)(b))"),
+        (r"\frac{22}{7}:\frac{2}{9}, \frac{\Delta y}{\Delta x}", "(22/7):(2/9), Δy/Δx"),
+        (r"\frac{2}{n(n+1)} + \frac{1}{p(x)}", "2/(n(n+1)) + 1/p(x)"),
         (r"\frac{QK^T}{\sqrt{d_k}}", "QKᵀ/√(dₖ)"),
         (r"\frac{e^x}{x^2} + z^f", "eˣ/x² + zᶠ"),
         (r"\text{if } x > 0 \text{ and } y", "if x > 0 and y"),
@@ -86,9 +88,9 @@ def shown(formula: str) -> str:
         (r"\vec{v}", "v\u20d7"),
         (r"\text{speed} = v", "speed = v"),
         (r"\operatorname{Var}(X)", "Var(X)"),
-        (r"\left( \frac{a}{b} \right)^2", "( a/b )²"),
-        (r"\left\{ x \right\}", "{ x }"),
-        (r"\bigl( x \bigr)", "( x )"),
+        (r"\left( \frac{a}{b} \right)^2", "(a/b)²"),
+        (r"\left\{ x \right\}", "{x}"),
+        (r"\bigl( x \bigr)", "(x)"),
         (r"\{1, 2\}", "{1, 2}"),
         (r"a \equiv b \pmod{n}", "a ≡ b (mod n)"),
         (r"a \bmod n", "a mod n"),
@@ -101,13 +103,23 @@ def shown(formula: str) -> str:
         (r"a_{n+1}", "aₙ₊₁"),
         (r"x = 50\% \& \$5", "x = 50% & $5"),
         (r"x \notin A, \not\in", "x ∉ A, ∉"),
-        (r"\lfloor x \rfloor \quad \|v\|", "⌊ x ⌋  ‖v‖"),
+        (r"\lfloor x \rfloor \quad \|v\|", "⌊x⌋  ‖v‖"),
         (r"P(A \mid B)", "P(A ∣ B)"),
         (r"\nabla \times \mathbf{E}", "∇ × 𝐄"),
         (r"a \quad b", "a  b"),
         (r"1, 2, \ldots, n", "1, 2, …, n"),
         (r"{x}^{2}", "x²"),
         (r"\displaystyle x", "x"),
+        (r"{\frac{a}{b}}c + {\frac ab}^2 + {\sqrt{x}}y", "(a/b)c + (a/b)² + (√x)y"),
+        (r"\mathrm{H_2O}, \mathrm{m/s^2}, x^\mathrm{T}", "H₂O, m/s², xᵀ"),
+        (r"\mathrm{\frac{a}{b}}c", "(a/b)c"),
+        (r"f'^2 + {}^{235}_{92}U", "f′² + ²³⁵₉₂U"),
+        (r"\lvert x \rvert + \left| y \right|", "|x| + |y|"),
+        (r"\left\langle x, y \right\rangle", "⟨x, y⟩"),
+        (r"a\pmod{n}, a \mod n", "a (mod n), a mod n"),
+        (r"E = mc^2 \tag{1}", "E = mc²    (1)"),
+        (r"\overline{A} + 0.\overline{3}", "A̅ + 0.3̅"),
+        (r"\mathsf{P}\not=\mathsf{NP} \notag", "𝖯≠𝖭𝖯"),
     ],
 )
 def test_a_formula_is_shown_in_unicode(source: str, expected: str) -> None:
@@ -132,11 +144,11 @@ def test_a_formula_is_shown_in_unicode(source: str, expected: str) -> None:
             r"\unknown{x}",
             r"\overbrace{x}",
             r"\ce{H2O}",
-            r"\tag{1}",
         ),
         *(r"\begin{matrix} a & b \end{matrix}", r"\left. x \right|", r"a & b", r"\hat{xy}", "x#y"),
         *(r"{x", r"x}^2", r"\frac{a}", r"\frac{}{b}", r"x^", r"x_1_2", r"\sqrt{}", r"\sqrt[,]{x}"),
-        *(r"\textbf{x} + 1", r"\mathrm{H_2O}", r"\label{a} x", r"\color{red} x", r"\phantom{x} y"),
+        *(r"\textbf{x} + 1", r"\label{a} x", r"\color{red} x", r"\phantom{x} y"),
+        *(r"{x^2}^3", r"x_1{}_2", r"\overline{AB}", r"\mathrm"),
         *(r"\text{a {b}}", r"\dddot{x}", r"x\-y", r"x = \%5 % y", r"\mathbb{+}"),
     ],
 )
@@ -166,6 +178,24 @@ def test_a_formula_has_a_style_of_its_own() -> None:
         assert theme.MATH in styles
     (line, *_) = Drawing(Screen().console).draw(Piece("$$\nx"), 80)
     assert not line.style
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("H<sub>2</sub>O, x<sup>2</sup>, 10<SUP>-3</SUP>", "H₂O, x², 10⁻³"),
+        ("SO<sub>4</sub><sup>2-</sup>, **1<sup>st</sup>**", "SO₄²⁻, 1ˢᵗ"),
+        *(
+            (text, text)
+            for text in (
+                *("a<sub>i,j</sub>", "a<sup>1 2</sup>", "a<sub>1</sup>", "a<sub>1", "a<sub></sub>"),
+                *("<sup>[1]</sup>", "a</sub>1<sub>", "<b>2</b>"),
+            )
+        ),
+    ],
+)
+def test_html_for_subscripts_and_superscripts(source: str, expected: str) -> None:
+    assert lines(f"So {source}") == [f"So {expected}"]
 
 
 _COMMANDS = (

@@ -192,19 +192,18 @@ def test_pipes_in_cells(row: str, cells: list[str]) -> None:
     assert shown == cells
 
 
-@pytest.mark.parametrize(
-    ("head", "cells"),
-    [
-        ("| `a || b` | x |", ["a || b", "x"]),
-        ("`a | b` | x", ["a | b", "x"]),
-        ("| $P(A|B)$ | x |", ["P(A|B)", "x"]),
-        (r"| a \| b | `c | d` |", ["a | b", "c | d"]),
-    ],
-)
-def test_pipes_in_the_head(head: str, cells: list[str]) -> None:
-    lines = drawn(f"{head}\n|---|---|\n| a | b |\n| c | d |\n", 80)
-    assert re.split(r" {3,}", lines[0]) == cells
-    assert [line.split() for line in lines[2:]] == [["a", "b"], ["c", "d"]]
+@pytest.mark.parametrize("head", ["`a || b` | x", "$P(A|B)$ | x", "x | $|y|$", r"`a \|\| b` | x"])
+@pytest.mark.parametrize("before", ["", "text\n", "> ", "- "])
+def test_pipes_in_a_head(head: str, before: str) -> None:
+    indent = " " * len(before) if before == "- " else before.replace("text\n", "")
+    lines = drawn(f"{before}| {head} |\n{indent}|---|---|\n{indent}| 1 | 2 |\n", 80)
+    shown = re.sub(r"[`$\\]", "", head).split(" | ")
+    assert re.split(" {2,}", lines[-3].lstrip("▌• ")) == shown
+
+
+@pytest.mark.parametrize("text", ["$5 | $10\n|---|", "a | `b\n|---|", "`a | b`\n|---|---|---|"])
+def test_a_head_with_other_pipes_is_text(text: str) -> None:
+    assert not any("─" in line for line in drawn(text + "\n", 80))
 
 
 def test_a_head_with_pipes_in_code_whose_cells_are_right_is_divided_there() -> None:

@@ -24,7 +24,7 @@ from rtchat.markdown.emphasis import EmphasisState
 
 _MAIL = r"[A-Za-z0-9.+_-]++@[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)++(?<![_-])"
 _LINK = re.compile(
-    rf"""(?P<web>(?:(?<![A-Za-z0-9])https?://|(?<![!-'+-^`-}}])www\.)
+    rf"""(?P<web>(?:(?<![A-Za-z0-9])(?:https?|ftp)://|(?<![!-'+-^`-}}])www\.)
              (?P<domain>[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+) [!-;=-_a-~]*+)
       | (?<![A-Za-z0-9.+_/:-]) (?:mailto:{_MAIL} | xmpp:{_MAIL}(?:/[A-Za-z0-9@.]++)? | {_MAIL})""",
     re.IGNORECASE | re.VERBOSE,

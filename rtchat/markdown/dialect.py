@@ -13,8 +13,9 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - The lines of a numbered item may be indented by only two columns more than its number.
 - A label, such as `**Cons**` or `Cons:`, is not part of a list item if it is indented less.
 - `---` below text makes it a heading only if it is one line and does not end like a sentence.
-- In a head or row that has too many cells, pipes in code and formulas do not end a cell. Cells of a
-  row that are still too many, which GFM drops, are text of the last cell.
+- In a row with more cells than the head, and in a head with more cells than the row of delimiters,
+  pipes in code and formulas do not end a cell. Cells that are still too many, which GFM drops, are
+  text of the last cell of a row.
 - A link is resolved only by references above it: it is printed before any below it arrive.
   Therefore each reference becomes a `definition` token, which is shown.
 """
@@ -53,8 +54,6 @@ MAX_COST = 5_000
 """The cost, in characters of prose, of text that takes 10 ms to parse and render."""
 LONG_MARK = "\x1a"
 """The first line of the continuation of a `long` paragraph. `visible` removes it from all input."""
-_NO_CELL = LONG_MARK
-"""Replaces a pipe in the code of the head of a table while it is parsed."""
 _BRACKET, _LINE, _REFERENCE, _MARK = 30, 10, 20, 3
 """Costs in characters of prose: a bracket that may open a link, a line, a link reference, a
 character that may be markup."""
@@ -83,6 +82,9 @@ _UNDIVIDED = re.compile(
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
 )
 _PIPE = re.compile(r"(?<!\\)\|")
+_PIPE_MARK = "\x1f"
+"""Stands for a pipe that does not end a cell. `visible` removes it from all input."""
+_DELIMITERS = re.compile(r"[|:\- \t]+")
 
 
 def cost(source: str) -> int:
@@ -309,15 +311,24 @@ def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     if silent:  # with less indent than the item before, it ends the item
         state.blkIndent = min(indent, max(state.sCount[line], 0))
     found = table_rule(state, line, end, True)
-    if not found and line + 1 < end and _source(state, line + 1)[:1] in ("|", "-", ":"):
-        start, stop = state.bMarks[line] + state.tShift[line], state.eMarks[line]
-        undivided = _UNDIVIDED.sub(lambda part: part[0].replace("|", _NO_CELL), head)
-        state.src = source[:start] + undivided + source[stop:]
-        found = undivided != head and table_rule(state, line, end, True)
+    if not found:
+        _hide_pipes(state, line, end)
+        found = state.src is not source and table_rule(state, line, end, True)
     if found and not silent:
         _read_table(state, line, end)
     state.blkIndent, state.src = indent, source
     return found
+
+
+def _hide_pipes(state: StateBlock, line: int, end: int) -> None:
+    """Replace the pipes in code and formulas of what may be the head of a table."""
+    head = _source(state, line)
+    if line + 1 >= end or not _DELIMITERS.fullmatch(_source(state, line + 1)):
+        return
+    hidden = _UNDIVIDED.sub(lambda part: _PIPE.sub(_PIPE_MARK, part[0]), head)
+    if hidden != head:
+        start = state.eMarks[line] - len(head)
+        state.src = state.src[:start] + hidden + state.src[state.eMarks[line] :]
 
 
 def _read_table(state: StateBlock, line: int, end: int) -> None:
@@ -329,7 +340,7 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     columns = 0
     for token in state.tokens[before:]:
         columns += token.type == "th_open"
-        token.content = token.content.replace(_NO_CELL, "|")
+        token.content = token.content.replace(_PIPE_MARK, "|")
     parent, state.parentType = state.parentType, "table"
     ends = state.md.block.ruler.getRules("blockquote")
     row = line + 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from markdown_it.token import Token
 from rich.text import Text
@@ -11,8 +12,10 @@ from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.markdown.formula import in_line
 from rtchat.markdown.links import link
+from rtchat.markdown.symbols import scripts
 
 _MARKS = {"em": "italic", "strong": "bold", "s": "strike"}
+_SCRIPTS = {"<sup>": "^", "<sub>": "_"}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -20,6 +23,19 @@ def draw_inline(inline: Token, style: str, *, links: bool, backticks: bool) -> T
     """Render an inline token with its children, in one style. With `links`, the targets of links
     are clickable. With `backticks`, code is between them as in the source."""
     return _Inline(links=links, backticks=backticks).draw(inline, style)
+
+
+def _script(tokens: Sequence[Token]) -> str:
+    """The text in Unicode of `<sub>text</sub>` or `<sup>text</sup>`; "" if these are other tokens
+    or there is no Unicode for it."""
+    mark = _SCRIPTS.get(tokens[0].content.lower())
+    if mark is None or [token.type for token in tokens[1:]] != ["text", "html_inline"]:
+        return ""
+    closing = tokens[0].content.replace("<", "</")
+    table, source = scripts()[mark], tokens[1].content
+    if tokens[2].content != closing or any(each.isspace() or each not in table for each in source):
+        return ""
+    return "".join(table[each] for each in source)
 
 
 class _Inline:
@@ -36,8 +52,12 @@ class _Inline:
         text = self._text
         styles = [style] if style else []
         targets: list[tuple[str, int]] = []
-        for token in inline.children or ():
+        tokens = list(inline.children or ())
+        for index, token in enumerate(tokens):
             match token.type:
+                case "html_inline" if script := _script(tokens[index : index + 3]):
+                    text.append(script, " ".join(styles))
+                    del tokens[index + 1 : index + 3]
                 case "link_open":
                     targets.append((str(token.attrs.get("href", "")), len(text)))
                 case "link_close":

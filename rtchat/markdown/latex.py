@@ -24,6 +24,7 @@ from rtchat.markdown.symbols import (
     SPACES,
     InexactError,
     fraction_sign,
+    script_marks,
     scripts,
     styled,
     symbol_of,
@@ -34,12 +35,21 @@ _MAX_DEPTH = 12
 TOKEN = re.compile(r"\\(?:[A-Za-z]+\*?|.)|\s+|.", re.DOTALL)
 _TEXT = re.compile(r"[^\\{}$%`^_~#&]*")
 _DELIMITERS = {"\\left", "\\right", "\\middle"}
-_PLAIN = {"\\text", "\\mathrm", "\\textrm", "\\mbox", "\\operatorname", "\\operatorname*"}
+_SIDES = {"\\left": "open", "\\lvert": "open", "\\lVert": "open"} | {
+    "\\right": "close",
+    "\\rvert": "close",
+    "\\rVert": "close",
+}
+_IN_BRACKETS = {"\\pmod": " (mod ", "\\tag": "    ("}
+"""Commands whose argument is shown in brackets, and what is before it."""
+_PLAIN = {"\\text", "\\textrm", "\\mbox", "\\operatorname", "\\operatorname*"}
 """Commands whose argument is upright text."""
+_PLAIN_LETTERS = {"\\mathrm", "\\mathit", "\\mathnormal"}
+"""Commands whose argument is a formula in letters that are shown like all others."""
 _FRACTIONS = {"\\frac", "\\dfrac", "\\tfrac", "\\cfrac"}
 _ROOTS = {"3": "∛", "4": "∜"}
-_SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;:([{|∑∏"
-_SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;:.)]}|∣…⋯"
+_SAFE_BEFORE = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺↦∈+-−±∓·⋅×,;([{|∑∏"
+_SAFE_AFTER = " =<>≤≥≠≈≡∼≃≅∝→⇒⟹⇔⟺∈+-−±∓,;.)]}|∣…⋯"
 """What may stand beside a fraction or root without changing what belongs to it."""
 
 
@@ -47,7 +57,7 @@ class _Part(NamedTuple):
     """A part of a line. `kind` is "space" (of the source), "gap" (of a command) or "break" (a line
     end); "name" (of a function); "letter" or "operator" (of a command; a space after it may only
     end its name); "script"; "product" (a fraction or root) or "sign" (a fraction as one character),
-    which may need brackets; or ""."""
+    which may need brackets; "open" or "close" (a bracket, also one like |); or ""."""
 
     text: str
     kind: str = ""
@@ -57,7 +67,7 @@ _ONE = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]")
 _SCRIPTS = r"[²³¹\u2070-\u209c\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d6a\u1d9b-\u1dbf\u2c7c\u2c7d]*"
 _BELOW = re.compile(
     r"√?\d+(?:\.\d+)?|√(?:[^\W\d_]|\([^()]*\))|∞"
-    rf"|[d∂]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()]*\))?"
+    rf"|[d∂Δδ]?[^\W\d_][\u0300-\u036f\u20d7]?{_SCRIPTS}′*(?:\([^()+\-\u2212]*\))?"
 )
 _ABOVE = re.compile(r"[-\u2212]?(?:[\w.√∂∇∞°′\u2070-\u209c\u0300-\u036f\u20d7]|\([^()]*\))+")
 """What needs no brackets below and above the line of a fraction."""
@@ -107,6 +117,9 @@ class Reader:
         while (token := self._next()) != closing:
             if not token:
                 raise InexactError
+            if token in _PLAIN_LETTERS:
+                self._skip_space()
+                token = self._next()
             if token in ("^", "_"):
                 if token in scripts:
                     raise InexactError
@@ -118,6 +131,10 @@ class Reader:
                 yield _Part("\n" if is_break else " ", "break" if is_break else "space")
                 continue
             scripts = ""
+            if token == "{":
+                with self._nested():
+                    yield from self._parts("}")
+                continue
             yield self._atom(token)
 
     def _group(self) -> str:
@@ -125,6 +142,8 @@ class Reader:
         self._skip_space()
         with self._nested():
             token = self._next()
+            if token in _PLAIN_LETTERS:
+                return self._group()
             return _joined(self._parts("}")).strip() if token == "{" else self._atom(token).text
 
     @contextmanager
@@ -149,14 +168,13 @@ class Reader:
         if token in INVISIBLE:
             self._skip_space()
             return _Part("")
+        if token in OTHERS and token in _SIDES:
+            return _Part(OTHERS[token], _SIDES[token])
         if token in OTHERS:
             is_name = token[1:].isalpha()
             return _part_of_symbol(OTHERS[token]) if is_name else _Part(OTHERS[token])
         if token in NAMES:
             return _Part(NAMES[token], "name")
-        if token == "{":
-            self._at -= 1
-            return _Part(self._group())
         if token.startswith("\\"):
             return self._command(token)
         if token in "}^_&#%`$\\":  # also "", the end
@@ -176,11 +194,11 @@ class Reader:
         if command in ACCENTS:
             return _Part(self._accented(ACCENTS[command]))
         if command in _DELIMITERS:
-            return self._delimiter()
+            return self._delimiter(_SIDES.get(command, ""))
         if command == "\\not":
-            return _Part(self._composed(self._group(), "\u0338"))
-        if command == "\\pmod":
-            return _Part(f"(mod {self._group()})")
+            return _part_of_symbol(self._composed(self._group(), "\u0338"))
+        if command in _IN_BRACKETS:
+            return _Part(f"{_IN_BRACKETS[command]}{self._group()})")
         symbol = symbol_of(command)
         if symbol is None:
             raise InexactError
@@ -238,14 +256,14 @@ class Reader:
             raise InexactError
         return text
 
-    def _delimiter(self) -> _Part:
+    def _delimiter(self, kind: str) -> _Part:
         """The bracket after \\left, \\middle or \\right."""
         self._skip_space()
         with self._nested():
             text = self._atom(self._next()).text
         if text == "." or len(text) != 1 or text.isalnum():
             raise InexactError
-        return _Part(text)
+        return _Part(text, kind)
 
 
 def _joined(parts: Iterator[_Part]) -> str:
@@ -264,15 +282,28 @@ def _joined(parts: Iterator[_Part]) -> str:
             space = ""
         if space == " " and (first == space or text.endswith(space)):
             space = ""
+        if space == " " and (_is_bracket(last, "open") or _is_bracket(part, "close")):
+            space = ""
         touches = not space and text and first.isalnum() and text[-1].isalnum()
         if touches and "name" in (last.kind, part.kind) and part.kind != "script":
             space = " "
+        if part.kind == "script" and any({text[-1:], first} <= marks for marks in script_marks()):
+            raise InexactError  # `{x^2}^3` is not x²³
         was_spaced = bool(space) or not text
         text += space + _bracketed(part, text, shown[index + 1 :])
         space = ""
         if part.kind != "script" or last.kind != "name":
             last = part
     return text + space
+
+
+def _is_bracket(part: _Part, kind: str) -> bool:
+    """Whether a part is a bracket of this kind, "open" or "close"."""
+    if len(part.text) != 1:
+        return False
+    return (
+        part.kind == kind or unicodedata.category(part.text) == {"open": "Ps", "close": "Pe"}[kind]
+    )
 
 
 def _wider(space: str, part: _Part, last: _Part, *, was_spaced: bool) -> str:

@@ -3,7 +3,8 @@
 Inline: `\\( … \\)`, `\\[ … \\]`, `$$ … $$` and `$ … $`; the content must look like a formula, so
 that prices, shell variables and escaped brackets remain text. Display: a line that begins with
 `\\[`, `$$` or `\\begin{…}`, up to its closing delimiter. It interrupts a paragraph. If a blank
-line, a fence, the end of its container or the limit comes first, its lines are shown as written.
+line inside it, a fence, the end of its container or the limit comes first, its lines are shown as
+written.
 
 The tokens: `math_inline`, whose `content` is the source and `info` the formula; and `math_open`,
 with the same fields, an `inline` token for the text after the closing delimiter, and `math_close`.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import TypeAlias
 
 from markdown_it import MarkdownIt
@@ -24,13 +26,17 @@ from markdown_it.rules_inline import StateInline
 
 _Cost: TypeAlias = Callable[[str], int]
 
+_SCRIPTS = r"(?:[\^_](?:[0-9]+[+-]?|[+-]|[A-Za-z]|\{[^{}\\$`]+\})){1,2}+"
+"""Only sub- and superscripts, as in `H$_2$O`. A letter may be before and after them."""
 _INLINE = tuple(
     re.compile(pattern, re.DOTALL)
     for pattern in (
         r"\\\(((?:[^\\`]|\\[^()])++)\\\)",
         r"\\\[((?:[^\\`]|\\[^\[\]])++)\\\](?!\()",
         r"\$\$(?!\$)((?:[^\\$`]|\\.)++)\$\$(?!\$)",
-        r"\$(?![\s$])((?:[^\\$`]|\\.)++)(?<!\s)\$(?![0-9A-Za-z$({/])",
+        r"\$(?![\s$])((?:[^\\$`]|\\.)++)(?<!\s)\$"
+        r"(?=(?:th|st|nd|rd)\b|\([^\x00-\x7f]|/\$|(?![0-9A-Za-z$({/]))",
+        rf"\$({_SCRIPTS})\$",
     )
 )
 """A formula between each pair of delimiters. No code span may begin in it."""
@@ -65,12 +71,14 @@ _VARIABLE = re.compile(r"[A-Za-z]{2,}(?:_[A-Za-z]{2,})+")
 _STRONG = re.compile(r"\\(?:[A-Za-z]|[\\,;:!{}|])|[\^_={}<>+\u00b1\u00d7\u2190-\u22ff]")
 _WEAK = re.compile(r"[-*/|()\[\]\u00b7\u2212\u00b2\u00b3]")
 """What is in most formulas and rarely in prose, and what is also common in prose."""
-_NUMBER, _NAME = r"[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9]?['!\u2032]*"
+_TEMPLATE = re.compile(r"\{\w+(?:[:#%@]|\}(?![\^_]))")
+"""The variable of a shell or of a template, as in `${name:-value}`."""
+_NUMBER, _NAME = r"(?:\\\$)?[-\u2212]?\d[\d.,]*(?:\\?%|!)?", r"[^\W\d_]{1,3}[0-9]?['!\u2032]*"
 _SHORT = re.compile(rf"{_NUMBER}(?:{_NAME})?|{_NAME}(?:,\s*(?:{_NAME}|{_NUMBER}))*")
 """A number, a product or several names. It is a formula only between delimiters."""
 
-_BEFORE_STAR = re.compile(r"[0-9A-Za-z)\]}]")
-_AFTER_STAR = re.compile(r"[0-9A-Za-z(\[{]")
+_STARS = re.compile(r"(?<=[0-9A-Za-z)\]}])(?:\*(?=[0-9A-Za-z(\[{])|\*\*(?=-?[0-9]))")
+"""The star of a product, as in `2*3*4`, and those of a power, as in `x**2`."""
 
 
 def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
@@ -79,7 +87,7 @@ def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
     display = partial(_display, cost, limit)
     markdown.block.ruler.before("table", "math", display, {"alt": interrupted})
     markdown.inline.ruler.before("escape", "math", _inline)
-    markdown.inline.ruler.before("emphasis", "star", _star)
+    markdown.inline.ruler.before("emphasis", "stars", _stars)
 
 
 def is_punctuation(text: str) -> bool:
@@ -101,7 +109,9 @@ def _is_formula(content: str) -> bool:
 
 def _is_between_dollars(content: str) -> bool:
     """Whether text between single dollars is a formula."""
-    if content[0] in ",.;:!?)]}\"'" or _VARIABLE.fullmatch(content):
+    if content[0] in ",.;:!?)]}\"'" or _VARIABLE.fullmatch(content) or _TEMPLATE.match(content):
+        return False
+    if "\\" not in content and not _are_brackets_opened(content):
         return False
     words = _FUNCTION.sub(" 1 ", _COMMAND.sub(" 1 ", _NAMED.sub(" 1 ", content)))
     if _PROSE.search(words):
@@ -111,9 +121,17 @@ def _is_between_dollars(content: str) -> bool:
     return not _MONEY.match(words) and bool(_STRONG.search(content) or _WEAK.search(content))
 
 
+def _are_brackets_opened(content: str) -> bool:
+    """Whether each closing bracket has an opening one before it, of any kind: `[0, 1)` has."""
+    steps = ((mark in "([{") - (mark in ")]}") for mark in content)
+    return min(accumulate(steps, initial=0)) == 0
+
+
 def _is_in_brackets(content: str) -> bool:
     r"""Whether text between `\[` and `\]` is a formula, not text in brackets that are escaped."""
     if content[0] == "^" or not any(map(str.isalnum, content)):
+        return False
+    if "\\" not in content and _PROSE.search(content):
         return False
     return bool(_STRONG.search(content)) or (content[0].isspace() and _is_formula(content))
 
@@ -137,7 +155,8 @@ def _inline(state: StateInline, silent: bool) -> bool:
         case _:
             is_formula = _is_between_dollars(content)
     before = source[at - 1] if at else ""
-    if not is_formula or (opening[0] == "$" and re.match(r"[0-9A-Za-z$]", before)):
+    is_joined = opening[0] == "$" and re.match(r"[0-9A-Za-z$]", before)
+    if not is_formula or (is_joined and not re.fullmatch(_SCRIPTS, content)):
         return False
     if not silent:
         token = state.push("math_inline", "", 0)
@@ -146,16 +165,14 @@ def _inline(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _star(state: StateInline, silent: bool) -> bool:
-    """A single star between letters, digits or brackets, as in `2*3*4`, is not emphasis."""
-    at, source = state.pos, state.src
-    if source[at] != "*" or not at or not _BEFORE_STAR.match(source, at - 1):
-        return False
-    if not _AFTER_STAR.match(source, at + 1, state.posMax):
+def _stars(state: StateInline, silent: bool) -> bool:
+    """The stars of a product or a power are not emphasis."""
+    found = _STARS.match(state.src, state.pos, state.posMax)
+    if found is None:
         return False
     if not silent:
-        state.pending += "*"
-    state.pos += 1
+        state.pending += found[0]
+    state.pos = found.end()
     return True
 
 
@@ -199,12 +216,13 @@ def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, si
     if silent:
         return True
     last, left = line, limit - cost(first)
-    while found is None and _continues(state, last + 1, end):
-        text = _line(state, last + 1)
-        left -= cost("\n" + text)
+    is_alone = first.rstrip() == opening.group()
+    while found is None and (following := _next(state, last, end, is_alone=is_alone)) > last:
+        text = _line(state, following)
+        left -= cost("\n" * (following - last) + text)
         if left < 0:
             break
-        last += 1
+        last, is_alone = following, False
         found = closing.find(text)
     opened = state.push("math_open", "", 1)
     inline = state.push("inline", "", 0)
@@ -213,7 +231,7 @@ def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, si
     tail = found.string[found.end() :] if found else ""
     inline.content, inline.map, inline.children = tail.strip(), [last, last + 1], []
     source = state.getLines(line, last + 1, state.sCount[line], False)
-    opened.content = source.removesuffix(tail)
+    opened.content = source.removesuffix(tail) if found else source.rstrip()
     if found:
         is_environment = opening.group(1) is not None
         opened.info = opened.content if is_environment else opened.content[2:-2]
@@ -249,8 +267,19 @@ def _may_begin(opening: re.Match[str], line: str, closing: re.Match[str] | None)
     return _is_in_brackets(content) if opening.group() == "\\[" else _is_formula(content)
 
 
-def _continues(state: StateBlock, line: int, end: int) -> bool:
-    """Whether a formula may continue in this line. The start of a fence is never part of it."""
-    if line >= end or state.isEmpty(line) or state.sCount[line] < state.blkIndent:
-        return False
-    return not _line(state, line).startswith(("```", "~~~"))
+def _next(state: StateBlock, last: int, end: int, *, is_alone: bool) -> int:
+    """The line after `last` in a formula; `last` if it has no more. `is_alone` is whether `last` is
+    its opening delimiter alone. The start of a fence is never part of it. Blank lines may be after
+    that delimiter and before the closing one; at the end, they are part of it, because the closing
+    one may follow."""
+    line = last + 1
+    while line < end and state.isEmpty(line):
+        line += 1
+    if line == end:
+        return end - 1
+    text = _line(state, line)
+    if state.sCount[line] < state.blkIndent or text.startswith(("```", "~~~")):
+        return last
+    if line == last + 1 or text.startswith(("$$", "\\]", "\\end{")):
+        return line
+    return line if is_alone and _is_between_dollars(text) else last

@@ -39,7 +39,7 @@ OTHERS = _table(
     \ne ≠  \implies ⟹  \impliedby ⟸  \iff ⟺  \gets ←  \coloneqq ≔  \owns ∋  \mid ∣
     \neg ¬  \lnot ¬  \land ∧  \lor ∨  \bot ⊥  \top ⊤  \models ⊨
     \Re ℜ  \Im ℑ  \hbar ℏ  \ell ℓ  \degree °  \prime ′  ' ′  \triangle △  \checkmark ✓  \Box □
-    \dots …  \ldots …  \dotsc …  \cdots ⋯  \dotsb ⋯  \lt <  \gt >  \colon :  \bmod mod
+    \dots …  \ldots …  \dotsc …  \cdots ⋯  \dotsb ⋯  \lt <  \gt >  \colon :  \bmod mod  \mod mod
     \vert |  \lvert |  \rvert |  \Vert ‖  \lVert ‖  \rVert ‖  \| ‖
     \lbrace {  \rbrace }  \lbrack [  \rbrack ]
     \{ {  \} }  \% %  \$ $  \# #  \& &  \_ _
@@ -51,10 +51,10 @@ SPACES = dict.fromkeys(("\\,", "\\:", "\\;", "\\>", "\\ ", "~"), " ") | {
     "\\qquad": "    ",
     "\\!": "",
 }
-INVISIBLE = {"\\displaystyle", "\\textstyle", "\\limits", "\\nolimits"} | {
-    "\\" + size + side for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")
-}
-"""Commands that change only sizes and places."""
+INVISIBLE = {
+    *("\\displaystyle", "\\textstyle", "\\limits", "\\nolimits", "\\notag", "\\nonumber")
+} | {"\\" + size + side for size in ("big", "Big", "bigg", "Bigg") for side in ("", "l", "r", "m")}
+"""Commands that show nothing: they change sizes, places, and whether a line has a number."""
 ALPHABETS = {
     "\\mathbb": ("DOUBLE-STRUCK", "MATHEMATICAL DOUBLE-STRUCK"),
     "\\mathcal": ("SCRIPT", "MATHEMATICAL SCRIPT"),
@@ -63,6 +63,8 @@ ALPHABETS = {
     "\\mathbf": ("MATHEMATICAL BOLD",),
     "\\boldsymbol": ("MATHEMATICAL BOLD",),
     "\\bm": ("MATHEMATICAL BOLD",),
+    "\\mathsf": ("MATHEMATICAL SANS-SERIF",),
+    "\\mathtt": ("MATHEMATICAL MONOSPACE",),
 }
 ACCENTS = {
     "\\hat": "\u0302",
@@ -71,6 +73,10 @@ ACCENTS = {
     "\\dot": "\u0307",
     "\\ddot": "\u0308",
     "\\vec": "\u20d7",
+    "\\overline": "\u0305",
+    "\\widehat": "\u0302",
+    "\\widetilde": "\u0303",
+    "\\mathring": "\u030a",
 }
 
 
@@ -117,6 +123,13 @@ def scripts() -> dict[str, dict[str, str]]:
         table["-"] = table["\u2212"]
         table |= {" ": ""}
     return {"^": raised | {"′": "′", "°": "°", "∘": "°", "†": "†"}, "_": lowered}
+
+
+@cache
+def script_marks() -> tuple[set[str], set[str]]:
+    """The raised and the lowered characters, without those that may precede another one."""
+    raised, lowered = (set(table.values()) for table in scripts().values())
+    return raised - {"′", "°", "†", ""}, lowered - {""}
 
 
 def styled(text: str, alphabets: Sequence[str]) -> str:
