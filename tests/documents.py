@@ -136,6 +136,7 @@ _ATOMS = (
     *("---", "***", "|a|b|", "|---|---|", "|", "-", "a", "foo", "[x]", "'", '"', "<div>", "<!--"),
     *("-->", "</div>", "`", "**", "&#27;", "\\", "<br>", "!", "[", "](", "word", "あ", "😀"),
     *("[ ] ", "[x] ", "[!NOTE]", "1. ", "007. ", "a) ", "Key: ", "    - "),
+    *("**Label**", "Label:", "foo.", "1.1 ", "/\\_/\\", "+--+", "|-- "),
     *("$$", "\\[", "\\]", "\\(", "\\)", "$x$", "\\begin{align}", "\\end{align}", "x^2"),
     *("|`a|b`|c|", "$|x|$", "x**2", "ftp://a.b/_c_"),
 )
@@ -150,6 +151,7 @@ _SPACES = (
     "\n\n",
     "\n\n",
     "\n  ",
+    "\n   ",
     "\n    ",
     "\n- ",
     "\n> ",
@@ -304,6 +306,9 @@ _LEAF = st.one_of(
     st.sampled_from(("---", "* * *", "<div>\nhtml\n</div>", "<!-- a\n\ncomment -->", "    code")),
     st.sampled_from(("    code\n\n    more", "\ta\tb", "    \tmore\n\n\n\tx\n")),
     st.sampled_from(("[ref]: https://example.com/ref 'title'", "[^1]: a note", "|a|b|", "")),
+    st.sampled_from(("**Label**", "Label:", "one line.\n---", "two\nlines\n---", "  a\n b\n   c")),
+    st.sampled_from(("/\\_/\\\n( *.* )", "a\n|-- `b\n`-- c", "+---+\n| *a* |\n+---+")),
+    st.tuples(_LINE, _table(), _LINE).map("\n".join),
 )
 
 
@@ -357,9 +362,11 @@ def _nest(blocks: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     marks = st.sampled_from(("- ", "* ", "1. ", "7) ", "10. ", "-    ", "- [x] ", "007. [ ] "))
     items = st.lists(inner, min_size=1, max_size=4)
     loose = st.sampled_from(("\n", "\n\n"))
-    lists = st.tuples(marks, items, loose).map(
+    indents = st.sampled_from((10, 10, 10, 2, 0))
+    lists = st.tuples(marks, items, loose, indents).map(
         lambda parts: parts[2].join(
-            parts[0] + _indent(item, " " * len(parts[0].split("[")[0])) for item in parts[1]
+            parts[0] + _indent(item, " " * min(len(parts[0].split("[")[0]), parts[3]))
+            for item in parts[1]
         )
     )
     return st.one_of(lists, inner.map(lambda text: "> " + _indent(text, "> ")))

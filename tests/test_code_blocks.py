@@ -15,7 +15,7 @@ from rtchat.core import effects as fx
 from rtchat.core.text import visible
 from rtchat.core.values import Status, ThemeName, ToolCall
 from rtchat.markdown.code_blocks import CodeBlock, code_blocks, last_block
-from rtchat.markdown.highlight import file_extension
+from rtchat.markdown.highlight import Highlighter, file_extension
 from rtchat.markdown.info_string import LANGUAGE_ALIASES, parse_info, pygments_languages
 from rtchat.markdown.render import MarkdownStream
 from rtchat.ui.console import make_console, print_text
@@ -315,4 +315,32 @@ def test_a_typical_answer_has_its_blocks_in_order() -> None:
     labels = [line for line in shown(ANSWER) if "/copy" in line]
     assert [f"── {name} · /copy {i}" for i, name in enumerate(languages, 1)] == [
         label.strip() for label in labels
+    ]
+
+
+_SOURCES = [
+    'a: 1\nb: # c\n  - &x !t {y: [1, 2]}\n  - d: |\n      text\n\n    e: "x\n      y"',
+    "def f(x):\n    return <<~EOS + \"a#{x}b\" + 'c'\n  text\n  EOS\nend",
+    "<a href='x'>&amp;</a>\n<?php echo $x; ?>\n{% if x %}{{ y|z }}{% endif %}",
+    "int main(void) { /* a\n b */ return 0; } // x\n}\n)]",
+]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("source", _SOURCES)
+def test_no_language_loses_code_or_fails(source: str) -> None:
+    for language in pygments_languages():
+        at_once = Highlighter(language).lines(source)
+        assert [line.plain for line in at_once] == source.split("\n"), language
+        highlighter = Highlighter(language)
+        for line in source.split("\n"):
+            assert [part.plain for part in highlighter.lines(line)] == [line], language
+
+
+def test_yaml_has_colours_line_by_line() -> None:
+    highlighter = Highlighter("yaml")
+    lines = [line for source in ("a:", "  b: 1 # c") for line in highlighter.lines(source)]
+    assert [[str(span.style) for span in line.spans] for line in lines] == [
+        ["tag"],
+        ["tag", "comment"],
     ]

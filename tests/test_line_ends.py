@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.markdown.line_ends import line_ends
+from rtchat.markdown.line_ends import line_starts
 from tests.test_list_numbers import page, shown
 
 PROSE = {
@@ -75,6 +75,10 @@ KEPT = {
         "Stand like harpers hoar, with beards that rest on their bosoms.\n"
         "Loud from its rocky caverns, the deep-voiced neighboring ocean\n"
         "Speaks, and in accents disconsolate answers the wail of the forest."
+    ),
+    "verse of fifty columns": (
+        "[Verse]\nI walk along the river in the pouring rain tonight\n"
+        "Looking for a lantern and a reason for the light\n(oh oh oh)"
     ),
     "haiku": "古池や\n蛙飛びこむ\n水の音",
     "indented poem": "Whose woods these are\n    I think I know.\nHis house is in",
@@ -193,7 +197,7 @@ WRAPPED = {
 
 
 def ends(source: str) -> set[str]:
-    return {end.rstrip(" ") or end for end in line_ends(source)}
+    return {end.rstrip(" ") or end for end in line_starts(source)[1:]}
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -208,16 +212,16 @@ def test_wrapped_prose_is_joined(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROSE)
 def test_prose_wrapped_at_any_width_is_joined(name: str) -> None:
-    for width in range(55, 111):
+    for width in range(60, 111):
         wrapped = textwrap.fill(PROSE[name], width, break_long_words=False, break_on_hyphens=False)
         assert "\n" not in ends(wrapped), f"at {width}"
 
 
 @given(st.lists(st.text('aA.*|[- "漢\u00a0', max_size=70), min_size=1, max_size=5))
-def test_each_line_end_of_any_text_is_replaced(lines: list[str]) -> None:
-    ends = line_ends("\n".join(lines))
-    assert len(ends) == len(lines) - 1
-    assert not "".join(ends).strip(" \n")
+def test_any_text_has_line_ends(lines: list[str]) -> None:
+    starts = line_starts("\n".join(lines))
+    assert len(starts) == len(lines)
+    assert not "".join(starts).strip(" \n")
 
 
 def test_short_lines_of_any_kind_are_kept() -> None:
@@ -276,6 +280,12 @@ def test_markup_across_lines_of_wrapped_prose(width: int) -> None:
         ("- a\n    b\n    c", ["• a", "  b", "  c"]),
         ("- a\nb", ["• a", "  b"]),
         ("> a\nb", ["▌ a", "▌ b"]),
+        ("   a\nb\n c", ["   a", "b", " c"]),
+        ("  a\n  b\n   c", ["a", "b", " c"]),
+        ("> a\n>   b", ["▌ a", "▌   b"]),
+        ("- a\n\n   b\n  c", ["• a", "", "   b", "  c"]),
+        ("  a", ["a"]),
+        ("  " + "word " * 15 + "\nword word word.", ["word " * 15 + "word", "word word."]),
         ("a\nb\n===", ["a b"]),
     ],
 )
@@ -304,6 +314,12 @@ def test_an_alert_has_a_line_of_its_own() -> None:
         "name | age\n---|---|---\nAnn | 5",
         "project\n├── __init__.py\n│   └── *.py\n└── `x`.md",
         "┌─────┐\n│ *a* │\n└─────┘",
+        "src\n|-- a\n|   |-- *b*\n|   `-- c\n`-- d",
+        "src\n+-- *a*\n|   \\-- b\n\\-- c",
+        " /\\_/\\\n( *.* )",
+        "  /\\\n /  \\\n/____\\",
+        "+-----+\n| *a* |\n+-----+",
+        " X | *O* | X\n---+---+---\n O | X | O",
     ],
 )
 def test_tables_without_their_second_row_and_drawings_are_shown_as_written(rows: str) -> None:

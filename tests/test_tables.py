@@ -206,6 +206,14 @@ def test_a_head_with_other_pipes_is_text(text: str) -> None:
     assert not any("─" in line for line in drawn(text + "\n", 80))
 
 
+def test_a_head_with_pipes_in_code_whose_cells_are_right_is_divided_there() -> None:
+    assert drawn("| `a | b` |\n|---|---|\n| c | d |\n", 80)[0] == "`a   b`"
+
+
+def test_a_head_without_text_is_not_shown() -> None:
+    assert drawn("| | |\n|---|---|\n| a | b |\n", 80) == ["a   b"]
+
+
 # ----------------------------------------------------------------------------------------- previews
 
 

@@ -8,6 +8,10 @@ The limits keep an endless block from delaying a stream. They also apply to text
 - A heading, table head or run of link references that exceeds it is parsed as a paragraph.
 - A table has at most `_MAX_COLUMNS` columns; quotes and lists nested deeper than `_MAX_DEPTH` are
   text.
+- A table also begins at a line that would go on the paragraph of a list item, and ends before a
+  line without a pipe.
+- A label, such as `**Cons**` or `Cons:`, is not part of a list item if it is indented less.
+- `---` below text makes it a heading only if it is one line and does not end like a sentence.
 - In a row with more cells than the head, and in a head with more cells than the row of delimiters,
   pipes in code and formulas do not end a cell. Cells that are still too many, which GFM drops, are
   text of the last cell of a row.
@@ -43,7 +47,7 @@ from markdown_it.rules_inline import newline as newline_rule
 from markdown_it.token import Token
 
 from rtchat.markdown.autolinks import InlineState, text_rule
-from rtchat.markdown.line_ends import is_as_written, line_ends
+from rtchat.markdown.line_ends import is_as_written, line_starts
 from rtchat.markdown.math import add_math
 
 _Rule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
@@ -66,9 +70,14 @@ _MAX_BRACKETS = 20
 BOX = "box"
 """The key in the `meta` of a task item: its box, "☐" or "☑", which replaces the bullet."""
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
+_INDENT = "indent"
+"""The key in the `meta` of a paragraph: the columns before its first line, if there are any."""
 _POSITION = "position"
 """The key in the `meta` of a soft break: its position in the source."""
 _ALERT = re.compile(r"\[!([A-Za-z]+)\][ \t]*(?=\n|\Z)")
+_LABEL = re.compile(r"(\*\*|__)(?:(?!\1).)+\1[:：]?|.{1,60}[:：]")
+_COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
+_SENTENCE_ENDS = (".", "!", ",", ";", "。", "！", "，", "；")
 _CODE_OR_FORMULA = re.compile(
     r"(?<!`)(`++)(?:[^`]++|(?!\1(?!`))`++)++\1(?!`)"  # code
     r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
@@ -116,6 +125,7 @@ def parser() -> MarkdownIt:
     block.at("heading", _where("#", _heading), {"alt": _NOT_TABLES})
     block.at("lheading", _underlined)
     block.at("paragraph", _paragraph)
+    block.before("paragraph", "label", _label, {"alt": ["paragraph"]})
     add_math(markdown, cost, MAX_COST)
     return markdown
 
@@ -193,13 +203,15 @@ def _inline(state: StateCore) -> None:
         if not token.content:
             continue
         has_lines = "\n" in token.content and state.tokens[index - 1].type != "heading_open"
+        follows_mark = state.tokens[max(index - 2, 0)].type == "list_item_open"
+        indent = 0 if follows_mark else token.meta.get(_INDENT, 0)
         if has_lines and is_as_written(token.content):
-            token.children = list(_tokens_as_written(token.content))
+            token.children = list(_tokens_as_written(" " * indent + token.content))
             continue
         _parse(InlineState(token.content, state.md, state.env, token.children))
         if has_lines:
-            ends = line_ends(token.content, is_nested=token.level > 1)
-            token.children = list(_with_line_ends(token.content, ends, token.children))
+            starts = line_starts(token.content, None if follows_mark else indent)
+            token.children = list(_with_line_starts(token.content, starts, token.children))
     found.update(below)
 
 
@@ -233,21 +245,23 @@ def _tokens_as_written(source: str) -> Iterator[Token]:
         yield Token("text", "", 0, content=line)
 
 
-def _with_line_ends(source: str, ends: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
-    """Replace each soft break by a hard break, a space or nothing, as `line_ends` says."""
+def _with_line_starts(source: str, starts: list[str], tokens: Iterable[Token]) -> Iterator[Token]:
+    """Replace each soft break by what precedes the next line, as `line_starts` says."""
+    if starts[0]:
+        yield Token("text", "", 0, content=starts[0])
     line = at = 0
     for token in tokens:
         if token.type != "softbreak":
             yield token
             continue
-        line += source.count("\n", at, token.meta[_POSITION])
-        at = token.meta[_POSITION]
-        if not ends[line].startswith("\n"):
-            yield Token("text", "", 0, content=ends[line])
-            continue
-        yield Token("hardbreak", "br", 0)
-        if indent := ends[line][1:]:
-            yield Token("text", "", 0, content=indent)
+        line += source.count("\n", at, token.meta[_POSITION] + 1)
+        at = token.meta[_POSITION] + 1
+        start = starts[line]
+        if start.startswith("\n"):
+            yield Token("hardbreak", "br", 0)
+            start = start[1:]
+        if start:
+            yield Token("text", "", 0, content=start)
 
 
 def _newline(state: StateInline, silent: bool) -> bool:
@@ -274,6 +288,15 @@ def _within_depth(rule: _Rule, state: StateBlock, line: int, end: int, silent: b
     return (is_within or (silent and rule is list_rule)) and rule(state, line, end, silent)
 
 
+def _label(state: StateBlock, line: int, _end: int, silent: bool) -> bool:
+    """End the paragraph of an item before a label. It is a paragraph itself."""
+    is_outside = 0 <= state.sCount[line] < state.blkIndent
+    if not silent or not is_outside:
+        return False
+    source = _line_source(state, line).rstrip()
+    return not source[:1].islower() and _LABEL.fullmatch(source) is not None
+
+
 def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     if not heading_rule(state, line, end, True) or cost(_line_source(state, line)) > MAX_COST:
         return False
@@ -283,26 +306,26 @@ def _heading(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 def _table(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     if line + 2 > end or "-" not in _line_source(state, line + 1):
         return False
-    source = state.src
-    if not table_rule(state, line, end, True):
-        _hide_pipes(state, line, end)
-        if state.src is source or not table_rule(state, line, end, True):
-            state.src = source
-            return False
     head = _line_source(state, line)
-    is_table = head.count("|") <= _MAX_COLUMNS and cost(head) <= MAX_COST
-    if is_table and not silent:
+    if "|" not in head or head.count("|") > _MAX_COLUMNS or cost(head) > MAX_COST:
+        return False
+    indent, source = state.blkIndent, state.src
+    if silent:  # with less indent than the item before, it ends the item
+        state.blkIndent = min(indent, max(state.sCount[line], 0))
+    found = table_rule(state, line, end, True)
+    if not found:
+        _hide_pipes(state, line, end)
+        found = state.src is not source and table_rule(state, line, end, True)
+    if found and not silent:
         _read_table(state, line, end)
-    state.src = source
-    return is_table
+    state.blkIndent, state.src = indent, source
+    return found
 
 
 def _hide_pipes(state: StateBlock, line: int, end: int) -> None:
     """Replace the pipes in code and formulas of what may be the head of a table."""
     head = _line_source(state, line)
-    if "|" not in head or cost(head) > MAX_COST or line + 1 >= end:
-        return
-    if not _DELIMITERS.fullmatch(_line_source(state, line + 1)):
+    if line + 1 >= end or not _DELIMITERS.fullmatch(_line_source(state, line + 1)):
         return
     hidden = _CODE_OR_FORMULA.sub(lambda part: _PIPE.sub(_PIPE_MARK, part[0]), head)
     if hidden != head:
@@ -325,7 +348,8 @@ def _read_table(state: StateBlock, line: int, end: int) -> None:
     row = line + 2
     while row < end and state.sCount[row] >= state.blkIndent and not state.is_code_block(row):
         source = _line_source(state, row).strip()
-        if not source or any(rule(state, row, end, True) for rule in ends):
+        is_text = columns > 1 and "|" not in source
+        if not source or is_text or any(rule(state, row, end, True) for rule in ends):
             break
         _read_row(state, row, source, columns)
         row += 1
@@ -369,6 +393,8 @@ def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     before = len(state.tokens)
     paragraph_rule(state, line, end, silent)
     inline = state.tokens[before + 1]
+    if indent := state.sCount[line] - state.blkIndent:
+        inline.meta[_INDENT] = indent
     if is_long(inline.content):
         inline.type = "long"
         state.tokens[before:] = [inline]
@@ -376,14 +402,21 @@ def _paragraph(state: StateBlock, line: int, end: int, silent: bool) -> bool:
 
 
 def _underlined(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+    """Read a heading with a line below it. Below a sentence or several lines, `---` was meant as a
+    rule. The first row of text in columns is no heading."""
     before, parent = len(state.tokens), state.parentType
     found = underline_rule(state, line, end, silent)
     state.parentType = parent  # the rule does not restore it if it finds nothing
-    if found and is_long(state.tokens[before + 1].content):
+    if not found:
+        return False
+    opening, inline = state.tokens[before : before + 2]
+    is_text = "\n" in inline.content or inline.content.endswith(_SENTENCE_ENDS)
+    is_row = _COLUMNS.search(inline.content) is not None
+    if is_long(inline.content) or is_row or (opening.markup == "-" and is_text):
         state.line = line
         del state.tokens[before:]
         return False
-    return found
+    return True
 
 
 def _reference(state: StateBlock, line: int, end: int, silent: bool) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy, deepcopy
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -18,7 +19,10 @@ from rtchat.markdown import theme
 from rtchat.markdown.info_string import lexer_name, pygments_languages
 
 if TYPE_CHECKING:
-    from pygments.lexer import Lexer  # type: ignore[import-untyped] # pygments ships no types
+    from pygments.lexer import (  # type: ignore[import-untyped] # pygments ships no types
+        Lexer,
+        LexerContext,
+    )
 
 
 _MAX_LINE = 1_000
@@ -30,13 +34,12 @@ class Highlighter:
 
     def __init__(self, language: str) -> None:
         self.language = language
-        self.stack: tuple[str, ...] = ("root",)
+        self._context: LexerContext | None = None
+        """The state of the lexer after the last code. It is never changed."""
 
     def copy(self) -> Highlighter:
         """An independent highlighter with the same state."""
-        other = Highlighter(self.language)
-        other.stack = self.stack
-        return other
+        return copy(self)
 
     def lines(self, code: str) -> list[Text]:
         """Highlight the next code of this fence. Returns its lines."""
@@ -57,7 +60,7 @@ class Highlighter:
         return list(text.split("\n", allow_blank=True))
 
     def _parts(self, lexer: Lexer, code: str) -> Iterator[tuple[str, str]]:
-        from pygments.lexer import ExtendedRegexLexer, LexerContext, RegexLexer
+        from pygments.lexer import ExtendedRegexLexer, RegexLexer
 
         if not isinstance(lexer, RegexLexer):
             yield from (
@@ -66,7 +69,8 @@ class Highlighter:
             return
         # An extended lexer takes its state from a context and stores it there. Its loop works for
         # every regex lexer, except the few whose callbacks take one argument less.
-        context = LexerContext(code, 0, list(self.stack))
+        context = deepcopy(self._context) if self._context else _new_context(lexer)
+        context.text, context.pos, context.end = code, 0, len(code)
         parts: list[tuple[str, str]] = []
         try:
             for _, kind, part in ExtendedRegexLexer.get_tokens_unprocessed(lexer, context=context):
@@ -74,8 +78,18 @@ class Highlighter:
         except (TypeError, KeyError):
             yield "", code
             return
-        self.stack = tuple(context.stack)
+        self._context = context
         yield from parts
+
+
+def _new_context(lexer: Lexer) -> LexerContext:
+    from pygments.lexer import LexerContext
+    from pygments.lexers.data import (  # type: ignore[import-untyped] # as above
+        YamlLexer,
+        YamlLexerContext,
+    )
+
+    return (YamlLexerContext if isinstance(lexer, YamlLexer) else LexerContext)("", 0)
 
 
 def _lexer(language: str) -> Lexer | None:

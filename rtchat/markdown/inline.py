@@ -50,6 +50,8 @@ class _Inline:
         self._text = Text()
         self._links = links
         self._backticks = backticks
+        self._is_after_break = False
+        """Whether `<br>` precedes: spaces after it mean nothing."""
 
     def draw(self, inline: Token, style: str) -> Text:
         text = self._text
@@ -79,6 +81,7 @@ class _Inline:
 
     def _add_text(self, token: Token, styles: list[str]) -> None:
         """Add a text token. It is escaped again: the parser has decoded entities by now."""
+        is_after_break, self._is_after_break = self._is_after_break, False
         match token.type:
             case "softbreak":
                 self._text.append(" ")
@@ -86,6 +89,7 @@ class _Inline:
                 self._text.append("\n")
             case "html_inline" if _BREAK.fullmatch(token.content):
                 self._text.append("\n")
+                self._is_after_break = True
             case "html_inline":
                 self._text.append(visible(token.content), _style((*styles, theme.HTML)))
             case "math_inline":
@@ -97,7 +101,8 @@ class _Inline:
                     code = f"{token.markup}{space}{code}{space}{token.markup}"
                 self._text.append(code, _style((*styles, theme.CODE)))
             case _:
-                self._text.append(visible(token.content), _style(styles))
+                content = token.content.lstrip(" ") if is_after_break else token.content
+                self._text.append(visible(content), _style(styles))
 
     def _end_link(self, href: str, start: int) -> None:
         """Print the target of a link after its label, unless they are the same."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from rich.cells import cell_len
 
-_MIN_WIDTH, _MAX_WIDTH = 50, 132
+_MIN_WIDTH, _MAX_WIDTH = 55, 132
 """The widths in cells at which authors wrap prose."""
 _FREE_AFTER_SENTENCE = 0.1
 """The part of the width that may be free in a wrapped line that ends with a sentence: not every
@@ -29,8 +29,9 @@ _LINE_START = re.compile(
 """Matches what always starts a new line."""
 _LIKELY_LINE_START = re.compile(
     r"(?P<letter>\(?[A-Za-z][.)]\s)|(?P<roman>\(?[ivxIVX]{1,5}[.)]\s)|(?P<number>\(?\d{1,9}[.)]\s)"
-    r"|(?P<bracket>\[[\w.]{1,4}\][\s:])|(?P<dash>[-–—]\s)|(?P<arrow>(?:[→⇒➜]|[-=]>)\s)"
-    r"|(?P<quote>[\"“„«‹「『]\S)|(?P<command>[$%]\s|/[a-z])"
+    r"|(?P<section>§|(?:[A-Z]\.)?\d+(?:\.\d+)+[.)]?\s|[A-Z]\.\d+\s)|(?P<bracket>\[[\w.]{1,4}\][\s:])"
+    r"|(?P<dash>[-–—]\s)|(?P<arrow>(?:[→⇒➜]|[-=]>)\s)|(?P<quote>[\"“„«‹「『]\S)"
+    r"|(?P<command>[$%]\s|/[a-z])"
     r"|(?P<key>[*_`]{0,3}[A-Z][^\s:]*(?:\s[^\s:]+){0,3}\s?[:：]+[*_`]{0,3}(?:\s|$))"
 )
 """Matches what starts a new line unless wrapping may have moved it to the start of a line."""
@@ -38,7 +39,10 @@ _RECORD = re.compile(r"\S.{0,40}?(?:\s[-–—=|·]+>?\s|[^\s:]:\s|[：\t]|\s[�
 """Matches the first part of a record and the separator after it."""
 _COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 """Matches the space between columns."""
-_BOX_DRAWING = frozenset("├└│┌┐┘┬┴┼─╭╰║╔╚╠═")
+_DRAWN = re.compile(r"\s*(?:[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|(?:\|\s+)*[|`+\\]--)")
+"""Matches the start of a line of a tree or a box."""
+_ART = re.compile(r"[-+|/\\_=~^<>.:;'\"`()\[\]{}*\s]*[/\\_+][-+|/\\_=~^<>.:;'\"`()\[\]{}*\s]*")
+"""Matches a line of a drawing without words."""
 _BOLD_LINE = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
 """Matches a pipe that may separate cells."""
@@ -61,31 +65,39 @@ def is_as_written(source: str) -> bool:
     """Whether a paragraph of several lines is shown as written: a tree, a drawing, or a table
     without a delimiter row."""
     lines = source.split("\n")
-    if sum(line.lstrip()[:1] in _BOX_DRAWING for line in lines) > 1:
+    if sum(bool(_DRAWN.match(line)) for line in lines) > 1 or any(map(_is_art, lines)):
         return True
     return "|" in source and len(lines) > 1 and all(map(_has_cells, lines))
+
+
+def _is_art(line: str) -> bool:
+    return _ART.fullmatch(line) is not None and len({*line} - {*" \\"}) > 1
 
 
 def _has_cells(line: str) -> bool:
     return "|" in line and _CELLS.search(_CODE_OR_FORMULA.sub("", line).strip()) is not None
 
 
-def line_ends(source: str, *, is_nested: bool = False) -> list[str]:
-    """What replaces each line end in the source of a paragraph: a newline and the indent of the
-    next line, a space, or nothing (after `<br>` and in scripts without spaces).
+def line_starts(source: str, first: int | None = 0) -> list[str]:
+    """What precedes each line of a paragraph: a newline and its indent, a space, or nothing (after
+    `<br>` and in scripts without spaces).
 
-    If `is_nested`, the indent that all lines have in common belongs to a list item and is dropped.
+    `first` is the indent of the first line, or None if that line follows the mark of a list item.
+    The indent that all lines have in common is dropped.
     """
     lines = source.split("\n")
     texts = [line.strip() for line in lines]
     indents = [len(line) - len(line.lstrip()) for line in source.expandtabs(4).split("\n")[1:]]
-    least = min(indents, default=0) if is_nested and not _are_aligned(texts) else 0
-    ends = []
+    if first is None:
+        first = 0 if _are_aligned(texts) else min(indents, default=0)
+    least = min([first, *indents])
+    starts = []
     intended = _intended_line_ends(lines, texts)
     for is_intended, indent, pair in zip(intended, indents, pairwise(texts), strict=True):
         is_new = is_intended and not _HTML_BREAK.search(pair[0])
-        ends.append("\n" + " " * (indent - least) if is_new else _join(*pair))
-    return ends
+        starts.append("\n" + " " * (indent - least) if is_new else _join(*pair))
+    is_prose = not any(start.startswith("\n") for start in starts)
+    return ["" if is_prose else " " * (first - least), *starts]
 
 
 def _join(line: str, following: str) -> str:

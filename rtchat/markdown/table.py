@@ -155,8 +155,8 @@ class Grid:
         return narrow
 
     def head(self) -> list[Text]:
-        """The lines of the head and the rule below it; none if rows are records."""
-        if self._shows_records:
+        """The lines of the head and the rule below it; none in records, or if it has no text."""
+        if self._shows_records or not any(cell.plain.strip() for cell in self._head):
             return []
         rule = "─" * (sum(self._widths) + _GAP * (len(self._widths) - 1))
         return [*self._lines(self._head), Text(rule, theme.FRAME)]
