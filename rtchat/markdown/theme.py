@@ -27,6 +27,7 @@ PROMPT = "prompt"
 SELECTED = "selected"
 NOTICES = {"detail": DIM, "info": DIM, "warning": "warning", "error": "error"}
 
+DIFF_FILE = "diff-file"
 HEADING = "heading"
 TITLE = "title"
 CODE = "code"
@@ -50,7 +51,7 @@ SYNTAX = {
     "Token.Name.Tag": "tag",
     "Token.Generic.Deleted": "diff-removed",
     "Token.Generic.Inserted": "diff-added",
-    "Token.Generic.Heading": "diff-file",
+    "Token.Generic.Heading": DIFF_FILE,
     "Token.Generic.Subheading": "diff-hunk",
 }
 """Styles of Pygments token types. Types not listed have the style of their nearest ancestor."""
