@@ -301,8 +301,23 @@ def test_the_lines_of_a_diff_have_different_styles() -> None:
     styles = [{str(span.style) for span in line.spans} for line in (head, hunk, removed, added)]
     assert len({frozenset(each) for each in styles}) == 4
     assert all(styles)
-    assert (old.spans, new.spans) != ([], [])
+    assert [{str(span.style) for span in line.spans} for line in (old, new)] == [styles[0]] * 2
     assert not {str(span.style) for span in same.spans} & {*styles[2], *styles[3]}
+
+
+@pytest.mark.parametrize(
+    ("line", "style"),
+    [
+        ("--- /dev/null", "diff-file"),
+        ("+++ src/app.py\t2026-11-30", "diff-file"),
+        ("--- DROP TABLE x;", "diff-removed"),
+        ("+++ i;", "diff-added"),
+        ("---", ""),
+    ],
+)
+def test_lines_of_a_diff_that_name_files(line: str, style: str) -> None:
+    *_, shown = rendered([f"```diff\n{line}\n```"])
+    assert "".join(str(span.style) for span in shown.spans) == style
 
 
 def test_a_name_that_pygments_does_not_know_has_no_colours() -> None:

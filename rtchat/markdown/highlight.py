@@ -29,6 +29,10 @@ _MAX_LINE = 1_000
 """The longest line, in characters, that is highlighted. Longer lines take too long."""
 
 
+_DIFF_FILE = re.compile(r"(?:---|\+\+\+) (?:[ab]/|/dev/null\b|[\w./+-]+\.\w+(?:\s|$))")
+"""The beginning of a line that names a file in a diff. `--- x` may also be a removed comment."""
+
+
 class Highlighter:
     """Highlights the code of one fence."""
 
@@ -57,7 +61,14 @@ class Highlighter:
         for style, part in self._parts(lexer, code + "\n"):
             text.append(part, style)
         text.right_crop(1)
-        return list(text.split("\n", allow_blank=True))
+        lines = list(text.split("\n", allow_blank=True))
+        if lexer.name != "Diff":
+            return lines
+        # Pygments takes these lines for removed and added ones.
+        return [
+            Text().append(line.plain, theme.DIFF_FILE) if _DIFF_FILE.match(line.plain) else line
+            for line in lines
+        ]
 
     def _parts(self, lexer: Lexer, code: str) -> Iterator[tuple[str, str]]:
         from pygments.lexer import ExtendedRegexLexer, RegexLexer

@@ -28,6 +28,7 @@ SELECTED = "selected"
 NOTICES = {"detail": DIM, "info": DIM, "warning": "warning", "error": "error"}
 """The styles of notices, by their level."""
 
+DIFF_FILE = "diff-file"
 HEADING = "heading"
 TITLE = "title"
 CODE = "code"
@@ -51,7 +52,7 @@ SYNTAX = {
     "Token.Name.Tag": "tag",
     "Token.Generic.Deleted": "diff-removed",
     "Token.Generic.Inserted": "diff-added",
-    "Token.Generic.Heading": "diff-file",
+    "Token.Generic.Heading": DIFF_FILE,
     "Token.Generic.Subheading": "diff-hunk",
 }
 """The styles of Pygments token types. Other types have the style of their nearest ancestor."""
