@@ -85,7 +85,7 @@ _CLUSTER = re.compile(
 )
 """A character with those that belong to it."""
 _UNIT = re.compile(
-    rf"(?:[{_RUN}]+|{_LETTER.lower()}+|{_WIDE}{{3,}})(?![{_COMBINING}{_SKIN}{_JOINER}{_LINKER}])"
+    rf"(?:[{_RUN}]+|a+|o+|c+|{_WIDE}{{3,}})(?![{_COMBINING}{_SKIN}{_JOINER}{_LINKER}])"
     rf"| +|{_CLUSTER.pattern}",
     re.DOTALL,
 )
