@@ -114,7 +114,7 @@ _CLUSTER = re.compile(
 )
 """Matches the kinds of a character and of those that combine with it."""
 _UNIT = re.compile(
-    rf"(?:[{_ALPHANUMERIC}]+|{_LETTER.lower()}+|{_WIDE}{{3,}})(?![{_COMBINING}{_SKIN_TONE}{_JOINER}{_LINKER}])"
+    rf"(?:[{_ALPHANUMERIC}]+|a+|o+|c+|{_WIDE}{{3,}})(?![{_COMBINING}{_SKIN_TONE}{_JOINER}{_LINKER}])"
     rf"| +|{_CLUSTER.pattern}",
     re.DOTALL,
 )
