@@ -136,7 +136,7 @@ def test_what_may_be_beside_a_formula(text: str, expected: list[str]) -> None:
             r"\(x",
             r"x\)",
         ),
-        *("$5)-(10$", "${name:-x}$", "${name}$", r"\[use a = b and so on\]"),
+        *("$5)-(10$", "$5 (10$)", "${name:-x}$", "${name}$", r"\[use a = b and so on\]"),
         *("$x\n\ny$", "$x `a` $", "$$ is the PID of the shell $$", "    $$x$$", "```\n$x$\n```"),
         *(r"\begin{itemize}", r"\begin{unknown}", r"\[a_b\](u)", "$x $", "$,x$"),
     ],

@@ -116,7 +116,7 @@ def _is_between_dollars(content: str) -> bool:
     """Whether text between single dollars is a formula."""
     if content[0] in ",.;:!?)]}\"'" or _VARIABLE.fullmatch(content) or _TEMPLATE.match(content):
         return False
-    if "\\" not in content and not _are_brackets_opened(content):
+    if "\\" not in content and not _are_brackets_paired(content):
         return False
     words = _FUNCTION.sub(" 1 ", _COMMAND.sub(" 1 ", _COMMAND_WITH_TEXT.sub(" 1 ", content)))
     if _PROSE.search(words):
@@ -128,10 +128,10 @@ def _is_between_dollars(content: str) -> bool:
     )
 
 
-def _are_brackets_opened(content: str) -> bool:
-    """Whether each closing bracket has an opening one before it, of any kind: `[0, 1)` has."""
-    steps = ((mark in "([{") - (mark in ")]}") for mark in content)
-    return min(accumulate(steps, initial=0)) == 0
+def _are_brackets_paired(content: str) -> bool:
+    """Whether brackets open and close in order, of any kind: those of `[0, 1)` do."""
+    depths = list(accumulate((mark in "([{") - (mark in ")]}") for mark in content))
+    return min(depths) >= 0 == depths[-1]
 
 
 def _is_in_brackets(content: str) -> bool:
