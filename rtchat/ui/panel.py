@@ -67,9 +67,8 @@ class LivePanel(RenderHook):
 
     def set_content(self, renderable: RenderableType) -> None:
         """Set the content that is shown after the next print."""
-        rows = self.console.render_lines(renderable, pad=False)
+        self._content = self.console.render_lines(renderable, pad=False)
         self._content_size = self.console.size
-        self._content = [_with_fixed_border(row, self._content_size.width) for row in rows]
 
     def paint_entry(self, rows: list[Row], cursor: tuple[int, int]) -> None:
         """Repaint the rows with this entry; `cursor` is the row and the column of its cursor."""
@@ -128,7 +127,7 @@ class LivePanel(RenderHook):
         new, cursor = self._rows()
         same = bool(old and new) and self._width == width
         home = _first_cell(self._cursor[0] if self._width == width else self._rows_above(width))
-        apart = [Segment.line()] if self._may_leave_rows(width) else []
+        apart = self._apart(width)
         from_, self._cursor = self._cursor, cursor
         self._shown, self._width = new, width
         count = _height(renderables, width) if same else None
@@ -151,17 +150,18 @@ class LivePanel(RenderHook):
         if not self._reflows:
             return row
         return (
-            sum(_wrapped(each, self._width, width) for each in self._shown[:row]) + column // width
+            sum(_wrapped(each, width) for each in self._shown[:row]) + column // width
         )
 
-    def _may_leave_rows(self, width: int) -> bool:
-        """Whether some of the rows may be out of reach, after the width of the terminal changed.
-        The terminal may join the last of them with the text that follows."""
+    def _apart(self, width: int) -> list[Segment]:
+        """What keeps the text that follows apart from rows that are out of reach, after the width
+        of the terminal changed: otherwise the terminal may join it with the last of them."""
         if self._width == width or self._reflows is False:
-            return False
-        rows = [_wrapped(each, self._width, width) for each in self._shown]
-        is_wrapped = max(rows[: self._cursor[0]], default=1) > 1
-        return sum(rows) > self.console.height or (is_wrapped and not self._reflows)
+            return []
+        above = self._shown[: self._cursor[0]]
+        if not self._reflows and any(_wrapped(row, width) > 1 for row in above):
+            return [Segment.line()]
+        return [_BELOW_TOP]
 
 
 def fold(line: Text, width: int) -> list[Text]:
@@ -188,22 +188,8 @@ def _max_cells(character: str) -> int:
     return cell_len(character) or int(character == "\ufe0f" or category(character) == "Mc")
 
 
-def _with_fixed_border(row: Row, width: int) -> Row:
-    """The same row, with its right border in the right column whatever width a terminal gives the
-    text."""
-    text = "".join(part.text for part in row)
-    if text.isascii() or sum(map(_max_cells, text)) == cell_len(text):
-        return row
-    inner = [part for part in row[:-1] if part.text.strip()]
-    erase = Control((ControlType.ERASE_IN_LINE, 0)).segment
-    edge = Control((ControlType.CURSOR_MOVE_TO_COLUMN, width - 1)).segment
-    return [*inner, erase, edge, row[-1]]
-
-
-def _wrapped(row: Row, before: int, width: int) -> int:
-    """How many rows a terminal makes of this one when its width changes."""
-    if any(part.control for part in row):  # see `_with_fixed_border`
-        return -(-before // width)
+def _wrapped(row: Row, width: int) -> int:
+    """How many rows a terminal of this width makes of this one."""
     rows, cells = 1, 0
     for character in "".join(part.text for part in row):
         taken = cell_len(character)
@@ -269,6 +255,10 @@ def _reshape(old: list[Row], new: list[Row]) -> list[Segment]:
 _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])
 """Erases from the first cell down. Not `[J` alone: in the first cell of the screen tmux treats that
 as `clear` and moves the whole screen to the scrollback."""
+
+
+_BELOW_TOP = Segment("\x1b[A\n", None, [(ControlType.CURSOR_UP, 1)])
+"""Moves from the first row of the screen to the second; from any other, to the same row."""
 
 
 def _joined(rows: list[Row]) -> list[Segment]:
