@@ -140,7 +140,7 @@ class LivePanel(RenderHook):
         painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
         if painted:
             begin = Segments([_BEGIN, *home, *painted])
-            return [begin, *renderables, Segments([*_to(cursor), _END])]
+            return [begin, *renderables, Segments([*_below(cursor), _END])]
         return [Segments([*home, *_to(cursor)])] if cursor != from_ else []
 
     def _rows_above(self, width: int) -> int:
@@ -295,6 +295,14 @@ def _to(cursor: tuple[int, int]) -> list[Segment]:
     down = [Control((ControlType.CURSOR_DOWN, row)).segment] if row else []
     right = [Control((ControlType.CURSOR_MOVE_TO_COLUMN, column)).segment] if column else []
     return [*down, *right]
+
+
+def _below(cursor: tuple[int, int]) -> list[Segment]:
+    """As `_to`, but the screen scrolls if there are not as many rows: if the terminal became
+    narrower a moment ago, the printed text took more rows than there was room for."""
+    row, column = cursor
+    down = Segment("\n" * row, None, [(ControlType.CURSOR_DOWN, row)])
+    return [down, *_to((0, column))]
 
 
 def _change(before: Row, after: Row) -> tuple[int, list[Segment]]:
