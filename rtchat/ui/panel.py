@@ -149,9 +149,7 @@ class LivePanel(RenderHook):
         row, column = self._cursor
         if not self._reflows:
             return row
-        return (
-            sum(_wrapped(each, width) for each in self._shown[:row]) + column // width
-        )
+        return sum(_wrapped(each, width) for each in self._shown[:row]) + column // width
 
     def _apart(self, width: int) -> list[Segment]:
         """What keeps the text that follows apart from rows that are out of reach, after the width

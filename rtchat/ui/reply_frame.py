@@ -13,6 +13,7 @@ from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
 
+
 class Stream(Protocol):
     """Renders one text that arrives in deltas, as `markdown.render.MarkdownStream` does."""
 
@@ -113,7 +114,10 @@ class ReplyFrame:
         top.truncate(width - 1, overflow="ellipsis")
         bottom = Text.assemble(("╰─ ", theme.FRAME), (self._footer(width - 4), theme.DIM))
         bottom.truncate(width - 1, overflow="ellipsis")
-        return [top, *(Text.assemble(("│ ", theme.FRAME), row) for row in body), bottom]
+        rows = [Text.assemble(("│ ", theme.FRAME), row) for row in body]
+        for row in rows:
+            row.rstrip()  # terminals wrap spaces, too
+        return [top, *rows, bottom]
 
     def _footer(self, width: int) -> str:
         """What stops the reply, in the shortest form if there is no room."""
