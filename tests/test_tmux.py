@@ -101,8 +101,8 @@ _SEEDS = [3, 4, *(pytest.param(seed, marks=pytest.mark.full) for seed in (6, 8, 
 
 @pytest.mark.parametrize("seed", _SEEDS)
 def test_the_emulator_wraps_rows_as_tmux_does(tmux: Tmux, tmp_path: Path, seed: int) -> None:
-    """In other histories (0, 1, 2, 5 and 7), a row had become shorter: tmux also wraps the cells that
-    were erased, and the emulator does not."""
+    """In other histories (0, 1, 2, 5 and 7), a row had become shorter: tmux also wraps the cells
+    that were erased, and the emulator does not."""
     pipe = tmp_path / "bytes"
     os.mkfifo(pipe)
     tmux("new-session", "-d", f"cat {pipe}; read x")
