@@ -296,17 +296,19 @@ def test_a_frame_that_was_wrapped_is_erased(text: str, size: tuple[int, int]) ->
 
 
 def test_a_frame_is_small_after_the_size_has_changed_until_the_reply_is_over() -> None:
+    table = "| a | b |\n|---|---|\n" + "| c | d |\n" * 40
     talk = Conversation(Screen(80, 24), reflows=False, has_entry=True)
-    talk.view.show(TextArrived(TABLE))
+    talk.view.show(TextArrived(table))
     talk.passes(1)
     rows = [height_of_frame(talk)]
     talk.resize(80, 40)
     talk.notice()
+    talk.passes(0.1)
     talk.passes(1)
     rows.append(height_of_frame(talk))
-    talk.view.show(ReplyOver(Status.COMPLETED, TABLE, "model"))
+    talk.view.show(ReplyOver(Status.COMPLETED, table, "model"))
     talk.view.show(QuestionAsked("k999", "model"))
-    talk.view.show(TextArrived(TABLE))
+    talk.view.show(TextArrived(table))
     talk.passes(1)
     rows.append(height_of_frame(talk))
     assert rows == [11, 5, 12]

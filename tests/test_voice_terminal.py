@@ -78,7 +78,7 @@ def test_a_spoken_question_looks_like_a_typed_one() -> None:
         voiced.happens(*REST)
         after = rows(voiced.shows("It is late.", PROMPT))
     assert streaming[0] == f"{PROMPT} Is it late?"
-    assert streaming[2] == f"│ It is {' ' * 63}│"
+    assert streaming[2] == "│ It is"
     assert streaming[3].startswith("╰─ speak or Ctrl-C stops")
     assert after == [*TOLD, PROMPT]
 
