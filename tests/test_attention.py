@@ -17,6 +17,7 @@ from rtchat.ui.terminal_kind import (
     TerminalKind,
     TerminalModes,
     modes,
+    reflows,
     terminal_kind,
 )
 
@@ -51,6 +52,8 @@ _XTERM = {"TERM": "xterm-256color"}
         (_XTERM | {"TERM_PROGRAM": "WezTerm"}, TerminalKind.WEZTERM),
         (_XTERM | {"TERM_PROGRAM": "iTerm.app"}, TerminalKind.ITERM),
         (_XTERM | {"LC_TERMINAL": "iTerm2"}, TerminalKind.ITERM),
+        ({"TERM": "rxvt-unicode-256color", "VTE_VERSION": "7600"}, TerminalKind.OTHER),
+        ({"TERM": "st-256color", "KITTY_WINDOW_ID": "1"}, TerminalKind.OTHER),
         ({"TERM": "foot-extra"}, TerminalKind.FOOT),
         ({"TERM": "alacritty"}, TerminalKind.ALACRITTY),
         (_XTERM | {"ALACRITTY_WINDOW_ID": "1"}, TerminalKind.ALACRITTY),
@@ -59,6 +62,22 @@ _XTERM = {"TERM": "xterm-256color"}
 )
 def test_the_kind_of_terminal(environ: Mapping[str, str], kind: TerminalKind) -> None:
     assert terminal_kind(environ) is kind
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"TERM": "xterm-kitty"}, True),
+        ({"TERM": "xterm-kitty", "SSH_CONNECTION": "::1 1 ::1 22"}, None),
+        ({"TERM": "tmux", "TMUX": "/tmp/tmux", "SSH_CONNECTION": "::1 1 ::1 22"}, True),
+        (_XTERM, None),
+        (_XTERM | {"XTERM_VERSION": "XTerm(390)", "SSH_CONNECTION": "::1 1 ::1 22"}, False),
+    ],
+)
+def test_whether_a_terminal_wraps_rows_again(
+    environ: Mapping[str, str], expected: bool | None
+) -> None:
+    assert reflows(terminal_kind(environ), environ) is expected
 
 
 def test_a_terminal_is_sent_only_modes_that_it_is_known_to_have() -> None:

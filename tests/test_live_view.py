@@ -91,14 +91,14 @@ def test_the_panel_shows_the_status_and_the_time() -> None:
     show.view.tick()
     assert (connecting, show.screen.visible()) == (
         [
-            "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
-            "│ connecting…                                    │",
-            "╰─ Ctrl-C stops ─────────────────────────────────╯",
+            "╭─ gpt-realtime-2.1 ─ 0.0 s",
+            "│ connecting…",
+            "╰─ Ctrl-C stops",
         ],
         [
-            "╭─ gpt-realtime-2.1 ───────────────────── 1.3 s ─╮",
-            "│ waiting                                        │",
-            "╰─ Ctrl-C stops ─────────────────────────────────╯",
+            "╭─ gpt-realtime-2.1 ─ 1.3 s",
+            "│ waiting",
+            "╰─ Ctrl-C stops",
         ],
     )
 
@@ -140,9 +140,9 @@ def test_final_text_is_above_the_panel_without_a_frame() -> None:
         "one",
         "",
         "two three",
-        "╭─ gpt-realtime-2.1 ────────── 2.0 s · ~2 tok/s ─╮",
-        "│ four                                           │",
-        "╰─ Ctrl-C stops ─────────────────────────────────╯",
+        "╭─ gpt-realtime-2.1 ─ 2.0 s · ~2 tok/s",
+        "│ four",
+        "╰─ Ctrl-C stops",
     ]
 
 
@@ -216,7 +216,7 @@ def test_notices_go_above_the_panel() -> None:
         "cached         0  of the input",
         "output         4  tokens",
         "cost     unknown",
-        "╭─ gpt-realtime-2.1 ───────────────────── 0.0 s ─╮",
+        "╭─ gpt-realtime-2.1 ─ 0.0 s",
     ]
 
 

@@ -1,7 +1,7 @@
 """A reply that streams while the window changes its size.
 
 Whatever the terminal does with its rows, every word of the reply is in the scrollback and on the
-screen once and in order, and at most the last frame of the panel remains.
+screen once and in order. Parts of frames may remain, with at most `_TEXT_LEFT` rows of text.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 
 import pytest
 from rich.segment import Segment
@@ -22,7 +23,9 @@ from tests.reflow import ReflowingScreen
 from tests.screen import Screen
 
 _WORD = re.compile(r"k\d{3}")
-_FRAME = re.compile("[╭╰╮╯│]|─{3}")
+_FRAME = re.compile("[╭╰│]")
+_TEXT_LEFT = 4
+"""How many rows with words of the reply may remain in frames."""
 
 
 class Document:
@@ -101,8 +104,15 @@ class Conversation:
         self.size = width, height
         self.screen.resize(width, height)
 
+    def resize_unnoticed(self, width: int, height: int) -> None:
+        """Change the size of the window; the program learns of it with `notice`."""
+        before = self.screen.console.size
+        self.resize(width, height)
+        self.screen.console.size = before
+
     def notice(self) -> None:
         """The program paints for the size."""
+        self.screen.console.size = self.size
         self._paint_entry()
         self.view.tick()
 
@@ -163,19 +173,26 @@ def history(
 
 
 def check(document: Document, rows: list[str], times: int) -> None:
-    text = [row for row in rows if not _FRAME.search(row) or "│" not in row]
+    text = [row for row in rows if not _FRAME.search(row)]
     words = [word for row in text for word in _WORD.findall(row) if word != "k999"]
     assert sorted(words) == [word for block in document.blocks for word in block], "\n".join(rows)
     for block in document.blocks:
         assert sorted(words[: len(block)]) == block
         del words[: len(block)]
-    assert sum("╭" in row for row in rows) <= times, "\n".join(rows)
+    frames = "\n".join(row for row in rows if _FRAME.search(row))
+    assert frames.count("╭") <= times, frames
+    assert text_left(rows) <= _TEXT_LEFT, frames
+
+
+def text_left(rows: list[str]) -> int:
+    """How many rows with words of the reply remain in frames."""
+    return sum(bool(_FRAME.search(row) and _WORD.search(row)) for row in rows)
 
 
 SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 60))]
 
 
-@pytest.mark.parametrize(("has_entry", "trims"), [(True, False), (True, True), (False, True)])
+@pytest.mark.parametrize(("has_entry", "trims"), list(product([True, False], repeat=2)))
 @pytest.mark.parametrize("reflows", [True, None])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_terminal_that_wraps_rows_again(
@@ -190,6 +207,63 @@ def test_a_terminal_that_wraps_rows_again(
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_terminal_that_cuts_rows(seed: int, has_entry: bool, reflows: bool | None) -> None:
     check(*history(seed, Screen, reflows=reflows, has_entry=has_entry, narrow=True))
+
+
+TABLE = "| a | description |\n|---|---|\n" + "".join(
+    f"| k{number} | {'word ' * 14}x{number} |\n" for number in range(100, 160)
+)
+PARAGRAPH = " ".join(f"k{number} word" for number in range(100, 260))
+
+
+@pytest.mark.parametrize("text", [TABLE, PARAGRAPH])
+@pytest.mark.parametrize("has_entry", [False, True])
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("sizes", [[(120, 40), (60, 40)] * 3, [(80, 24), (40, 24)], [(90, 30)] * 2])
+def test_no_text_remains_if_the_screen_has_scrolled(
+    text: str, has_entry: bool, trims: bool, sizes: list[tuple[int, int]]
+) -> None:
+    """The terminal becomes narrower, to half of its width."""
+    screen = ReflowingScreen(*sizes[0], trims=trims)
+    screen.console.print("\n".join(f"old {number}" for number in range(80)))
+    talk = Conversation(screen, reflows=True if has_entry else None, has_entry=has_entry)
+    parts = [text[start : start + 150] for start in range(0, len(text), 150)]
+    for step, part in enumerate(parts):
+        talk.view.show(TextArrived(part))
+        talk.passes(1)
+        if step % 2 and step // 2 + 1 < len(sizes):
+            talk.resize(*sizes[step // 2 + 1])
+            talk.notice()
+    rows = talk.ends(text)
+    assert text_left(rows) == 0, "\n".join(rows)
+    assert _WORD.findall("\n".join(rows)).count("k110") == 1
+
+
+@pytest.mark.parametrize("has_entry", [False, True])
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_text_that_is_printed_before_a_change_is_noticed(
+    seed: int, has_entry: bool, trims: bool
+) -> None:
+    """Over SSH, the terminal has another size a while before the program. No word is lost, though a
+    frame may be damaged, and parts of it may stand beside a line of the reply."""
+    chance = random.Random(seed)
+    document = Document(chance, narrow=False)
+    screen = ReflowingScreen(*chance.choice(SIZES), trims=trims)
+    talk = Conversation(screen, reflows=None, has_entry=has_entry)
+    places = sorted(chance.sample(range(1, len(document.text)), 40))
+    late = 0
+    for start, end in zip([0, *places], [*places, len(document.text)], strict=True):
+        talk.view.show(TextArrived(document.text[start:end]))
+        talk.passes(0.1 if late else chance.choice([0.1, 1.0]))
+        if late == 1:
+            talk.notice()
+        elif not late and chance.random() < 0.12:
+            talk.resize_unnoticed(*chance.choice(SIZES))
+            late = 4
+        late = max(late - 1, 0)
+    talk.notice()
+    shown = {*_WORD.findall("\n".join(talk.ends(document.text)))}
+    assert shown >= {word for block in document.blocks for word in block}
 
 
 @pytest.mark.parametrize("has_entry", [False, True])
@@ -221,11 +295,24 @@ def test_a_frame_that_was_wrapped_is_erased(text: str, size: tuple[int, int]) ->
     assert rows.count("above") == 20
 
 
-def test_a_frame_takes_at_most_half_of_the_screen() -> None:
-    talk = Conversation(Screen(80, 24), reflows=False, has_entry=True)
+def test_a_frame_is_small_after_the_size_has_changed_until_the_reply_is_over() -> None:
     table = "| a | b |\n|---|---|\n" + "| c | d |\n" * 40
+    talk = Conversation(Screen(80, 24), reflows=False, has_entry=True)
     talk.view.show(TextArrived(table))
     talk.passes(1)
-    rows = talk.screen.visible()
-    shown = [row for row in rows if _FRAME.match(row) and row[0] in "╭│╰"]
-    assert 8 < len(shown) <= 12
+    rows = [height_of_frame(talk)]
+    talk.resize(80, 40)
+    talk.notice()
+    talk.passes(0.1)
+    talk.passes(1)
+    rows.append(height_of_frame(talk))
+    talk.view.show(ReplyOver(Status.COMPLETED, table, "model"))
+    talk.view.show(QuestionAsked("k999", "model"))
+    talk.view.show(TextArrived(table))
+    talk.passes(1)
+    rows.append(height_of_frame(talk))
+    assert rows == [11, 5, 12]
+
+
+def height_of_frame(talk: Conversation) -> int:
+    return sum(bool(_FRAME.match(row)) for row in talk.screen.visible())

@@ -107,7 +107,7 @@ def test_the_panel_is_shown_while_a_reply_streams(program: Program, engine: Engi
     terminal = talk(program)
     terminal.shows(PROMPT)
     terminal.types("slow\r")
-    terminal.shows("╭─ gpt-realtime-2.1 ─", "│ one two", "╰─ Ctrl-C stops ─")
+    terminal.shows("╭─ gpt-realtime-2.1 ─", "│ one two", "╰─ Ctrl-C stops")
     engine.may_go_on.set()
     lines = terminal.shows("one two three four five", "gpt-realtime-2.1 · first token", PROMPT)
     assert not any("╭" in line or "│" in line for line in lines)

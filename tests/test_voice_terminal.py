@@ -78,8 +78,8 @@ def test_a_spoken_question_looks_like_a_typed_one() -> None:
         voiced.happens(*REST)
         after = rows(voiced.shows("It is late.", PROMPT))
     assert streaming[0] == f"{PROMPT} Is it late?"
-    assert streaming[2] == f"│ It is {' ' * 63}│"
-    assert streaming[3].startswith("╰─ speak or Ctrl-C stops ─")
+    assert streaming[2] == "│ It is"
+    assert streaming[3].startswith("╰─ speak or Ctrl-C stops")
     assert after == [*TOLD, PROMPT]
 
 
@@ -383,19 +383,19 @@ def test_the_line_below_the_prompt(option: str, columns: int, line: str) -> None
 @pytest.mark.parametrize(
     ("microphone", "columns", "footer"),
     [
-        (LISTENING, 72, "╰─ speak or Ctrl-C stops ─"),
-        (LISTENING, 20, "╰─ Ctrl-C stops ───╯"),
-        (MUTED, 72, "╰─ Ctrl-C stops ─"),
-        (OFF_HAND, 72, "╰─ Ctrl-T or Ctrl-C stops ─"),
-        (replace(OFF_HAND, is_available=False), 72, "╰─ Ctrl-C stops ─"),
-        (None, 72, "╰─ Ctrl-C stops ─"),
+        (LISTENING, 72, "╰─ speak or Ctrl-C stops"),
+        (LISTENING, 20, "╰─ Ctrl-C stops"),
+        (MUTED, 72, "╰─ Ctrl-C stops"),
+        (OFF_HAND, 72, "╰─ Ctrl-T or Ctrl-C stops"),
+        (replace(OFF_HAND, is_available=False), 72, "╰─ Ctrl-C stops"),
+        (None, 72, "╰─ Ctrl-C stops"),
     ],
 )
 def test_what_stops_a_reply(microphone: MicrophoneStatus | None, columns: int, footer: str) -> None:
     with conversation(microphone=microphone, columns=columns) as voiced:
         voiced.happens(*BEGUN)
         shown = voiced.shows("│ It is", "╰", PROMPT)
-    assert [line.startswith(footer) for line in shown if line[:1] == "╰"] == [True]
+    assert [line.rstrip() for line in shown if line[:1] == "╰"] == [footer]
 
 
 def test_a_screen_reader_gets_lines() -> None:

@@ -205,7 +205,7 @@ class Interactive:
 
         kind = terminal_kind(environ)
         console, _ = consoles(settings, environment)
-        panel = LivePanel(console, reflows=reflows(kind))
+        panel = LivePanel(console, reflows=reflows(kind, environ))
         attention = Attention(write, kind, sets_title=settings.title, notify=settings.notify)
         status = StatusLine(lambda: console.width, profile=settings.profile)
 

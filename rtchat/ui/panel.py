@@ -68,9 +68,8 @@ class LivePanel(RenderHook):
 
     def set_content(self, renderable: RenderableType) -> None:
         """Set the content that is shown after the next print."""
-        rows = self.console.render_lines(renderable, pad=False)
+        self._content = self.console.render_lines(renderable, pad=False)
         self._content_size = self.console.size
-        self._content = [_with_fixed_border(row, self._content_size.width) for row in rows]
 
     def paint_entry(self, rows: list[Row], cursor: tuple[int, int]) -> None:
         """Repaint the rows with this entry; `cursor` is the row and the column of its cursor."""
@@ -129,7 +128,7 @@ class LivePanel(RenderHook):
         new, cursor = self._rows()
         same = bool(old and new) and self._width == width
         home = _first_cell(self._cursor[0] if self._width == width else self._rows_above(width))
-        apart = [Segment.line()] if self._may_leave_rows(width) else []
+        apart = self._apart(width)
         from_, self._cursor = self._cursor, cursor
         self._shown, self._width = new, width
         count = _height(renderables, width) if same else None
@@ -142,7 +141,7 @@ class LivePanel(RenderHook):
         painted = [*room, *_reshape(old, new), *_changes(old, new), *insert]
         if painted:
             begin = Segments([_BEGIN, *home, *painted])
-            return [begin, *renderables, Segments([*_to(cursor), _END])]
+            return [begin, *renderables, Segments([*_below(cursor), _END])]
         return [Segments([*home, *_to(cursor)])] if cursor != from_ else []
 
     def _rows_above(self, width: int) -> int:
@@ -151,18 +150,17 @@ class LivePanel(RenderHook):
         row, column = self._cursor
         if not self._reflows:
             return row
-        return (
-            sum(_wrapped(each, self._width, width) for each in self._shown[:row]) + column // width
-        )
+        return sum(_wrapped(each, width) for each in self._shown[:row]) + column // width
 
-    def _may_leave_rows(self, width: int) -> bool:
-        """Whether some of the rows cannot be erased, after the width of the terminal changed. The
-        terminal might join the last of them with the text that follows."""
+    def _apart(self, width: int) -> list[Segment]:
+        """What keeps the text that follows apart from rows that are out of reach, after the width
+        of the terminal changed: otherwise the terminal may join it with the last of them."""
         if self._width == width or self._reflows is False:
-            return False
-        rows = [_wrapped(each, self._width, width) for each in self._shown]
-        is_wrapped = max(rows[: self._cursor[0]], default=1) > 1
-        return sum(rows) > self.console.height or (is_wrapped and not self._reflows)
+            return []
+        above = self._shown[: self._cursor[0]]
+        if not self._reflows and any(_wrapped(row, width) > 1 for row in above):
+            return [Segment.line()]
+        return [_BELOW_TOP]
 
 
 def fold(line: Text, width: int) -> list[Text]:
@@ -190,25 +188,8 @@ def _max_cells(character: str) -> int:
     return cell_len(character) or int(character == "\ufe0f" or category(character) == "Mc")
 
 
-def _with_fixed_border(row: Row, width: int) -> Row:
-    """The same row, with its right border in the right column whatever width a terminal gives the
-    text."""
-    text = "".join(part.text for part in row)
-    if text.isascii() or sum(map(_max_cells, text)) == cell_len(text):
-        return row
-    inner = row[:-1]
-    while inner and not inner[-1].text.strip():
-        inner.pop()
-    erase = Control((ControlType.ERASE_IN_LINE, 0)).segment
-    edge = Control((ControlType.CURSOR_MOVE_TO_COLUMN, width - 1)).segment
-    return [*inner, erase, edge, row[-1]]
-
-
-def _wrapped(row: Row, before: int, width: int) -> int:
-    """How many rows this one takes when the terminal has wrapped it again. `before` and `width` are
-    the widths of the terminal, in cells."""
-    if any(part.control for part in row):  # see `_with_fixed_border`
-        return -(-before // width)
+def _wrapped(row: Row, width: int) -> int:
+    """How many rows a terminal of this width makes of this one."""
     rows, cells = 1, 0
     for character in "".join(part.text for part in row):
         taken = cell_len(character)
@@ -276,6 +257,10 @@ _ERASE = Segment("\x1b[K\x1b[C\x1b[J\r", None, [(ControlType.CLEAR,)])
 as `clear` and moves the whole screen to the scrollback."""
 
 
+_BELOW_TOP = Segment("\x1b[A\n", None, [(ControlType.CURSOR_UP, 1)])
+"""Moves from the first row of the screen to the second; from any other, to the same row."""
+
+
 def _joined(rows: list[Row]) -> list[Segment]:
     segments: list[Segment] = []
     for row in rows:
@@ -310,6 +295,14 @@ def _to(cursor: tuple[int, int]) -> list[Segment]:
     down = [Control((ControlType.CURSOR_DOWN, row)).segment] if row else []
     right = [Control((ControlType.CURSOR_MOVE_TO_COLUMN, column)).segment] if column else []
     return [*down, *right]
+
+
+def _below(cursor: tuple[int, int]) -> list[Segment]:
+    """As `_to`, but the screen scrolls if there are not as many rows: if the terminal became
+    narrower a moment ago, the printed text took more rows than there was room for."""
+    row, column = cursor
+    down = Segment("\n" * row, None, [(ControlType.CURSOR_DOWN, row)])
+    return [down, *_to((0, column))]
 
 
 def _change(before: Row, after: Row) -> tuple[int, list[Segment]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.console import Group
 from rich.text import Text
@@ -12,9 +12,6 @@ from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
-
-if TYPE_CHECKING:
-    from rich.panel import Panel
 
 
 class Stream(Protocol):
@@ -83,17 +80,21 @@ class ReplyFrame:
         """Whether the title or the width has changed since the frame was drawn."""
         return self._drawn != (self._title(), width)
 
-    def draw(self, stream: Stream | None, width: int, height: int) -> Panel | Group:
-        """The frame with the last rows of the text that may still change, or with the status."""
+    def draw(self, stream: Stream | None, width: int, height: int) -> Group:
+        """The frame with the last rows of the text that may still change, or with the status.
+
+        It has no right border: if the window becomes narrower, the terminal wraps only the rows
+        whose text no longer fits.
+        """
         title = self._title()
         self._drawn = title, width
         is_framed = height >= 4 and not self._is_plain
-        columns, rows = (width - 4, height - 3) if is_framed else (width - 1, height - 1)
+        columns, rows = (width - 3, height - 3) if is_framed else (width - 1, height - 1)
         body = self._body(stream, max(columns, 1), max(rows, 1))
-        return self._framed(body, title, width) if is_framed else Group(*body)
+        return Group(*(self._framed(body, title, width) if is_framed else body))
 
     def _title(self) -> str:
-        """The title on the right of the frame: `1.2 s · ~84 tok/s`."""
+        """What follows the model at the top of the frame: `1.2 s · ~84 tok/s`."""
         now = self._now()
         title = f"{now - self._asked_at:.1f} s"
         if self._first_at is None or self.deltas < 2 or now <= self._first_at:
@@ -106,24 +107,17 @@ class ReplyFrame:
         body = stream.preview(width, height) if stream else [Text(self.status, theme.DIM)]
         return [row for line in body for row in fold(line, width)][-height:]
 
-    def _framed(self, body: list[Text], title: str, width: int) -> Panel:
-        from rich import box
-        from rich.panel import Panel
-
-        model = visible(self.model)
-        fill = width - 8 - len(model) - len(title)
-        heading = Text.assemble((model, theme.ACCENT))
-        if fill > 0:
-            heading.append(f" {'─' * fill} ", theme.FRAME).append(title, theme.DIM)
-        return Panel(
-            Text("\n").join(body),
-            box=box.ROUNDED,
-            border_style=theme.FRAME,
-            title=heading,
-            title_align="left",
-            subtitle=Text(self._footer(width - 6), theme.DIM),
-            subtitle_align="left",
-        )
+    def _framed(self, body: list[Text], title: str, width: int) -> list[Text]:
+        top = Text.assemble(("╭─ ", theme.FRAME), (visible(self.model), theme.ACCENT))
+        if top.cell_len + 3 + len(title) < width:
+            top.append(" ─ ", theme.FRAME).append(title, theme.DIM)
+        top.truncate(width - 1, overflow="ellipsis")
+        bottom = Text.assemble(("╰─ ", theme.FRAME), (self._footer(width - 4), theme.DIM))
+        bottom.truncate(width - 1, overflow="ellipsis")
+        rows = [Text.assemble(("│ ", theme.FRAME), row) for row in body]
+        for row in rows:
+            row.rstrip()  # terminals wrap spaces, too
+        return [top, *rows, bottom]
 
     def _footer(self, width: int) -> str:
         """What stops the reply, in the shortest form if there is no room."""

@@ -44,6 +44,8 @@ _TERMS = {
     "foot": TerminalKind.FOOT,
     "alacritty": TerminalKind.ALACRITTY,
     "mintty": TerminalKind.MINTTY,
+    "rxvt": TerminalKind.OTHER,
+    "st": TerminalKind.OTHER,
 }
 """Terminals by the beginning of TERM, which is also known over SSH."""
 _PROGRAMS = {
@@ -82,10 +84,14 @@ def terminal_kind(environ: Mapping[str, str]) -> TerminalKind:
     )
 
 
-def reflows(kind: TerminalKind) -> bool | None:
-    """Whether a terminal of this kind wraps rows again when its width changes; None if that is not
-    known."""
-    return None if kind is TerminalKind.OTHER else kind not in _NOT_REFLOWING
+def reflows(kind: TerminalKind, environ: Mapping[str, str]) -> bool | None:
+    """Whether a terminal of this kind wraps rows again when its width changes. None if that is not
+    known, or if the program may paint before it learns of the change: over SSH that takes a while.
+    """
+    is_remote = environ.get("SSH_CONNECTION") and not environ.get("TMUX")
+    if kind is TerminalKind.OTHER or (is_remote and kind not in _NOT_REFLOWING):
+        return None
+    return kind not in _NOT_REFLOWING
 
 
 class Mode(NamedTuple):
