@@ -78,7 +78,7 @@ def test_a_framed_row_keeps_its_spaces_whatever_its_characters(word: str) -> Non
     show.view.show(QuestionAsked("?", MODEL))
     show.view.show(TextArrived(f"**{word}** `code` **{word}** x"))
     show.view.tick()
-    assert f"│ {word} code {word} x " in show.screen.visible()[1]
+    assert f"│ {word} code {word} x" in show.screen.visible()[1]
 
 
 def test_the_panel_shows_the_status_and_the_time() -> None:
