@@ -12,9 +12,10 @@ import re
 import pytest
 
 from rtchat.core.text import visible
-from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.dialect import parser, references
 from rtchat.markdown.render import Drawing, MarkdownStream
 from rtchat.markdown.splitter import Piece
+from rtchat.markdown.table_rule import with_cells
 from tests import specs
 from tests.screen import Screen
 from tests.test_scrollback import at_once, streamed

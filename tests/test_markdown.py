@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.text import visible
-from rtchat.markdown.dialect import MAX_COST
+from rtchat.markdown.limits import MAX_COST
 from rtchat.markdown.list_items import ItemNumber
 from rtchat.markdown.splitter import MAX_LINE, Context, Lines, Piece, Splitter
 from tests.documents import ANSWER, BLOCKS, RANDOM, cut

@@ -19,9 +19,10 @@ from rtchat.core.turn_tree import parents_of
 from rtchat.core.values import Entry, StoredConversation
 from rtchat.history.dates import when
 from rtchat.history.transcript import TranscriptEntry, transcript_entries
-from rtchat.markdown.dialect import parser, references, with_cells
+from rtchat.markdown.dialect import parser, references
 from rtchat.markdown.info_string import parse_info
 from rtchat.markdown.list_items import add_boxes, number_items
+from rtchat.markdown.table_rule import with_cells
 from rtchat.wire.items import write_item
 
 Format: TypeAlias = Literal["markdown", "json", "html"]

@@ -11,11 +11,11 @@ from rich.text import Span, Text
 
 from rtchat.core.text import TAB, visible
 from rtchat.markdown import theme
-from rtchat.markdown.dialect import BOX
 from rtchat.markdown.formula import display_formula
 from rtchat.markdown.highlight import Highlighter
 from rtchat.markdown.info_string import Info, parse_info
 from rtchat.markdown.inline import draw_inline
+from rtchat.markdown.inline_rule import BOX
 from rtchat.markdown.links import LinkingConsole
 from rtchat.markdown.list_items import ItemNumber
 from rtchat.markdown.math import is_punctuation

@@ -37,7 +37,7 @@ _LIKELY_LINE_START = re.compile(
 """Matches what starts a new line unless wrapping may have moved it to the start of a line."""
 _RECORD = re.compile(r"\S.{0,40}?(?:\s[-–—=|·]+>?\s|[^\s:]:\s|[：\t]|\s[→⇒]\s|\S {3,}\S)")
 """Matches the first part of a record and the separator after it."""
-_COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
+COLUMNS = re.compile(r"\S(?: {3,}|\t)\S")
 """Matches the space between columns."""
 _DRAWN = re.compile(r"\s*(?:[├└│┌┐┘┬┴┼─╭╰║╔╚╠═]|(?:\|\s+)*[|`+\\]--)")
 """Matches the start of a line of a tree or a box."""
@@ -46,7 +46,10 @@ _ART = re.compile(r"[-+|/\\_=~^<>.:;'\"`()\[\]{}*\s]*[/\\_+][-+|/\\_=~^<>.:;'\"`
 _BOLD_LINE = re.compile(r"\s*(\*\*|__)(?:(?!\1).)+\1:?\s*")
 _CELLS = re.compile(r"\s\||\|\s|^\||\|$")
 """Matches a pipe that may separate cells."""
-_CODE_OR_FORMULA = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\$[^$]+\$|\\\(.*?\\\)")
+CODE_OR_FORMULA = re.compile(
+    r"(?<!`)(`++)(?:[^`]++|(?!\1(?!`))`++)++\1(?!`)"  # code
+    r"|\$(?!\s)[^$]+(?<!\s)\$(?!\d)|\\\((?:(?!\\\().)+?\\\)"  # a formula, not `$5 | $10`
+)
 """Matches code and formulas, in which a pipe does not separate cells."""
 _HARD_BREAK = re.compile(r" {2,}$|\\$")
 _HTML_BREAK = re.compile(r"(?<!\\)<br\s*/?>\s*$", re.IGNORECASE)
@@ -75,7 +78,7 @@ def _is_art(line: str) -> bool:
 
 
 def _has_cells(line: str) -> bool:
-    return "|" in line and _CELLS.search(_CODE_OR_FORMULA.sub("", line).strip()) is not None
+    return "|" in line and _CELLS.search(CODE_OR_FORMULA.sub("", line).strip()) is not None
 
 
 def line_starts(source: str, first: int | None = 0) -> list[str]:
@@ -108,7 +111,7 @@ def _join(line: str, following: str) -> str:
 
 def _are_aligned(texts: list[str]) -> bool:
     """Whether lines are a drawing or text in columns."""
-    return sum(text[:1] in {*"|+/\\"} or bool(_COLUMNS.search(text)) for text in texts) > 1
+    return sum(text[:1] in {*"|+/\\"} or bool(COLUMNS.search(text)) for text in texts) > 1
 
 
 def _intended_line_ends(lines: list[str], texts: list[str]) -> list[bool]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from markdown_it.token import Token
 
 from rtchat.core.values import value
-from rtchat.markdown.dialect import BOX
+from rtchat.markdown.inline_rule import BOX
 
 
 @value

@@ -15,17 +15,14 @@ delimiter is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
-from typing import TypeAlias
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_block import paragraph as paragraph_rule
 from markdown_it.rules_inline import StateInline
 
-_Cost: TypeAlias = Callable[[str], int]
+from rtchat.markdown.limits import MAX_COST, cost
 
 _SCRIPTS = r"(?:[\^_](?:[0-9]+[+-]?|[+-]|[A-Za-z]|\{[^{}\\$`]+\})){1,2}+"
 """Only sub- and superscripts, as in `H$_2$O`. A letter may be before and after them."""
@@ -85,12 +82,10 @@ _STARS = re.compile(r"(?<=[0-9A-Za-z)\]}])(?:\*(?=[0-9A-Za-z(\[{])|\*\*(?=-?[0-9
 """The star of a product, as in `2*3*4`, and those of a power, as in `x**2`."""
 
 
-def add_math(markdown: MarkdownIt, cost: _Cost, limit: int) -> None:
-    """Let a parser recognise formulas. `limit` is the maximum cost of a display formula, which
-    `cost` returns."""
+def add_math(markdown: MarkdownIt) -> None:
+    """Let a parser recognise formulas."""
     interrupted = ["paragraph", "reference", "blockquote", "list"]
-    display = partial(_display, cost, limit)
-    markdown.block.ruler.before("table", "math", display, {"alt": interrupted})
+    markdown.block.ruler.before("table", "math", _display, {"alt": interrupted})
     markdown.inline.ruler.before("escape", "math", _inline)
     markdown.inline.ruler.before("emphasis", "stars", _stars)
 
@@ -213,10 +208,10 @@ def _line(state: StateBlock, line: int) -> str:
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 
 
-def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, silent: bool) -> bool:
+def _display(state: StateBlock, line: int, end: int, silent: bool) -> bool:
     first = _line(state, line)
     opening = _OPENING.match(first) if first[:1] in ("\\", "$") else None
-    if opening is None or state.is_code_block(line) or cost(first) > limit:
+    if opening is None or state.is_code_block(line) or cost(first) > MAX_COST:
         return False
     closing = _ClosingDelimiter(opening)
     found = closing.find(first, opening.end())
@@ -224,7 +219,7 @@ def _display(cost: _Cost, limit: int, state: StateBlock, line: int, end: int, si
         return False
     if silent:
         return True
-    last, left = line, limit - cost(first)
+    last, left = line, MAX_COST - cost(first)
     is_alone = first.rstrip() == opening.group()
     while found is None and (following := _next(state, last, end, is_alone=is_alone)) > last:
         text = _line(state, following)

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from rtchat.core.text import TAB
 from rtchat.markdown.blocks import Blocks, State
-from rtchat.markdown.dialect import MAX_COST, parser, references
+from rtchat.markdown.dialect import parser, references
+from rtchat.markdown.limits import MAX_COST
 from rtchat.markdown.splitter import Piece, Splitter
 from rtchat.markdown.table import Grid
 from rtchat.markdown.wrap import wrap

@@ -15,7 +15,8 @@ from itertools import accumulate, takewhile, zip_longest
 from markdown_it.token import Token
 
 from rtchat.core.values import value
-from rtchat.markdown.dialect import LONG_MARK, MAX_COST, cost, is_long, parser
+from rtchat.markdown.dialect import parser
+from rtchat.markdown.limits import LONG_MARK, MAX_COST, cost, is_long
 from rtchat.markdown.list_items import ItemNumber
 
 _ITEM = re.compile(r"[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]*")
