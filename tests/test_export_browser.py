@@ -177,7 +177,7 @@ def test_all_markdown_elements_are_on_the_page(tmp_path: Path) -> None:
     ]
     assert dom.texts("ol") == ["first\n\nnested\n\ndeeper\n\n\n\n\nsecond"]
     items = [text.partition("\n")[0] for text in dom.texts("li")]
-    assert items == ["first", "nested", "deeper", "second", "[x] done", "[ ] not done"]
+    assert items == ["first", "nested", "deeper", "second", "☑ done", "☐ not done"]
     assert dom.texts("blockquote") == ["quoted\n\ntwice", "twice"]
     assert dom.texts("pre") == [
         'if a < b:\n    print("&amp;")',
