@@ -44,7 +44,7 @@ _MAX_SMALL_FRAME_ROWS = 12
 def preload() -> None:
     """Import the modules for drawing. It takes long: call it in a thread, before text arrives."""
     for module in (
-        *("rich.panel", "rich.table", "rtchat.markdown.render"),
+        *("rich.panel", "rtchat.markdown.render"),
         *("rtchat.ui.folding_stream", "rtchat.ui.panel"),
     ):
         import_module(module)

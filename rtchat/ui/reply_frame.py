@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Group
+from rich.box import Box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from rtchat.core.effects import MicrophoneStatus
 from rtchat.core.text import visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+
+_BOX = Box("╭─  \n│   \n    \n│   \n    \n    \n│   \n╰─  \n")
+"""A box without a right border."""
 
 
 class Stream(Protocol):
@@ -80,18 +89,14 @@ class ReplyFrame:
         """Whether the title or the width has changed since the frame was drawn."""
         return self._drawn != (self._title(), width)
 
-    def draw(self, stream: Stream | None, width: int, height: int) -> Group:
-        """The frame with the last rows of the text that may still change, or with the status.
-
-        It has no right border: if the window becomes narrower, the terminal wraps only the rows
-        whose text no longer fits.
-        """
+    def draw(self, stream: Stream | None, width: int, height: int) -> RenderableType:
+        """The frame with the last rows of the text that may still change, or with the status."""
         title = self._title()
         self._drawn = title, width
         is_framed = height >= 4 and not self._is_plain
         columns, rows = (width - 3, height - 3) if is_framed else (width - 1, height - 1)
         body = self._body(stream, max(columns, 1), max(rows, 1))
-        return Group(*(self._framed(body, title, width) if is_framed else body))
+        return self._framed(body, title, width) if is_framed else Group(*body)
 
     def _title(self) -> str:
         """What follows the model at the top of the frame: `1.2 s · ~84 tok/s`."""
@@ -107,19 +112,43 @@ class ReplyFrame:
         body = stream.preview(width, height) if stream else [Text(self.status, theme.DIM)]
         return [row for line in body for row in fold(line, width)][-height:]
 
-    def _framed(self, body: list[Text], title: str, width: int) -> list[Text]:
-        top = Text.assemble(("╭─ ", theme.FRAME), (visible(self.model), theme.ACCENT))
-        if top.cell_len + 3 + len(title) < width:
-            top.append(" ─ ", theme.FRAME).append(title, theme.DIM)
-        top.truncate(width - 1, overflow="ellipsis")
-        bottom = Text.assemble(("╰─ ", theme.FRAME), (self._footer(width - 4), theme.DIM))
-        bottom.truncate(width - 1, overflow="ellipsis")
-        rows = [Text.assemble(("│ ", theme.FRAME), row) for row in body]
-        for row in rows:
-            row.rstrip()  # terminals wrap spaces, too
-        return [top, *rows, bottom]
+    def _framed(self, body: list[Text], title: str, width: int) -> RenderableType:
+        from rich.panel import Panel
+
+        heading = Text(visible(self.model), theme.ACCENT)
+        if heading.cell_len + len(title) < width - 6:
+            heading.append(" ─ ", theme.FRAME).append(title, theme.DIM)
+        return _OpenPanel(
+            Panel(
+                Text("\n", no_wrap=True, overflow="ignore").join(body),
+                box=_BOX,
+                border_style=theme.FRAME,
+                padding=(0, 0, 0, 1),
+                title=heading,
+                title_align="left",
+                subtitle=Text(self._footer(width - 6), theme.DIM),
+                subtitle_align="left",
+            )
+        )
 
     def _footer(self, width: int) -> str:
         """What stops the reply, in the shortest form if there is no room."""
         footer = messages.stop_keys(self.microphone)
         return footer if len(footer) <= width else messages.stop_keys(None)
+
+
+class _OpenPanel:
+    """A panel without what is right of its text: if the window becomes narrower, the terminal wraps
+    only the rows whose text no longer fits."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the rows of the panel."""
+        rows = console.render_lines(self._panel, options)
+        for row in rows:
+            fill = " ─" if row in (rows[0], rows[-1]) else " "
+            text = "".join(part.text for part in row).rstrip(fill)
+            yield from Segment.adjust_line_length(row, cell_len(text), pad=False)
+            yield Segment.line()
