@@ -61,7 +61,7 @@ class _Inline:
         for index, token in enumerate(tokens):
             match token.type:
                 case "html_inline" if script := _script(tokens[index : index + 3]):
-                    text.append(script, " ".join(styles))
+                    text.append(script, _style(styles))
                     del tokens[index + 1 : index + 3]
                 case "link_open":
                     targets.append((str(token.attrs.get("href", "")), len(text)))
