@@ -41,8 +41,7 @@ _UNSUPPORTED_CHARACTERS = {
 
 
 def rows(text: str, width: int, *, whole_urls: bool = False) -> list[str]:
-    console = Console(file=io.StringIO(), width=width)
-    return [row.plain for row in wrap(console, Text(text), width, whole_urls=whole_urls)]
+    return [row.plain for row in wrap(Text(text), width, whole_urls=whole_urls)]
 
 
 def breaks(text: str) -> list[int]:
@@ -202,10 +201,9 @@ def test_line_ends_and_tabs() -> None:
 
 def test_styles_stay_with_their_text() -> None:
     text = Text.assemble("中文，", ("强调", "bold"), "的文字。")
-    console = Console(file=io.StringIO(), width=8)
     shown = [
         (row.plain, [row.plain[span.start : span.end] for span in row.spans])
-        for row in wrap(console, text, 8)
+        for row in wrap(text, 8)
     ]
     assert shown == [("中文，强", ["强"]), ("调的文", ["调"]), ("字。", [])]
 

@@ -160,7 +160,7 @@ class Blocks:
         self._end = end_line(token, self._lines, self._quotes)
 
     def _wrap(self, text: Text, width: int) -> list[Text]:
-        return wrap(self._console, text, max(width, _MIN_WIDTH), whole_urls=True)
+        return wrap(text, max(width, _MIN_WIDTH), whole_urls=True)
 
     def _text(self, token: Token, inline: Token, width: int) -> list[Text]:
         if not self._is_new(token):
@@ -264,7 +264,7 @@ class Blocks:
         if new or grid is None:
             known = 1 + rows_that_set_widths(self._lines[start + 2 : end])
             measured = [*rows[:-1], rows[-1][:-1]] if is_open else rows
-            grid = Grid(self._console, measured[:known], justify, width, is_long=known < len(rows))
+            grid = Grid(measured[:known], justify, width, is_long=known < len(rows))
             if self._grids is not None:
                 line = self._state.line + start - self._skip
                 grid.keep_columns(self._grids.get(line))

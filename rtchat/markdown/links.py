@@ -35,11 +35,14 @@ def supports_links(environ: Mapping[str, str]) -> bool:
         environ.get("TERM_PROGRAM") in _PROGRAMS
         or term.startswith(_TERMS)
         or any(environ.get(name) for name in ("KITTY_WINDOW_ID", "WT_SESSION", "DOMTERM"))
-        or any(_number(environ.get(name, "")) >= minimum for name, minimum in _VERSIONS.items())
+        or any(terminal_version(environ, name) >= minimum for name, minimum in _VERSIONS.items())
     )
 
 
-def _number(text: str) -> int:
+def terminal_version(environ: Mapping[str, str], name: str) -> int:
+    """The version of a terminal in a variable that it sets, such as VTE_VERSION; 0 if it is not
+    set."""
+    text = environ.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() else 0
 
 

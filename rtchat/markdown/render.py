@@ -38,7 +38,6 @@ class MarkdownStream:
     """
 
     def __init__(self, console: Console, code_blocks: int | None = None) -> None:
-        self._console = console
         self._splitter = Splitter()
         self._drawing = Drawing(console, code_blocks)
         self._new: list[str] = []
@@ -97,7 +96,7 @@ class MarkdownStream:
             del lines[0]
         for line in lines[-rows:]:
             line.expand_tabs(TAB)
-        wrapped = (wrap(self._console, line, width) for line in lines[-rows:])
+        wrapped = (wrap(line, width) for line in lines[-rows:])
         return [row for line in wrapped for row in line or [Text()]][-rows:]
 
 

@@ -16,7 +16,6 @@ from typing import Literal, TypeAlias
 
 from markdown_it.token import Token
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
 from rtchat.markdown import theme
@@ -85,14 +84,12 @@ class Grid:
 
     def __init__(
         self,
-        console: Console,
         rows: list[Row],
         justify: list[Alignment],
         width: int,
         *,
         is_long: bool = False,
     ) -> None:
-        self._console = console
         self._justify = justify
         self._head = rows[0]
         for cell in self._head:
@@ -165,7 +162,7 @@ class Grid:
         """The lines of the head of a table without rows."""
         if not self._shows_records:
             return self.head()
-        return [line for key in self._head for line in wrap(self._console, key, self._width)]
+        return [line for key in self._head for line in wrap(key, self._width)]
 
     def row(self, cells: Row, *, is_open: bool = False) -> list[Text]:
         """The lines of the next row. An empty line precedes it if rows have several lines.
@@ -194,7 +191,7 @@ class Grid:
             # An indent must not cut a word.
             indent = _INDENT if longest_word(text) <= self._width - len(_INDENT) else ""
             width = self._width - len(indent)
-            first, *others = wrap(self._console, text, width, whole_urls=True)
+            first, *others = wrap(text, width, whole_urls=True)
             lines += [first, *(Text(indent).append_text(line) for line in others)]
         return lines
 
@@ -212,7 +209,7 @@ class Grid:
     def _fold(self, cell: Text, width: int) -> list[Text]:
         if cell.cell_len <= width and "\n" not in cell.plain:
             return [cell]
-        return wrap(self._console, cell, width)
+        return wrap(cell, width)
 
     def _line(self, parts: tuple[Text | None, ...]) -> Text:
         line = Text()

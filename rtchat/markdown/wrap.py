@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len, get_character_cell_size
-from rich.console import Console
 from rich.text import Text
 
+from rtchat.core.text import TAB
 from rtchat.markdown.line_breaks import clusters, words
 
-_TAB = 8
 _NARROW = re.compile("[^\xad\u1100-\u11ff\u200b\u2300-\U0010ffff]*")
 """Matches a text of narrow characters, which can be broken only after a `_WORD`."""
 _WORD = re.compile(r"(?:[^ \u2014]|\B\u2014|\u2014\B)+\u2014?")
@@ -19,14 +18,14 @@ _WORD = re.compile(r"(?:[^ \u2014]|\B\u2014|\u2014\B)+\u2014?")
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
 
 
-def wrap(console: Console, text: Text, width: int, *, whole_urls: bool = False) -> list[Text]:
+def wrap(text: Text, width: int, *, whole_urls: bool = False) -> list[Text]:
     """The rows of a text, each at most `width` cells wide. A longer word is divided between
     characters. With `whole_urls`, a longer URL instead gets a row of its own, which the terminal
     wraps, so that it can be clicked and copied."""
     rows: list[Text] = []
     for line in text.split(allow_blank=True):
         if "\t" in line.plain:
-            line.expand_tabs(_TAB)
+            line.expand_tabs(TAB)
         starts = _row_starts(line.plain, width, whole_urls=whole_urls)
         parts = line.divide(starts)
         for part in parts:

@@ -24,6 +24,7 @@ from typing import NamedTuple, TextIO
 
 from rtchat.core.effects import Copy, Notice
 from rtchat.core.text import visible
+from rtchat.markdown.links import terminal_version
 from rtchat.system.worker import Worker
 from rtchat.ui.terminal_kind import TerminalKind, terminal_kind
 
@@ -103,7 +104,7 @@ class Clipboard:
     def _ask_terminal(self, text: str, what: str, failures: str, save: str) -> Notice:
         kind = terminal_kind(self._environ)
         is_too_old = any(
-            0 < _number(self._environ.get(name, "")) < version
+            0 < terminal_version(self._environ, name) < version
             for name, version in _MIN_VERSIONS.items()
         )
         if kind is TerminalKind.BASIC or (
@@ -232,7 +233,3 @@ def _request(data: bytes, kind: TerminalKind) -> str:
         return sequence
     starts = range(0, len(sequence), _MAX_PART)
     return "".join(f"\x1bP{sequence[start : start + _MAX_PART]}\x1b\\" for start in starts)
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
