@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import faulthandler
 import fcntl
 import gc
 import json
@@ -60,8 +61,27 @@ class Process(subprocess.Popen[bytes]):
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         if kind is not None:
+            if isinstance(rest[0], subprocess.TimeoutExpired):
+                rest[0].add_note(self._state())
             self.kill()
         super().__exit__(kind, *rest)
+
+    def _state(self) -> str:
+        """What the process is doing, as far as the system and, in a fork, Python can say."""
+        threads = sorted(Path(f"/proc/{self.pid}/task").glob("*"))
+        lines = [_first_line(thread / name) for thread in threads for name in ("stat", "wchan")]
+        self.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(5)
+        if self.stderr is not None and select.select([self.stderr], [], [], 0)[0]:
+            lines.append(os.read(self.stderr.fileno(), 65_536).decode(errors="replace"))
+        return "\n".join(lines)
+
+
+def _first_line(path: Path) -> str:
+    with suppress(OSError):
+        return f"{path}: {path.read_text()}"
+    return f"{path}: gone"
 
 
 class Forked(Process):
@@ -212,6 +232,7 @@ def _become(request: tuple[list[str], str, dict[str, str], bool], streams: list[
     time.tzset()
     sys.path[0] = folder
     sys.argv = ["rtchat", *arguments]
+    faulthandler.enable(2)  # SIGABRT prints what each thread does
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.stdin = sys.__stdin__ = _opened(0, "r")  # type: ignore[misc]  # Python sets it likewise

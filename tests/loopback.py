@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 
 from tests.oracle import assert_server_event
 
-PATIENCE = 60.0
+PATIENCE = 120
 """Seconds until a test that waits for a frame has failed."""
 
 

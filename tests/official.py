@@ -22,7 +22,7 @@ from rtchat.server.protocol import NO_VOICE
 from rtchat.server.sockets import run_server
 from rtchat.server.voice import Voice
 
-PATIENCE = 60.0
+PATIENCE = 120
 """Seconds until a test that waits for an event has failed."""
 
 WEATHER: RealtimeFunctionToolParam = {

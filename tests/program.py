@@ -23,7 +23,7 @@ from rtchat.core.errors import RtchatError
 from tests import forking, json_output
 from tests.forking import Forked, Process, take_terminal
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds after which a run has failed."""
 
 T = TypeVar("T")

@@ -65,7 +65,7 @@ SEEN: list[Seen] = [
 ]
 TRANSCRIBED: list[Seen] = [*SEEN, {"transcribed": "Bye."}]
 """What the clients receive that also transcribe without a conversation."""
-PATIENCE = 60
+PATIENCE = 120
 """Seconds after which a client has failed."""
 
 

@@ -34,7 +34,7 @@ SENTENCES = (
     "My name is Emma and I live in Vienna.",
     "Turn left after the second bridge, then go straight on for about a mile.",
 )
-PATIENCE = 60.0
+PATIENCE = 120
 
 
 async def said(text: str) -> bytes:

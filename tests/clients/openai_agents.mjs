@@ -52,7 +52,10 @@ async function text() {
   session.sendMessage('weather in Oslo?');
   const [, , , output, { toolCall }] = (await until('agent_tool_end')).at(-1).values;
   say({ tool: JSON.parse(toolCall.arguments), output });
-  say({ text: textOf(await until('agent_end')) });
+  /* The turn that called the tool has no text. It may end before or after the tool does. */
+  let answer = '';
+  while (!answer) answer = textOf(await until('agent_end'));
+  say({ text: answer });
   session.close();
 }
 
