@@ -69,7 +69,7 @@ class Process(subprocess.Popen[bytes]):
     def _state(self) -> str:
         """What the process is doing, as far as the system and, in a fork, Python can say."""
         threads = sorted(Path(f"/proc/{self.pid}/task").glob("*"))
-        lines = [_first_line(thread / name) for thread in threads for name in ("stat", "wchan")]
+        lines = [_one_line(thread / name) for thread in threads for name in ("stat", "wchan")]
         self.send_signal(signal.SIGABRT)
         with suppress(subprocess.TimeoutExpired):
             self.wait(5)
@@ -78,7 +78,7 @@ class Process(subprocess.Popen[bytes]):
         return "\n".join(lines)
 
 
-def _first_line(path: Path) -> str:
+def _one_line(path: Path) -> str:
     with suppress(OSError):
         return f"{path}: {path.read_text()}"
     return f"{path}: gone"

@@ -15,9 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.oracle import assert_server_event
-
-PATIENCE = 120
-"""Seconds until a test that waits for a frame has failed."""
+from tests.program import PATIENCE
 
 
 class Peer:

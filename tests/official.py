@@ -21,9 +21,7 @@ from rtchat.server.engine import Engine
 from rtchat.server.protocol import NO_VOICE
 from rtchat.server.sockets import run_server
 from rtchat.server.voice import Voice
-
-PATIENCE = 120
-"""Seconds until a test that waits for an event has failed."""
+from tests.program import PATIENCE
 
 WEATHER: RealtimeFunctionToolParam = {
     "type": "function",

@@ -21,7 +21,7 @@ from rtchat.core.values import BYTES_A_MS
 from rtchat.server.tone_voice import CHARACTER_MS
 from tests import npm, pypi
 from tests.faulty import certificate
-from tests.program import Program
+from tests.program import PATIENCE, Program
 from tests.test_serve import served
 from tests.test_server_voice import QUIET, pcm
 
@@ -65,8 +65,6 @@ SEEN: list[Seen] = [
 ]
 TRANSCRIBED: list[Seen] = [*SEEN, {"transcribed": "Bye."}]
 """What the clients receive that also transcribe without a conversation."""
-PATIENCE = 120
-"""Seconds after which a client has failed."""
 
 
 @pytest.fixture

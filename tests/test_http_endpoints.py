@@ -17,7 +17,8 @@ from rtchat.server.limits import ServerLimits
 from rtchat.server.request_body import MAX_BODY
 from rtchat.server.script import EchoEngine
 from rtchat.server.tone_voice import ToneVoice
-from tests.loopback import PATIENCE, joined
+from tests.loopback import joined
+from tests.program import PATIENCE
 from tests.test_server import serve
 
 MODELS, SECRETS = "/v1/models", "/v1/realtime/client_secrets"

@@ -14,7 +14,7 @@ import pytest
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.voice import FRAME_MS
-from tests.program import Program
+from tests.program import PATIENCE, Program
 from tests.sounds import transcript_of, write_wav
 from tests.wer import errors, words
 
@@ -34,7 +34,6 @@ SENTENCES = (
     "My name is Emma and I live in Vienna.",
     "Turn left after the second bridge, then go straight on for about a mile.",
 )
-PATIENCE = 120
 
 
 async def said(text: str) -> bytes:
