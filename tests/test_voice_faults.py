@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from rtchat.app.audio_io import Recorder
+from rtchat.app.recording import Recorder
 from rtchat.audio.wav import WavWriter
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta

@@ -11,16 +11,12 @@ from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from rtchat.app.audio_io import (
-    AudioSettings,
-    LiveAudio,
-    TeePlayer,
-    audio_config,
-    converter,
-)
+from rtchat.app.audio_io import AudioSettings, audio_config
 from rtchat.app.chat_history import Past, open_history
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import renders, status_writer_of, view_of
+from rtchat.app.input_rate import converter
+from rtchat.app.live_audio import LiveAudio, TeePlayer
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
     attachments_first,

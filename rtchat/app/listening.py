@@ -7,8 +7,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.app.audio_io import LiveAudio, converter
 from rtchat.app.environment import Environment
+from rtchat.app.input_rate import converter
+from rtchat.app.live_audio import LiveAudio
 from rtchat.app.os_signals import signal_events
 from rtchat.app.wiring import close_trace, server_of, trace_of
 from rtchat.client.session import Session, SessionParts

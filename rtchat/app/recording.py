@@ -2,14 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import asyncio
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rtchat.app.audio_io import Recorder
-from rtchat.core.effects import error_notice
-from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.effects import Update, error_notice
+from rtchat.core.errors import ExitCode, OutputError, UsageError
+from rtchat.system.loop import post_to
+from rtchat.system.worker import Worker
 from rtchat.ui.plain_view import StatusWriter
+
+if TYPE_CHECKING:
+    from rtchat.audio.wav import WavWriter
+
+_CLOSE_TIMEOUT = 5.0
+"""Seconds to wait at exit for audio that is not recorded yet."""
+
+
+class Recorder:
+    """Records the audio of replies in a thread. `begin` returns the file for each item, which may
+    be the same one; one file is open at a time. After a failure nothing more is recorded."""
+
+    def __init__(self, begin: Callable[[], WavWriter]) -> None:
+        self._begin = begin
+        self._worker = Worker("recording", limit=10_000)
+        self.is_empty = True
+        self.failure: OutputError | None = None
+        self.is_failure_reported = False
+        self._item: str | None = None
+        self._file: WavWriter | None = None
+        self._on_failure: Callable[[], object] = lambda: None
+
+    async def watch(self, show: Callable[[Update], None]) -> None:
+        """Wait for the recording to fail, and show why."""
+        failed, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._on_failure = lambda: post_to(loop, failed.set)
+        await failed.wait()
+        assert self.failure is not None
+        self.is_failure_reported = True
+        show(error_notice(self.failure.problem))
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        """Record audio of an item."""
+        self._do(partial(self._write, item_id, audio))
+
+    def end(self, item_id: str) -> None:
+        """End an item. On some servers the next one has the same id, or none."""
+        self._do(self._end)
+
+    def stop(self) -> None:
+        """Do nothing: audio that was not played is recorded too."""
+
+    def close(self) -> None:
+        """Write the remaining audio, within a few seconds."""
+        if not self._worker.close(_CLOSE_TIMEOUT):
+            self._fail(f"the recording could not be finished within {_CLOSE_TIMEOUT:g} s")
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if self.failure is None:
+            try:
+                self._worker.do(job)
+            except queue.Full:
+                self._fail("the recording was stopped because the disk is too slow")
+
+    def _fail(self, message: str) -> None:
+        self._failed(OutputError(message, hint="record to another disk"))
+
+    def _failed(self, failure: OutputError) -> None:
+        if self.failure is None:
+            self.failure = failure
+            with suppress(RuntimeError):  # the loop is closed
+                self._on_failure()
+
+    # The following methods run in the thread.
+
+    def _write(self, item_id: str, audio: bytes) -> None:
+        if self.failure is not None:
+            return
+        try:
+            if self._file is None or item_id != self._item:
+                before, self._item, self._file = self._file, item_id, self._begin()
+                if before is not None and before is not self._file:
+                    before.close()
+            self._file.write(audio)
+        except OutputError as error:
+            self._failed(error)
+        else:
+            self.is_empty = False
+
+    def _end(self) -> None:
+        self._item = None
 
 
 @contextmanager

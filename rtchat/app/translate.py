@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtchat.app.audio_io import Recorder, TeePlayer
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
-from rtchat.app.recording import finish_recording, recorder_of
+from rtchat.app.live_audio import TeePlayer
+from rtchat.app.recording import Recorder, finish_recording, recorder_of
 from rtchat.app.wiring import prepare
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
