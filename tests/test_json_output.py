@@ -10,7 +10,7 @@ from jsonschema import ValidationError
 from rtchat.core.effects import ReplyOver, TurnTranscribed
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.json_output import OUTPUTS, VERSION, Fields
-from rtchat.core.values import Status, TranscriptDetails, TranscriptSegment, Usage
+from rtchat.core.values import Status, TranscriptDetails, TranscriptSegment, TranscriptWord, Usage
 from rtchat.ui.json_view import as_json, turn_as_json
 from tests import generate
 from tests.json_output import check, check_lines
@@ -56,6 +56,10 @@ def test_a_failed_reply_and_what_it_heard() -> None:
 def test_the_turns_of_a_transcription() -> None:
     segment = TranscriptSegment("s", "Hi", "A", 0.0, 1.5)
     check("turn", turn_as_json(TurnTranscribed("i", "Hi", segments=(segment,))))
+    word = TranscriptWord("Hi", 0.5, 1.0)
+    timed = turn_as_json(TurnTranscribed("i", "Hi", words=(word,), start_ms=1500, end_ms=2750))
+    check("turn", timed)
+    assert (timed["start"], timed["end"]) == (1.5, 2.75)
     check("turn", turn_as_json(TurnTranscribed("", "", error="noise")))
 
 

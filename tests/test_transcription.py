@@ -67,6 +67,8 @@ from rtchat.core.values import (
     Options,
     Status,
     TranscriptDetails,
+    TranscriptSegment,
+    TranscriptWord,
     Usage,
 )
 from tests.audio_driver import AudioDriver, ms
@@ -208,6 +210,81 @@ def test_a_missing_transcript_does_not_block_later_turns() -> None:
     assert play.ending(InputEnded(), AudioCleared())[0].text == "one.\ntwo.\nthree.\nfour."
 
 
+def spans(*effects: Effect) -> list[tuple[int | None, int | None]]:
+    """The times of the turns that are complete."""
+    shown = [effect.update for effect in effects if isinstance(effect, Show)]
+    return [
+        (update.start_ms, update.end_ms) for update in shown if isinstance(update, TurnTranscribed)
+    ]
+
+
+def spoken(item: str, start: int, end: int) -> tuple[Event, ...]:
+    return SpeechStarted(item, start), SpeechStopped(item, end), AudioCommitted(item)
+
+
+def test_the_times_of_a_turn_are_those_of_the_turn_detection() -> None:
+    play = Driver()
+    play.handle(AudioCaptured(ms(5000)), *spoken("u1", 300, 1700), *spoken("u2", 2000, 4500))
+    assert spans(*play.handle(transcript("two.", "u2"))) == []
+    assert spans(*play.handle(transcript("one."))) == [(300, 1700), (2000, 4500)]
+
+
+def test_the_times_of_a_turn_continue_after_a_lost_connection() -> None:
+    play = Driver(from_file=True)
+    play.handle(AudioCaptured(ms(9000)), *spoken("u1", 1000, 2000), *spoken("u2", 3000, 4000))
+    play.handle(transcript("two.", "u2"), *spoken("u3", 5000, 6000))
+    play.handle(LOST, AudioCaptured(ms(1000)), TimerFired(Timer.RETRY), *READY[1:])
+    # The new session received 1-2 s, 5-6 s, and all from 6 s on.
+    play.handle(*spoken("v1", 100, 900), *spoken("v2", 1200, 2500))
+    assert spans(*play.handle(transcript("one.", "v1"))) == [(1100, 1900)]
+    assert spans(*play.handle(transcript("three.", "v2"))) == [(5200, 6500)]
+    play.handle(LOST, TimerFired(Timer.RETRY), *READY[1:])
+    play.handle(*spoken("w1", 0, 500))
+    assert spans(*play.handle(transcript("rest.", "w1"))) == [(6500, 7000)]
+
+
+def test_a_turn_that_spans_lost_audio_is_sent_again_where_it_was() -> None:
+    play = Driver(from_file=True)
+    play.handle(AudioCaptured(ms(4000)), *spoken("u1", 0, 1000), *spoken("u2", 1500, 2000))
+    play.handle(transcript("two.", "u2"), *spoken("u3", 3000, 4000))
+    play.handle(LOST, TimerFired(Timer.RETRY), *READY[1:])
+    play.handle(*spoken("v1", 500, 1500), LOST, TimerFired(Timer.RETRY), *READY[1:])
+    play.handle(*spoken("w1", 0, 500), *spoken("w2", 500, 1000))
+    play.handle(transcript("one.", "w1"))
+    assert spans(*play.handle(transcript("three.", "w2"))) == [(3000, 3500)]
+
+
+def test_without_turn_detection_the_times_are_those_of_the_commits() -> None:
+    play = Driver(has_turns=False)
+    play.handle(*[AudioCaptured(ms(60_000))] * 11, AudioCommitted("u1"))
+    assert spans(*play.handle(transcript("one."))) == [(0, 600_000)]
+    play.handle(InputEnded(), AudioCommitted("u2"))
+    assert spans(*play.handle(transcript("two.", "u2"))) == [(600_000, 660_000)]
+
+
+def test_the_times_of_the_last_turn_reach_to_the_end_of_the_audio() -> None:
+    play = Driver()
+    play.handle(AudioCaptured(ms(2000)), SpeechStarted("u1", 500), InputEnded())
+    play.handle(AudioCommitted("u1"))
+    assert spans(*play.handle(transcript("one."))) == [(500, 2000)]
+
+
+def test_a_turn_that_was_not_announced_has_no_times() -> None:
+    assert spans(*Driver().handle(transcript("one."))) == [(None, None)]
+
+
+def test_the_words_of_a_transcript_and_its_segments_are_kept() -> None:
+    play = Driver(has_speakers=True)
+    said = TranscriptSegment("0", "When?", "A", 0.0, 1.0)
+    done = replace(
+        transcript("When?"), segments=(said,), words=(TranscriptWord("When?", 0.1, 0.6),)
+    )
+    shown = [each.update for each in play.handle(*TURN, done) if isinstance(each, Show)]
+    turn = next(update for update in shown if isinstance(update, TurnTranscribed))
+    assert (turn.segments, turn.words) == (done.segments, done.words)
+    assert TextArrived("A: When?") in shown
+
+
 def segment(number: int, speaker: str, text: str) -> SegmentTranscribed:
     return SegmentTranscribed("u1", f"s{number}", text, speaker, number, number + 1)
 
@@ -329,7 +406,7 @@ def test_the_remaining_audio_is_committed_at_the_end() -> None:
 def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     play = Driver()
     effects = play.handle(*TURN, TranscriptionFailed("u1", "noise"))
-    failed = Show(TurnTranscribed("u1", "", error="noise"))
+    failed = Show(TurnTranscribed("u1", "", error="noise", start_ms=0, end_ms=0))
     assert effects == [notices.transcription_failed("noise", ""), failed]
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
@@ -342,7 +419,8 @@ def test_a_turn_that_is_not_complete_at_the_end_is_reported() -> None:
         for effect in play.handle(TimerFired(Timer.STALL))
         if isinstance(effect, Show) and isinstance(effect.update, TurnTranscribed)
     ]
-    assert turns == [TurnTranscribed("u1", "Half a ", error=NOT_COMPLETE)]
+    unfinished = TurnTranscribed("u1", "Half a ", error=NOT_COMPLETE, start_ms=0, end_ms=0)
+    assert turns == [unfinished]
 
 
 def test_a_server_error_is_reported_and_sets_the_exit_code() -> None:

@@ -26,7 +26,7 @@ from rtchat.audio.wav import WavWriter
 from rtchat.core.effects import AppendAudio, Play
 from rtchat.core.events import Delta
 from rtchat.core.reply_audio import ReplyAudio
-from rtchat.core.speech_input import MAX_TURN_MS, PIECE_MS, SpeechInput, SpeechOptions
+from rtchat.core.speech_input import MAX_TURN_MS, PIECE_MS, AudioClip, SpeechInput, SpeechOptions
 from rtchat.core.values import BYTES_A_MS, Channel
 from tests.faults import EXPIRED, hint, kept, names_only
 from tests.faulty import Close, Mishap, Step, begun, done, error, frame, perform, sockets
@@ -523,7 +523,8 @@ def test_a_turn_never_ended_by_the_server_is_not_buffered_forever() -> None:
     speech.started(0)
     for number in range(SECONDS + 5):
         speech.captured(ms(1000, number), has_session=True)
-    assert len(speech.committed()) == MAX_TURN_MS * BYTES_A_MS
+    (clip,) = speech.committed()
+    assert len(clip.audio) == MAX_TURN_MS * BYTES_A_MS
 
 
 @pytest.mark.parametrize(
@@ -541,13 +542,13 @@ def test_a_turn_with_impossible_times_is_clamped(start: int, end: int, said: byt
         speech.captured(ms(1000, number), has_session=True)
     speech.started(start)
     speech.stopped(end)
-    assert speech.committed() == said
+    assert b"".join(clip.audio for clip in speech.committed()) == said
 
 
 def test_audio_waiting_for_a_session_is_sent_in_limited_events() -> None:
     speech = SpeechInput(OPEN)
     said = ms(2 * PIECE_MS) + ms(20, 2)
-    speech.hold_first([said])
+    speech.hold_first([AudioClip(said, 0)])
     pieces = [ms(PIECE_MS), ms(PIECE_MS), ms(20, 2)]
     assert list(speech.opened()) == [AppendAudio(piece, live=False) for piece in pieces]
 

@@ -56,6 +56,8 @@ from rtchat.core.values import (
     Status,
     ToolCall,
     ToolOutput,
+    TranscriptSegment,
+    TranscriptWord,
     Usage,
 )
 from tests.deviations.server import BETA
@@ -380,6 +382,26 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
     (
         {"type": f"{_HEARD}.completed", "item_id": "i", "content_index": 2, "transcript": "hey"},
         ChannelDone(Channel.INPUT_TRANSCRIPT, "hey", "", "i", 0, 2),
+    ),
+    (
+        {
+            "type": f"{_HEARD}.completed",
+            "item_id": "i",
+            "content_index": 2,
+            "transcript": "hey",
+            "segments": [{"id": 7, "text": " hey", "start": 0, "end": 0.5}],
+            "words": [{"word": "hey", "start": 0.1, "end": 0.5}],
+        },
+        ChannelDone(
+            Channel.INPUT_TRANSCRIPT,
+            "hey",
+            "",
+            "i",
+            0,
+            2,
+            segments=(TranscriptSegment("0", "hey", "", 0.0, 0.5),),
+            words=(TranscriptWord("hey", 0.1, 0.5),),
+        ),
     ),
     (
         {

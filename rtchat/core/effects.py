@@ -28,6 +28,7 @@ from rtchat.core.values import (
     ToolCall,
     TranscriptDetails,
     TranscriptSegment,
+    TranscriptWord,
     Usage,
     value,
 )
@@ -262,6 +263,13 @@ class TurnTranscribed:
     details: TranscriptDetails = TranscriptDetails()
     segments: tuple[TranscriptSegment, ...] = ()
     error: str = ""
+    words: tuple[TranscriptWord, ...] = ()
+    """The words with their times, if the server sends them. The times of words and segments count
+    from the beginning of the turn."""
+    start_ms: int | None = None
+    end_ms: int | None = None
+    """When the turn was spoken, in milliseconds of the file or since the microphone was opened;
+    None if it is not known."""
 
 
 @value

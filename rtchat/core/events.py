@@ -21,6 +21,8 @@ from rtchat.core.values import (
     Status,
     StoredConversation,
     ThemeName,
+    TranscriptSegment,
+    TranscriptWord,
     Usage,
     value,
 )
@@ -182,6 +184,10 @@ class ChannelDone:
     """For an input transcript, its usage, which is billed in addition to that of the reply."""
     details: JsonObject = field(default_factory=dict)
     """For an input transcript, the detected languages and the log probabilities, as received."""
+    segments: tuple[TranscriptSegment, ...] = ()
+    words: tuple[TranscriptWord, ...] = ()
+    """For an input transcript, its segments and words with their times, which few servers send
+    here."""
 
 
 @value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rtchat.core.effects import TurnTranscribed
 
@@ -17,13 +18,17 @@ class FinishedTurns:
     def __init__(self) -> None:
         self._turns: dict[str, TurnTranscribed | None] = {}
         """The turns that are not shown yet, by item id; None if the transcript is not complete."""
+        self._times: dict[str, tuple[int, int]] = {}
+        """The times of the turns without a complete transcript, in milliseconds."""
 
-    def begin(self, item_id: str) -> None:
+    def begin(self, item_id: str, start_ms: int, end_ms: int) -> None:
         """Another turn was spoken."""
         self._turns.setdefault(item_id, None)
+        self._times.setdefault(item_id, (start_ms, end_ms))
 
     def add(self, turn: TurnTranscribed) -> list[TurnTranscribed]:
         """Add a turn whose transcript is complete."""
+        turn = self._timed(turn)
         if turn.item_id not in self._turns:
             return [turn]
         self._turns[turn.item_id] = turn
@@ -37,12 +42,17 @@ class FinishedTurns:
     def end(self, partial: Mapping[str, str]) -> list[TurnTranscribed]:
         """Stop waiting for all turns. `partial` has the words recognised of incomplete ones."""
         turns = [
-            turn or TurnTranscribed(item_id, partial[item_id], error=NOT_COMPLETE)
+            turn or self._timed(TurnTranscribed(item_id, partial[item_id], error=NOT_COMPLETE))
             for item_id, turn in self._turns.items()
             if turn is not None or partial.get(item_id)
         ]
         self._turns.clear()
+        self._times.clear()
         return turns
+
+    def _timed(self, turn: TurnTranscribed) -> TurnTranscribed:
+        times = self._times.pop(turn.item_id, None)
+        return turn if times is None else replace(turn, start_ms=times[0], end_ms=times[1])
 
     def _take(self) -> list[TurnTranscribed]:
         taken: list[TurnTranscribed] = []

@@ -152,6 +152,17 @@ OUTPUTS: Mapping[str, Output] = {
             **_VERSION,
             "item_id": Field("string", "the server's ID of the spoken turn", is_nullable=True),
             "text": Field("string", "its transcript"),
+            "start": Field("number", "when it began, in seconds of the audio", is_nullable=True),
+            "end": Field("number", "when it ended, in seconds of the audio", is_nullable=True),
+            "words": Field(
+                "array",
+                "its words, if the server sends their times",
+                fields={
+                    "text": Field("string", "the word"),
+                    "start": Field("number", "its beginning, in seconds of the turn"),
+                    "end": Field("number", "its end, in seconds of the turn"),
+                },
+            ),
             "segments": Field(
                 "array",
                 "what each speaker said",
@@ -159,8 +170,8 @@ OUTPUTS: Mapping[str, Output] = {
                     "id": Field("string", "the ID of the segment"),
                     "speaker": Field("string", "the speaker"),
                     "text": Field("string", "the text"),
-                    "start": Field("number", "its beginning, in seconds"),
-                    "end": Field("number", "its end, in seconds"),
+                    "start": Field("number", "its beginning, in seconds of the turn"),
+                    "end": Field("number", "its end, in seconds of the turn"),
                 },
             ),
             **_TRANSCRIPTION,

@@ -6,8 +6,11 @@ turns, so later ones wait for the first for a limited time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rtchat.core.effects import ClearTimer, SetTimer
 from rtchat.core.events import Timer
+from rtchat.core.speech_input import AudioClip
 
 ORDER_WAIT = 10.0
 """Seconds that later turns wait for the transcript of an earlier one, to be shown in order."""
@@ -17,7 +20,7 @@ class PendingTranscripts:
     """The turns, in order, each with its audio."""
 
     def __init__(self) -> None:
-        self._audio: dict[str, bytes] = {}
+        self._audio: dict[str, Sequence[AudioClip]] = {}
         """The audio of each turn, by item id."""
         self._first = ""
         """The id of the first turn, for which the others wait."""
@@ -31,7 +34,7 @@ class PendingTranscripts:
     def __bool__(self) -> bool:
         return bool(self._audio)
 
-    def add(self, item_id: str, audio: bytes) -> list[SetTimer | ClearTimer]:
+    def add(self, item_id: str, audio: Sequence[AudioClip]) -> list[SetTimer | ClearTimer]:
         """Wait for the transcript of another turn."""
         self._audio[item_id] = audio
         self._known.add(item_id)
@@ -65,9 +68,9 @@ class PendingTranscripts:
         self._skipped.add(skipped)
         return skipped, self._wait()
 
-    def clear(self) -> list[bytes]:
+    def clear(self) -> list[AudioClip]:
         """The session is closed: expect no transcripts. Return the audio of the turns."""
-        audio = list(self._audio.values())
+        audio = [clip for clips in self._audio.values() for clip in clips]
         self._audio.clear()
         self._skipped.clear()
         self._known.clear()

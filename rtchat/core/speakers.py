@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rtchat.core.events import SegmentTranscribed
 from rtchat.core.values import TranscriptSegment
 
@@ -32,10 +34,12 @@ class Speakers:
         before.append(segment)
         return _labelled(before, len(before) - 1) if self.is_shown else ""
 
-    def take(self, item_id: str) -> tuple[str, tuple[TranscriptSegment, ...]]:
+    def take(
+        self, item_id: str, given: Sequence[TranscriptSegment] = ()
+    ) -> tuple[str, tuple[TranscriptSegment, ...]]:
         """End a turn. Return its text with the names of the speakers, if that is shown, and its
-        segments."""
-        segments = self._segments.pop(item_id, [])
+        segments; `given` are those that came with the transcript."""
+        segments = self._segments.pop(item_id, []) or given
         text = "".join(_labelled(segments, index) for index in range(len(segments)))
         return text if self.is_shown else "", tuple(segments)
 
@@ -44,7 +48,7 @@ class Speakers:
         self._segments.clear()
 
 
-def _labelled(segments: list[TranscriptSegment], index: int) -> str:
+def _labelled(segments: Sequence[TranscriptSegment], index: int) -> str:
     """The text of a segment. If the speaker changes, it begins a new line with the speaker's
     name."""
     segment = segments[index]

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from rtchat.core.audio_timeline import AudioTimeline
 from rtchat.core.echo import EchoDetector
 from rtchat.core.effects import AppendAudio
 from rtchat.core.question import Question
@@ -33,6 +34,14 @@ processed: a file is sent much faster than real time."""
 PIECE_MS = 10_000
 """Milliseconds of audio per event when buffered audio is sent: servers refuse events with more than
 a few minutes."""
+
+
+@value
+class AudioClip:
+    """Consecutive audio of the input; `start` is how many bytes of the input are before it."""
+
+    audio: bytes
+    start: int
 
 
 @value
@@ -79,12 +88,16 @@ class SpeechInput:
         """The most recent audio sent in this session."""
         self._forgotten = 0
         """How many bytes were sent before `_sent`."""
+        self._timeline = AudioTimeline()
+        """Where the audio of this session is in the input."""
+        self._captured = 0
+        """Bytes of the input so far, whether they were sent or not."""
         self._turns = 0
         """How many turns the server has made in this session."""
         self._start_ms: int | None = None
         self._end_ms: int | None = None
         """When the user started and stopped speaking, in milliseconds of the session's audio."""
-        self._held: deque[bytes] = deque()
+        self._held: deque[AudioClip] = deque()
         """The audio captured while there was no session."""
         self._turn = bytearray()
         """The audio of the current push-to-talk turn."""
@@ -125,21 +138,25 @@ class SpeechInput:
             return None
         if not self.is_on:
             audio = bytes(len(audio))  # silence lets the server detect the end of a turn
+        clip = AudioClip(audio, self._captured)
+        self._captured += len(audio)
         if has_session:
-            return self._send(audio)
+            return self._send(clip)
         if self.is_on:
-            self._hold(audio)
+            self._hold(clip)
         return None
 
-    def _send(self, audio: bytes) -> AppendAudio:
-        self._sent += audio
+    def _send(self, clip: AudioClip) -> AppendAudio:
+        self._timeline.add(self._forgotten + len(self._sent), clip.start)
+        self._sent += clip.audio
         is_needed = self._from_file or self.is_speaking
         self._discard(len(self._sent) - (MAX_TURN_MS if is_needed else BEFORE_MS) * BYTES_A_MS)
-        return AppendAudio(audio, live=True)
+        return AppendAudio(clip.audio, live=True)
 
-    def _hold(self, audio: bytes) -> None:
-        self._held.append(audio)
-        while not self._from_file and sum(map(len, self._held)) > MAX_HELD_MS * BYTES_A_MS:
+    def _hold(self, clip: AudioClip) -> None:
+        self._held.append(clip)
+        limit = MAX_HELD_MS * BYTES_A_MS
+        while not self._from_file and sum(len(held.audio) for held in self._held) > limit:
             self._held.popleft()
 
     def _discard(self, size: int) -> None:
@@ -194,16 +211,33 @@ class SpeechInput:
         self._discard(end)
         self._start_ms = self._forgotten // BYTES_A_MS
 
-    def committed(self) -> bytes:
+    def committed(self) -> list[AudioClip]:
         """The server ended a turn. Return the turn's audio."""
         if self._start_ms is None:
-            return b""
+            return []
         size = len(self._sent)
         first, end = self._offset(self._start_ms, 0), self._offset(self._end_ms, size)
-        audio = bytes(self._sent[first:end])
+        clips = [
+            AudioClip(
+                bytes(self._sent[start - self._forgotten : stop - self._forgotten]),
+                self._timeline.position(start),
+            )
+            for start, stop in self._timeline.parts(self._forgotten + first, self._forgotten + end)
+        ]
         self._discard(end)
         self._start_ms = self._end_ms = None
-        return audio
+        return clips
+
+    @property
+    def sent_ms(self) -> int:
+        """Milliseconds of audio sent in this session."""
+        return (self._forgotten + len(self._sent)) // BYTES_A_MS
+
+    def input_times(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Where a part of this session's audio begins and ends in the input, in milliseconds."""
+        start = self._timeline.position(start_ms * BYTES_A_MS) // BYTES_A_MS
+        end = self._timeline.end(end_ms * BYTES_A_MS) // BYTES_A_MS
+        return start, max(start, end)
 
     def _offset(self, ms: int | None, default: int) -> int:
         """The offset of this millisecond in `_sent`; `default` if unknown or out of range."""
@@ -231,21 +265,21 @@ class SpeechInput:
         """The session is closed. Keep the audio that is not part of a turn for the next session,
         even if no speech was detected in it: the connection may have been lost for a while."""
         self._start_ms, self._end_ms = self._start_ms or 0, None
-        if audio := self.committed():
-            self._held.appendleft(audio)
+        self.hold_first(self.committed())
         self._sent.clear()
+        self._timeline.clear()
         self._forgotten = self._turns = 0
         self.awaiting_transcript.clear()
 
-    def hold_first(self, turns: Iterable[bytes]) -> None:
-        """Put the audio of these turns before all other audio for the next session."""
-        self._held.extendleft(reversed(list(turns)))
+    def hold_first(self, clips: Iterable[AudioClip]) -> None:
+        """Put this audio before all other audio for the next session."""
+        self._held.extendleft(reversed(list(clips)))
 
     def opened(self) -> Iterator[AppendAudio]:
         """There is a session: send it the audio captured in the meantime."""
         while self._held and not self.options.push_to_talk:
             held = self._held.popleft()
-            for start in range(0, len(held), PIECE_MS * BYTES_A_MS):
-                piece = held[start : start + PIECE_MS * BYTES_A_MS]
+            for first in range(0, len(held.audio), PIECE_MS * BYTES_A_MS):
+                piece = held.audio[first : first + PIECE_MS * BYTES_A_MS]
                 # This audio is already late, so it must not be dropped for being late.
-                yield replace(self._send(piece), live=False)
+                yield replace(self._send(AudioClip(piece, held.start + first)), live=False)

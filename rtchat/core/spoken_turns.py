@@ -142,7 +142,7 @@ class SpokenTurns:
             return self._set_item_id(item_id)
         if not self._speech.is_turn():
             return [notices.IGNORED_TURN]
-        question = self._enter(self._speech.committed())
+        question = self._enter(b"".join(clip.audio for clip in self._speech.committed()))
         question.item_id = item_id
         self._connection.items.note(item_id, question.turn)
         self._await_transcript(question)

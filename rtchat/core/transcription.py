@@ -15,6 +15,7 @@ from rtchat.core.finished_turns import FinishedTurns
 from rtchat.core.pending_transcripts import PendingTranscripts
 from rtchat.core.speakers import Speakers
 from rtchat.core.transcript_lines import TranscriptLines
+from rtchat.core.turn_times import TurnTimes
 from rtchat.core.values import Channel, Dialect, TranscriptDetails, value
 
 CLEAR_WAIT = 3.0
@@ -46,6 +47,7 @@ class Transcription(AudioSession):
         self._speakers = Speakers(is_shown=setup.has_speakers)
         self._text = TranscriptLines()
         self._turns = FinishedTurns()
+        self._times = TurnTimes()
         self._pending = PendingTranscripts()
 
     def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
@@ -69,13 +71,16 @@ class Transcription(AudioSession):
                 item_id = self._pending.own_id(item_id)
                 self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=message)))
                 self._end_pending(item_id)
-            case ev.SpeechStarted(_, start_ms):
+            case ev.SpeechStarted(item_id, start_ms):
                 self._speech.started(start_ms)
-            case ev.SpeechStopped(_, end_ms):
+                self._times.started(item_id, start_ms)
+            case ev.SpeechStopped(item_id, end_ms):
                 self._speech.stopped(end_ms)
+                self._times.stopped(item_id, end_ms)
             case ev.AudioCommitted(item_id):
                 self._text.make_room(item_id)
-                self._turns.begin(item_id)
+                times = self._times.committed(item_id, self._speech.sent_ms)
+                self._turns.begin(item_id, *self._speech.input_times(*times))
                 self._do(*self._pending.add(item_id, self._speech.committed()))
             case ev.AudioCleared():
                 self._commits.forget()
@@ -86,6 +91,7 @@ class Transcription(AudioSession):
     def _session_lost(self, problem: Problem) -> None:
         self._end_lines()
         self._speakers.clear()
+        self._times.clear()
         self._speech.closed()
         self._speech.hold_first(self._pending.clear())
         self._commits.forget()
@@ -126,7 +132,10 @@ class Transcription(AudioSession):
     # ----------------------------------------------------------------------- audio and transcripts
 
     def _audio_sent(self, audio: bytes) -> None:
-        self._do(*self._commits.sent(audio))
+        commits = self._commits.sent(audio)
+        if commits:
+            self._times.commit(self._speech.sent_ms)
+        self._do(*commits)
 
     def _segment(self, segment: ev.SegmentTranscribed) -> None:
         item_id = self._pending.own_id(segment.item_id)
@@ -143,8 +152,9 @@ class Transcription(AudioSession):
         self._connection.works()
         self._add_usage(done.usage)
         details = TranscriptDetails(self._model, done.usage, self._bill(done.usage), done.details)
-        labelled, segments = self._speakers.take(item_id)
-        self._show(self._turns.add(fx.TurnTranscribed(item_id, done.text, details, segments)))
+        labelled, segments = self._speakers.take(item_id, done.segments)
+        turn = fx.TurnTranscribed(item_id, done.text, details, segments, words=done.words)
+        self._show(self._turns.add(turn))
         self._end_pending(item_id, labelled or done.text)
 
     def _end_pending(self, item_id: str, text: str = "") -> None:
@@ -161,6 +171,7 @@ class Transcription(AudioSession):
             self._do(fx.Show(fx.PartialTranscript(self._text.partial)))
 
     def _send_end(self) -> None:
+        self._times.commit(self._speech.sent_ms)
         self._do(*self._commits.finish())
 
     def _end_if_done(self) -> None:

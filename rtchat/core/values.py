@@ -369,6 +369,15 @@ class TranscriptSegment:
 
 
 @value
+class TranscriptWord:
+    """A word of a transcript. `start` and `end` are in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@value
 class TurnLimits:
     """The limits for a model or a server that does not stop by itself."""
 

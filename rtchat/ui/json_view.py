@@ -79,10 +79,17 @@ def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:
         "version": VERSION,
         "item_id": turn.item_id or None,
         "text": turn.text,
+        "start": _seconds(turn.start_ms),
+        "end": _seconds(turn.end_ms),
+        "words": [{"text": w.text, "start": w.start, "end": w.end} for w in turn.words],
         "segments": segments,
         **_transcription(turn.details),
         "error": turn.error or None,
     }
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def as_json(over: ReplyOver, heard: str | None = None) -> dict[str, object]:

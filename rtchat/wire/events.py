@@ -8,7 +8,16 @@ from functools import partial
 
 from rtchat.core import events as ev
 from rtchat.core.text import shortened
-from rtchat.core.values import Channel, Dialect, JsonObject, Part, Status, Usage
+from rtchat.core.values import (
+    Channel,
+    Dialect,
+    JsonObject,
+    Part,
+    Status,
+    TranscriptSegment,
+    TranscriptWord,
+    Usage,
+)
 from rtchat.wire import beta
 from rtchat.wire.audio_options import read_format
 from rtchat.wire.beta import type_to_ga
@@ -152,10 +161,28 @@ def _input_transcribed(fields: Fields) -> ev.ServerEvent:
         *_place(fields),
         _usage(fields.fields("usage")),
         {key: fields.data[key] for key in _TRANSCRIPT_DETAILS if fields.data.get(key)},
+        tuple(
+            _part_of_transcript(each, index) for index, each in enumerate(fields.list("segments"))
+        ),
+        tuple(map(_word, fields.list("words"))),
     )
 
 
 _TRANSCRIPT_DETAILS = ("languages", "logprobs")
+
+
+def _part_of_transcript(fields: Fields, index: int) -> TranscriptSegment:
+    return TranscriptSegment(
+        str(index), fields.text("text").strip(), fields.text("speaker"), *_times(fields)
+    )
+
+
+def _word(fields: Fields) -> TranscriptWord:
+    return TranscriptWord(fields.text("word").strip(), *_times(fields))
+
+
+def _times(fields: Fields) -> tuple[float, float]:
+    return fields.number("start") or 0.0, fields.number("end") or 0.0
 
 
 def _segment(fields: Fields) -> ev.ServerEvent:
@@ -164,8 +191,7 @@ def _segment(fields: Fields) -> ev.ServerEvent:
         fields.text("id"),
         fields.text("text"),
         fields.text("speaker"),
-        fields.number("start") or 0.0,
-        fields.number("end") or 0.0,
+        *_times(fields),
         fields.integer("content_index"),
     )
 
