@@ -8,7 +8,7 @@ from array import array
 from functools import cache
 from pathlib import Path
 
-from rtchat.audio.files import RATE
+from rtchat.audio.pcm import RATE
 from rtchat.server.voice import Voice
 
 SECOND = 2 * RATE

@@ -16,7 +16,7 @@ from shutil import which
 from time import monotonic
 from typing import Literal
 
-from rtchat.audio.files import RATE
+from rtchat.audio.pcm import RATE
 from tests.program import PATIENCE
 from tests.sounds import silence, write_wav
 

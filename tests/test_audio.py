@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtchat.audio.files import MAX_MINUTES, RATE, level, read, stream, stream_async
+from rtchat.audio.files import MAX_MINUTES, read, stream, stream_async
+from rtchat.audio.pcm import RATE, level
 from rtchat.core.errors import UsageError
 from tests.program import piped
 from tests.sounds import frequency, tone

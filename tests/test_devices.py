@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from rtchat.audio.devices import Device, Microphone, Speaker, find, list_devices
-from rtchat.audio.files import RATE
+from rtchat.audio.pcm import RATE
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from tests.program import PATIENCE

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtchat.audio.files import RATE
+from rtchat.audio.pcm import RATE
 from rtchat.audio.playback import MAX_QUEUED_SECONDS, Playback
 from rtchat.core.events import PlaybackCut
 from tests.sounds import without_silence

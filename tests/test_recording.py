@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.audio.files import RATE, read
+from rtchat.audio.files import read
+from rtchat.audio.pcm import RATE
 from rtchat.audio.wav import WavWriter, prepare
 from rtchat.core.errors import OutputError
 from tests.sounds import tone

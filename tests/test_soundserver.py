@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import pytest
 
-from rtchat.audio.files import RATE
+from rtchat.audio.pcm import RATE
 from rtchat.audio.wav import WavWriter
 from tests.program import PATIENCE
 from tests.sounds import SECOND, frequency, tone, without_silence, write_wav

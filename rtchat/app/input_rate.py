@@ -18,7 +18,8 @@ class InputRate:
     """
 
     def __init__(self, rate: int) -> None:
-        from rtchat.audio.files import RATE, resampler
+        from rtchat.audio.conversion import resampler
+        from rtchat.audio.pcm import RATE
 
         message = f"this server requires audio at {rate // 1000} kHz"
         self._resample = resampler(RATE, rate, message)

@@ -2,5 +2,5 @@
 
 May import `rtchat.core` and `rtchat.system`. Its libraries are in the extras `audio` and `voice`
 and are imported only when needed. Start with `files.py` for files and pipes, and with `devices.py`
-for the microphone and the speaker.
+for the microphone and the speaker; `pcm.py` has the format of the audio.
 """

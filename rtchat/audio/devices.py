@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from rtchat.audio.files import RATE, level, resampler
+from rtchat.audio.conversion import resampler
+from rtchat.audio.pcm import RATE, level
 from rtchat.audio.playback import Playback
 from rtchat.audio.portaudio import AudioStream, Kind, library
 from rtchat.core.errors import ExitCode, Problem, UsageError

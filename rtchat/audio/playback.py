@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from threading import Lock
 
-from rtchat.audio.files import RATE, WIDTH
+from rtchat.audio.pcm import RATE, WIDTH
 from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
 

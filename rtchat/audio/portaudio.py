@@ -10,7 +10,7 @@ from math import inf
 from typing import Any, Literal, TypeAlias
 
 from rtchat.audio.c_stderr import silence_libraries
-from rtchat.audio.files import RATE
+from rtchat.audio.pcm import RATE
 from rtchat.core.errors import UsageError
 from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from rtchat.audio.files import RATE, WIDTH
+from rtchat.audio.pcm import RATE, WIDTH
 from rtchat.core.errors import OutputError
 from rtchat.system.files import shown_name
 from rtchat.system.folders import make_private

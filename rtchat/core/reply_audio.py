@@ -6,6 +6,7 @@ from base64 import b64decode
 
 from rtchat.core.effects import Play, StopPlaying
 from rtchat.core.events import ChannelDone, Delta
+from rtchat.core.mpeg_audio import adts_frame, mp3_frame
 
 MAX_PLAYED = 1000
 """How many of the last items with audio are remembered."""
@@ -95,31 +96,7 @@ def _container(audio: bytes) -> str:
         if audio.startswith(magic):
             return name
     # PCM samples may look like a frame header, so another frame must follow the first one.
-    for name, length in (("MP3", _mp3_frame(audio)), ("AAC", _adts_frame(audio))):
+    for name, length in (("MP3", mp3_frame(audio)), ("AAC", adts_frame(audio))):
         if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
             return name
     return ""
-
-
-def _mp3_frame(audio: bytes) -> int:
-    """The length in bytes of the MPEG layer III frame at the start; 0 if there is none."""
-    if len(audio) < 4 or audio[0] != 0xFF or audio[1] & 0xE6 != 0xE2:
-        return 0
-    version, bitrate, rate = audio[1] >> 3 & 3, audio[2] >> 4, audio[2] >> 2 & 3
-    if version == 1 or bitrate in (0, 15) or rate == 3:
-        return 0
-    is_mpeg_1 = version == 3
-    kilobits = (_MPEG_1_KILOBITS if is_mpeg_1 else _MPEG_2_KILOBITS)[bitrate]
-    hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
-    return (144 if is_mpeg_1 else 72) * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
-
-
-_MPEG_1_KILOBITS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MPEG_2_KILOBITS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-
-
-def _adts_frame(audio: bytes) -> int:
-    """The length in bytes of the AAC frame at the start; 0 if there is none."""
-    if len(audio) < 6 or audio[0] != 0xFF or audio[1] & 0xF6 != 0xF0:
-        return 0
-    return (audio[3] & 3) << 11 | audio[4] << 3 | audio[5] >> 5

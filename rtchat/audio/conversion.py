@@ -1,0 +1,71 @@
+"""Converts audio between sample rates, and to PCM16. This needs the extra `audio`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.core.errors import UsageError
+from rtchat.system.installation import extra_hint
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Samples: TypeAlias = NDArray[numpy.float32]
+
+
+def converter(rate: int, name: str) -> Callable[[Samples | None], bytes]:
+    """Returns a function that converts mono samples at `rate` Hz to PCM16 at `RATE`; None flushes
+    the rest. Raises UsageError if a package for it is not installed; `name` is the file's name."""
+    try:
+        import numpy as np
+        import soxr
+    except ImportError as error:
+        raise missing_package(f"{name} is not 24 kHz mono 16-bit audio", "soxr") from error
+
+    resampler = None if rate == RATE else soxr.ResampleStream(rate, RATE, 1)
+
+    def convert(samples: Samples | None) -> bytes:
+        last = samples is None
+        samples = np.zeros(0, "f4") if samples is None else samples
+        if resampler is not None:
+            samples = resampler.resample_chunk(samples, last=last)
+        return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+
+    return convert
+
+
+class Resample(Protocol):
+    def __call__(self, audio: bytes, *, last: bool) -> bytes: ...
+
+
+def resampler(rate: int, to: int, why: str) -> Resample:
+    """Returns a function that resamples PCM16 piece by piece; `last` flushes and resets it. Raises
+    UsageError with the reason `why` if the package for it is not installed."""
+    if rate == to:
+        return lambda audio, *, last: audio
+    try:
+        import numpy as np
+        import soxr
+    except ImportError as error:
+        message = f"{why}, so it needs the package soxr"
+        raise UsageError(message, hint=extra_hint("audio")) from error
+
+    resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
+
+    def resample(audio: bytes, *, last: bool) -> bytes:
+        samples = np.frombuffer(audio[: len(audio) - len(audio) % WIDTH], np.int16)
+        out = bytes(resampler.resample_chunk(samples, last=last).tobytes())
+        if last:
+            resampler.clear()
+        return out
+
+    return resample
+
+
+def missing_package(message: str, package: str) -> UsageError:
+    """The error if a package of the extra `audio` is not installed."""
+    hint = f"use a 24 kHz mono 16-bit WAV file, or {extra_hint('audio')}"
+    return UsageError(f"{message}, so it needs the package {package}", hint=hint)

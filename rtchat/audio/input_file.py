@@ -1,0 +1,83 @@
+"""Opens the audio file or the pipe that a user names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from rtchat.core.errors import UsageError
+from rtchat.system.blocking import read_some
+from rtchat.system.files import open_regular, shown_name, unreadable
+
+Source: TypeAlias = Path | int
+"""A path, or the file descriptor of stdin."""
+MAX_PIPED_BYTES = 64_000_000
+"""The maximum size of stdin for formats that can only be decoded as a whole."""
+
+_STDIN = "stdin"
+_CHUNK = 65536
+
+
+def name_of(source: Source) -> str:
+    """The name of a source, to show to a user."""
+    return _STDIN if isinstance(source, int) else shown_name(source)
+
+
+class InputFile:
+    """A file descriptor, and the data read from it before its format is known."""
+
+    def __init__(self, descriptor: int, name: str, *, piped: bool) -> None:
+        self.descriptor = descriptor
+        self.name = name
+        self.piped = piped
+        self.head: bytearray | None = bytearray()
+
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes, or fewer at the end of the file."""
+        data = bytearray()
+        while len(data) < size and (chunk := self._read_some(min(size - len(data), _CHUNK))):
+            data += chunk
+        if self.head is not None:
+            self.head += data
+        return bytes(data)
+
+    def _read_some(self, size: int) -> bytes:
+        try:
+            return read_some(self.descriptor, size)
+        except OSError as error:
+            raise unreadable(self.name, error) from error
+
+    def as_file(self) -> BinaryIO:
+        """The whole input as a seekable file.
+
+        Raises:
+            UsageError: the input is a pipe and too large to be held in memory.
+        """
+        if not self.piped:
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
+            return os.fdopen(os.dup(self.descriptor), "rb")
+        before = bytes(self.head or b"")
+        self.head = None
+        rest = self.read(MAX_PIPED_BYTES + 1 - len(before))
+        if len(before) + len(rest) > MAX_PIPED_BYTES:
+            message = f"{self.name} is larger than {MAX_PIPED_BYTES // 1_000_000} MB"
+            raise UsageError(message, hint="name the file instead, or pipe in a WAV")
+        return BytesIO(before + rest)
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[InputFile]:
+    """The opened source. Raises UsageError if it is not a regular file or cannot be opened."""
+    if isinstance(source, int):
+        yield InputFile(source, name_of(source), piped=True)
+        return
+    with open_regular(
+        source,
+        folder_hint="use a file in it",
+        special_hint="pipe it in and use - as the name",
+    ) as descriptor:
+        yield InputFile(descriptor, name_of(source), piped=False)
