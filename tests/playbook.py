@@ -22,6 +22,7 @@ from rtchat.core.effects import (
     Send,
     SetTimer,
     Show,
+    SpeechHeard,
     StartRecord,
 )
 from rtchat.core.events import Event, ReplyStarted, Timer
@@ -106,6 +107,8 @@ class Playbook:
 def _is_minor(effect: Effect) -> bool:
     match effect:
         case Show(Queued() | QuestionDropped()):  # `test_queue` asserts them
+            return True
+        case Show(SpeechHeard()):  # `test_captions` asserts them
             return True
         case SetTimer(timer) | ClearTimer(timer):
             return timer in MINOR

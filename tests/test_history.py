@@ -221,23 +221,24 @@ def spoken(program: Program, path: Path) -> Program:
     return program
 
 
-def test_spoken_text_is_shown_like_typed_text(spoken: Program) -> None:
+def test_spoken_text_is_told_apart_from_typed_text(spoken: Program) -> None:
     listed = spoken.run("history", "list").text.splitlines()
     assert [line.split("\t")[4] for line in listed] == ["(spoken)", "Is it late?"]
     assert spoken.run("history", "search", "late").text.endswith("\tIs it late?\n")
     assert spoken.run("history", "show", "1").text.replace(_PROMPT, ">") == (
-        "> Is it late?\n\nVery.\n\n> (spoken)\n\n*No*\n\n> Sum it up\n  (spoken)\n\n(spoken)\n"
+        "> Is it late? (spoken)\n\nVery.\n\n> (spoken)\n\n*No*\n\n"
+        "> Sum it up\n  (spoken)\n\n(spoken)\n"
     )
     rows = _on_a_terminal(spoken, "show", "1")[1]
     assert [row.replace(_PROMPT, ">") for row in rows] == [
-        *("> Is it late?", "", "Very.", "", "> (spoken)", "", "No", ""),
+        *("> Is it late? (spoken)", "", "Very.", "", "> (spoken)", "", "No", ""),
         *("> Sum it up", "  (spoken)", "", "(spoken)"),
     ]
 
 
 def test_spoken_text_is_exported_as_text(spoken: Program) -> None:
     markdown = spoken.run("history", "export", "1").text
-    assert "## You\n\nIs it late?\n\n## m\n\nVery.\n\n## You\n\n(spoken)\n" in markdown
+    assert "## You (spoken)\n\nIs it late?\n\n## m\n\nVery.\n\n## You\n\n(spoken)\n" in markdown
     page = spoken.run("history", "export", "1", "-f", "html").text
     assert '<div class="question" dir="auto">Is it late?</div>' in page
     data = json.loads(spoken.run("history", "export", "1", "-f", "json").text)

@@ -446,7 +446,7 @@ def test_without_a_conversation_a_transcript_goes_to_stderr(quiet: bool, err: st
     assert [file.getvalue() for file in files] == ["Yes\n", err]
 
 
-def test_a_transcript_is_shown_like_a_typed_question() -> None:
+def test_a_transcript_is_shown_as_a_spoken_question() -> None:
     show = Show(banner=True, quiet=True)
     show.view.show(QuestionAsked("", MODEL, spoken=True))
     show.view.show(UserTranscript("Is it\nlate? \u202e"))
@@ -455,11 +455,11 @@ def test_a_transcript_is_shown_like_a_typed_question() -> None:
     show.view.show(QuestionAsked("", MODEL, spoken=True))
     show.view.show(ReplyOver(Status.COMPLETED, "No", MODEL))
     show.view.show(UserTranscript(""))
-    question = ["\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Is it", "  late? <U+202E>"]
+    question = ["\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} Is it", "  late? <U+202E> (spoken)"]
     assert transcript[:2] == question
     assert show.screen.rows() == [
         *(*question, "", "Yes", "", "", "No", ""),
-        f"{question[0][0]} (no words recognised) (answered above)",
+        f"{question[0][0]} (no words recognised) (spoken, answered above)",
     ]
 
 

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core.effects import MicrophoneStatus
+from rtchat.core.effects import (
+    Connecting,
+    MicrophoneStatus,
+    Ready,
+    SpeechHeard,
+    TextArrived,
+    Update,
+    Waiting,
+)
 from rtchat.ui.meter import Meter
+
+READY = Ready("m", 0.1)
+LISTENING = MicrophoneStatus(is_on=True, push_to_talk=False)
+MUTED = MicrophoneStatus(is_on=False, push_to_talk=False)
+HAND_OFF = MicrophoneStatus(is_on=False, push_to_talk=True)
 
 
 class _Meters:
@@ -40,7 +53,8 @@ def test_it_shows_the_microphone_state_and_the_level(
     is_on: bool, push_to_talk: bool, width: int, line: str
 ) -> None:
     meter = Meter(_Meters(1.0, 0.0, 0.25, 0.5, 1.0), lambda: width)
-    meter.set_microphone(MicrophoneStatus(is_on, push_to_talk))
+    meter.show(READY)
+    meter.show(MicrophoneStatus(is_on, push_to_talk))
     for _ in range(5):
         meter.poll()
     assert _line(meter) == line
@@ -48,13 +62,13 @@ def test_it_shows_the_microphone_state_and_the_level(
 
 def test_it_says_how_to_stop_playback() -> None:
     meter = Meter(_Meters(is_playing=True), lambda: 80)
-    meter.set_microphone(MicrophoneStatus(is_on=False, push_to_talk=False))
+    meter.show(MicrophoneStatus(is_on=False, push_to_talk=False))
     assert _line(meter) == "○ muted · Ctrl-T unmutes · Esc stops playback"
 
 
 def test_a_missing_microphone_is_not_shown_as_muted() -> None:
     meter = Meter(_Meters(), lambda: 80)
-    meter.set_microphone(MicrophoneStatus(is_on=False, push_to_talk=False, is_available=False))
+    meter.show(MicrophoneStatus(is_on=False, push_to_talk=False, is_available=False))
     assert _line(meter) == "○ no microphone"
 
 
@@ -64,7 +78,7 @@ def test_it_is_empty_before_the_microphone_state_is_known() -> None:
 
 def test_polling_reports_whether_it_has_changed() -> None:
     meter = Meter(_Meters(0.0, 0.01, 0.5, 0.5), lambda: 80)
-    meter.set_microphone(MicrophoneStatus(is_on=True, push_to_talk=False))
+    meter.show(MicrophoneStatus(is_on=True, push_to_talk=False))
     meter.paint()
     changed = []
     for _ in range(10):
@@ -76,8 +90,49 @@ def test_polling_reports_whether_it_has_changed() -> None:
 
 def test_turning_the_microphone_off_clears_the_levels() -> None:
     meter = Meter(_Meters(1.0), lambda: 80)
-    meter.set_microphone(MicrophoneStatus(is_on=True, push_to_talk=False))
+    meter.show(READY)
+    meter.show(MicrophoneStatus(is_on=True, push_to_talk=False))
     meter.poll()
-    meter.set_microphone(MicrophoneStatus(is_on=False, push_to_talk=False))
-    meter.set_microphone(MicrophoneStatus(is_on=True, push_to_talk=False))
+    meter.show(MicrophoneStatus(is_on=False, push_to_talk=False))
+    meter.show(MicrophoneStatus(is_on=True, push_to_talk=False))
     assert _line(meter) == "● listening ▁▁▁▁ · Ctrl-T mutes"
+
+
+@pytest.mark.parametrize(
+    ("updates", "line"),
+    [
+        ([LISTENING], "● recording until connected"),
+        ([LISTENING, READY], "● listening"),
+        (
+            [LISTENING, READY, Waiting("the connection was lost", 2.0)],
+            "● recording until connected",
+        ),
+        ([LISTENING, READY, Waiting("rate limit", 2.0, is_connected=True)], "● listening"),
+        ([LISTENING, READY, Connecting("m")], "● recording until connected"),
+        ([LISTENING, Connecting("m"), TextArrived("Hi")], "● listening"),
+        ([LISTENING, READY, SpeechHeard(is_speaking=True)], "● hearing you"),
+        ([LISTENING, READY, SpeechHeard(is_speaking=True), SpeechHeard(False)], "● listening"),
+        ([MUTED, READY, SpeechHeard(is_speaking=True)], "○ muted"),
+    ],
+)
+def test_it_says_whether_the_user_is_heard(updates: list[Update], line: str) -> None:
+    meter = Meter(_Meters(), lambda: 80)
+    for update in updates:
+        meter.show(update)
+    assert _line(meter).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("microphone", "width", "line"),
+    [
+        (LISTENING, 80, "● hearing you ▁▁▁▁ · Is it late in Oslo?"),
+        (LISTENING, 36, "● hearing you ▁▁▁▁ · …late in Oslo?"),
+        (LISTENING, 33, "● hearing you ▁▁▁▁"),
+        (HAND_OFF, 40, "○ Ctrl-T to talk · Is it late in Oslo?"),
+    ],
+)
+def test_it_shows_the_last_words_heard(microphone: MicrophoneStatus, width: int, line: str) -> None:
+    meter = Meter(_Meters(), lambda: width)
+    for update in (READY, microphone, SpeechHeard(is_speaking=True, words="Is it late\nin Oslo?")):
+        meter.show(update)
+    assert _line(meter) == line

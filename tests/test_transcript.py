@@ -32,7 +32,7 @@ def test_spoken_items_and_approvals_are_shown_as_text() -> None:
     assert plain(StoredConversation(1, "", 0.0, 0.0, "m", 1, tuple(entries))).rstrip("\n").split(
         "\n\n"
     ) == [
-        f"{prompt} In French:\n  When?",
+        f"{prompt} In French:\n  When? (spoken)",
         f"{prompt} (spoken)",
         "(spoken)",
         '[call files.get] {"a": 1}',

@@ -36,7 +36,7 @@ ON_HAND = MicrophoneStatus(is_on=True, push_to_talk=True)
 OFF_HAND = MicrophoneStatus(is_on=False, push_to_talk=True)
 BEGUN: list[Update] = [SPOKEN, UserTranscript("Is it late?"), TextArrived("It is ")]
 REST: list[Update] = [TextArrived("late."), ReplyOver(Status.COMPLETED, "It is late.", "model")]
-TOLD = [f"{PROMPT} Is it late?", "", "It is late.", ""]
+TOLD = [f"{PROMPT} Is it late? (spoken)", "", "It is late.", ""]
 TOGGLED, CANCELLED = "MicrophoneToggled()", "CancelPressed()"
 CALL = ToolCall("weather", "c", "{}")
 
@@ -71,13 +71,13 @@ def rows(lines: list[str]) -> list[str]:
 # ------------------------------------------------------------------------------- a spoken question
 
 
-def test_a_spoken_question_looks_like_a_typed_one() -> None:
+def test_a_spoken_question_is_told_apart_from_a_typed_one() -> None:
     with conversation() as voiced:
         voiced.happens(*BEGUN)
         streaming = rows(voiced.shows("It is"))
         voiced.happens(*REST)
         after = rows(voiced.shows("It is late.", PROMPT))
-    assert streaming[0] == f"{PROMPT} Is it late?"
+    assert streaming[0] == f"{PROMPT} Is it late? (spoken)"
     assert streaming[2] == "│ It is"
     assert streaming[3].startswith("╰─ speak or Ctrl-C stops")
     assert after == [*TOLD, PROMPT]
@@ -129,7 +129,7 @@ def test_a_late_transcript_is_shown_after_the_reply() -> None:
         after = rows(voiced.shows("answered above", "draft"))
     assert after == [
         *("", "It is late.", ""),
-        f"{PROMPT} Is it ␛[31mlate? (answered above)",
+        f"{PROMPT} Is it ␛[31mlate? (spoken, answered above)",
         f"{PROMPT} draft",
     ]
 
@@ -142,7 +142,7 @@ def test_consecutive_spoken_questions() -> None:
             voiced.happens(*BEGUN, *REST)
         voiced.happens(SPOKEN, UserTranscript("Wait"), ReplyOver(Status.CANCELLED, "", "model"))
         after = rows(voiced.shows("Wait", "interrupted", "draft"))
-    wait = [f"{PROMPT} Wait", "", "interrupted"]
+    wait = [f"{PROMPT} Wait (spoken)", "", "interrupted"]
     assert after == [*TOLD, *TOLD, *TOLD, *wait, f"{PROMPT} draft"]
 
 

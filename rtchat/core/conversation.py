@@ -127,6 +127,7 @@ class Conversation:
             self._connection.items.handle(event)
         held = self._replies.ownership.receive(event)
         self._collect(self._route(event) if held is None else held, effects)
+        self._collect(self._spoken.show_speech(), effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
@@ -146,8 +147,10 @@ class Conversation:
 
     def _route(self, event: ev.Event) -> Iterable[Output]:  # noqa: C901 - one case per event
         match event:
-            case ev.Delta():  # the most frequent event
+            case ev.Delta() if event.channel is not Channel.INPUT_TRANSCRIPT:  # the most frequent
                 return self._replies.content(event)
+            case ev.Delta():
+                return self._spoken.transcript_grew(event)
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
                 return self._spoken.transcript_done(event)
             case ev.ChannelDone() | ev.PartDone():

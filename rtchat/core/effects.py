@@ -184,6 +184,8 @@ class Waiting:
 
     why: str
     seconds: float
+    is_connected: bool = field(default=False, kw_only=True, compare=False)
+    """Whether there is a session meanwhile."""
 
 
 @value
@@ -225,6 +227,16 @@ class UserTranscript:
     reply if it is late."""
 
     text: str
+
+
+@value
+class SpeechHeard:
+    """What the server hears of the user's speech. Each update replaces the one before."""
+
+    is_speaking: bool
+    """Whether the user is speaking."""
+    words: str = ""
+    """The words recognised so far of what has no complete transcript yet."""
 
 
 @value
@@ -423,6 +435,7 @@ Update: TypeAlias = (
     | QuestionDropped
     | Draft
     | UserTranscript
+    | SpeechHeard
     | MicrophoneStatus
     | TextArrived
     | PartialTranscript

@@ -162,9 +162,7 @@ class Replies:
     def content(self, event: ev.Delta | ev.ChannelDone | ev.PartDone) -> Sequence[Output]:
         """The next text or audio has arrived."""
         turn = self._turn_of(event.response_id)
-        if turn is None or (
-            isinstance(event, ev.Delta) and event.channel is Channel.INPUT_TRANSCRIPT
-        ):
+        if turn is None:
             self.unrequested.content(event)
             return []
         self.phase = ReplyPhase.REPLYING
@@ -303,7 +301,7 @@ class Replies:
         self.phase = ReplyPhase.LIMITED
         return [
             fx.ClearTimer(ev.Timer.STALL),
-            fx.Show(fx.Waiting("rate limit", seconds)),
+            fx.Show(fx.Waiting("rate limit", seconds, is_connected=True)),
             fx.SetTimer(ev.Timer.LIMIT, seconds),
         ]
 

@@ -123,6 +123,11 @@ class SpeechInput:
         return self._start_ms is not None
 
     @property
+    def is_heard(self) -> bool:
+        """Whether the server hears the user speak."""
+        return self.listens and self.is_speaking and self._end_ms is None
+
+    @property
     def has_stopped(self) -> bool:
         """Whether the user has stopped speaking, but the server has not ended the turn."""
         return self.listens and self.is_speaking and self._end_ms is not None

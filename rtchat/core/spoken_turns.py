@@ -8,6 +8,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices, server_errors
 from rtchat.core.attachments import Attachments
+from rtchat.core.captions import Captions
 from rtchat.core.connection import Phase
 from rtchat.core.errors import Problem
 from rtchat.core.question import Question
@@ -41,6 +42,9 @@ class SpokenTurns:
         self._speech = shared.speech
         self._audio = shared.audio
         self._usage = shared.usage
+        self._captions = Captions()
+        self._heard = fx.SpeechHeard(is_speaking=False)
+        """What was shown last."""
 
     # ------------------------------------------------------------------------------ the microphone
 
@@ -119,6 +123,14 @@ class SpokenTurns:
         """Whether all audio from the microphone is sent to the server."""
         return self._speech.listens and self._speech.is_available
 
+    def show_speech(self) -> list[Output]:
+        """Show what is heard of the user's speech, if it has changed."""
+        heard = fx.SpeechHeard(self._speech.is_heard, self._captions.words)
+        if heard == self._heard or not self._speech.options.has_microphone:
+            return []
+        self._heard = heard
+        return [fx.Show(heard)]
+
     # -------------------------------------------------------------------------- the server's turns
 
     def started(self, start_ms: int) -> list[Output]:
@@ -178,6 +190,11 @@ class SpokenTurns:
         is_server_busy = self._replies.is_due or not options.replies
         return is_server_busy and (turn.not_interruptible or not options.interrupts)
 
+    def transcript_grew(self, delta: ev.Delta) -> list[Output]:
+        """More words of a question were recognised."""
+        self._captions.add(delta)
+        return []
+
     def transcript_done(self, done: ev.ChannelDone) -> list[Output]:
         """The transcript of a question has arrived."""
         model = self._speech.options.transcription_model
@@ -195,6 +212,7 @@ class SpokenTurns:
         details: TranscriptDetails | None = None,
     ) -> list[Output]:
         """The transcript of a question has arrived; unless `is_known`, there will be none."""
+        self._captions.end(item_id)
         question = self._speech.take_awaiting(item_id)
         if question is None:
             return []
@@ -243,6 +261,7 @@ class SpokenTurns:
     def session_closed(self) -> list[Output]:
         """The session is closed: end its audio input and playback."""
         self._speech.closed()
+        self._captions.clear()
         return [*self._audio.close()]
 
     def fail(self) -> list[Output]:

@@ -50,7 +50,7 @@ def _subtitle(conversation: StoredConversation, zone: tzinfo | None) -> str:
 def _heading(entry: TranscriptEntry) -> str:
     match entry.kind:
         case "question":
-            return "You"
+            return " ".join(filter(None, ("You", entry.mark)))
         case "reply":
             return entry.name
         case "instructions":

@@ -64,6 +64,14 @@ class TranscriptEntry:
     """Data URLs."""
     entry: Entry
 
+    @property
+    def mark(self) -> str:
+        """What tells a spoken question from a typed one; empty for everything else, and for speech
+        without a transcript, whose text says it already."""
+        item = self.entry.item
+        parts = item.parts if self.kind == "question" and isinstance(item, Message) else ()
+        return SPOKEN if any(part.kind == "audio" and part.text for part in parts) else ""
+
 
 def transcript_entries(conversation: StoredConversation) -> Iterator[TranscriptEntry]:
     """Yield the entries of a conversation in order."""
@@ -194,7 +202,7 @@ def _rows(text: str, width: int) -> int:
 
 
 def _plain(entry: TranscriptEntry) -> str:
-    lines = [opening(entry)]
+    lines = [" ".join(filter(None, (opening(entry), entry.mark)))]
     lines += ["[image]"] * len(entry.images)
     if entry.note:
         lines.append(f"[{entry.note}]")

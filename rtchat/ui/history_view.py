@@ -129,7 +129,8 @@ def _lines(
             yield from answer
         else:
             style = "" if entry.kind == "question" else theme.DIM
-            yield Text(visible(opening(entry)), style)
+            line = Text(visible(opening(entry)), style)
+            yield line.append(f" {entry.mark}", theme.DIM) if entry.mark else line
         yield from _extra_lines(entry)
 
 

@@ -159,7 +159,7 @@ class LiveView:
                 self.echo(text)
             case fx.Resumed(stored):
                 self._show_end(stored)
-            case fx.Copy() | fx.Draft() | fx.Queued() | fx.WholeConversation():
+            case fx.Copy() | fx.Draft() | fx.Queued() | fx.WholeConversation() | fx.SpeechHeard():
                 pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views
@@ -328,14 +328,12 @@ class LiveView:
         self._was_ready = True
 
     def _print_question(self, text: str) -> None:
-        """Print a spoken question like a typed one. If its transcript is late, the reply is
-        above."""
+        """Print a spoken question. If its transcript is late, the reply is above."""
         if not self._banner:
             self._notice("info", messages.transcript(fx.UserTranscript(text)))
             return
         line = _question(text.strip() or messages.NO_WORDS)
-        if not self._is_pending:
-            line.append(" (answered above)", theme.DIM)
+        line.append(" (spoken)" if self._is_pending else " (spoken, answered above)", theme.DIM)
         print_text(self._out, line)
 
     def echo(self, entry: str) -> None:

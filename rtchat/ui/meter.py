@@ -10,14 +10,26 @@ from typing import Protocol
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-from rtchat.core.effects import MicrophoneStatus
+from rtchat.core.effects import (
+    Connecting,
+    MicrophoneStatus,
+    Ready,
+    SpeechHeard,
+    TextArrived,
+    Update,
+    Waiting,
+)
 from rtchat.ui.entry_style import ACCENT, DIM
+from rtchat.ui.last_row import last_row
 
 _BARS = "▁▂▃▄▅▆▇█"
+_SEPARATOR = " · "
 _SHOWN = 4
 """How many of the latest levels are shown."""
 _SECONDS = 0.1
 """Seconds between two readings of the level."""
+_MIN_WORDS = 12
+"""Columns for the words recognised so far; with less room they are not shown."""
 
 
 class Meters(Protocol):
@@ -39,13 +51,27 @@ class Meter:
         self._meters = meters
         self._width = width
         self._microphone: MicrophoneStatus | None = None
+        self._speech = SpeechHeard(is_speaking=False)
+        self._is_connected = False
         self._heights = deque([0] * _SHOWN, maxlen=_SHOWN)
         self._painted: StyleAndTextTuples = []
 
-    def set_microphone(self, microphone: MicrophoneStatus) -> None:
-        """Show this microphone state."""
-        self._microphone = microphone
-        self._heights.extend([0] * _SHOWN)
+    def show(self, update: Update) -> None:
+        """Take note of an update."""
+        match update:
+            case MicrophoneStatus():
+                self._microphone = update
+                self._heights.extend([0] * _SHOWN)
+            case SpeechHeard():
+                self._speech = update
+            case Connecting():
+                self._is_connected = False
+            case Waiting(is_connected=is_connected):
+                self._is_connected = is_connected
+            case Ready() | TextArrived():
+                self._is_connected = True
+            case _:
+                pass
 
     def poll(self) -> bool:
         """Read the input level. Returns whether the line differs from the one painted last."""
@@ -83,6 +109,9 @@ class Meter:
         while len(parts) > 1 and sum(map(len, parts)) > self._width() - 1:
             parts.pop()
         text = "".join(parts)
+        room = self._width() - 1 - len("".join(parts[:2])) - len(_SEPARATOR)
+        if self._speech.words and room >= _MIN_WORDS:
+            text = _SEPARATOR.join(("".join(parts[:2]), last_row(self._speech.words, room)))
         return [(ACCENT if self._microphone.is_on else DIM, text[:1]), (DIM, text[1:])]
 
     def _parts(self, microphone: MicrophoneStatus) -> list[str]:
@@ -94,7 +123,7 @@ class Meter:
             case True, True:
                 parts = ["● recording", bars, " · Ctrl-T sends", " · Esc discards"]
             case True, False:
-                parts = ["● listening", bars, " · Ctrl-T mutes"]
+                parts = [self._listening(), bars, " · Ctrl-T mutes"]
             case False, True:
                 parts = ["○ Ctrl-T to talk"]
             case _:
@@ -102,3 +131,8 @@ class Meter:
         if self._meters.is_playing and not (microphone.is_on and microphone.push_to_talk):
             parts.append(" · Esc stops playback")
         return parts
+
+    def _listening(self) -> str:
+        if not self._is_connected:
+            return "● recording until connected"
+        return "● hearing you" if self._speech.is_speaking else "● listening"

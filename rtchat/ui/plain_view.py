@@ -69,7 +69,7 @@ class StatusWriter(View):
                 pass
             case fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():
                 pass
-            case fx.Queued() | fx.QuestionDropped() | fx.Draft():
+            case fx.Queued() | fx.QuestionDropped() | fx.SpeechHeard():
                 pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))

@@ -37,7 +37,7 @@ from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 
-from rtchat.core.effects import MicrophoneStatus
+from rtchat.core.effects import MicrophoneStatus, SpeechHeard, Update
 from rtchat.core.events import (
     Answer,
     CancelPressed,
@@ -210,12 +210,14 @@ class Prompt:
         self._layout.queue = texts
         self._app.invalidate()
 
-    def set_microphone(self, microphone: MicrophoneStatus) -> None:
-        """Show this microphone state."""
-        self._is_recording = microphone.is_on and microphone.push_to_talk
+    def show(self, update: Update) -> None:
+        """Show the state of the microphone and of what it hears."""
+        if isinstance(update, MicrophoneStatus):
+            self._is_recording = update.is_on and update.push_to_talk
         if self._meter is not None:
-            self._meter.set_microphone(microphone)
-            self._app.invalidate()
+            self._meter.show(update)
+            if isinstance(update, MicrophoneStatus | SpeechHeard):
+                self._app.invalidate()
 
     def _status(self) -> StyleAndTextTuples:
         if self._meter is None:

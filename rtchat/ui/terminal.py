@@ -14,7 +14,6 @@ from rich.text import Text
 from rtchat.core.effects import (
     Copy,
     Draft,
-    MicrophoneStatus,
     QuestionAsked,
     Queued,
     ReplyOver,
@@ -144,6 +143,7 @@ class Terminal:
             self._status.show(update)
             if not isinstance(update, TextArrived):
                 self._prompt.invalidate()
+        self._prompt.show(update)
         if isinstance(update, Queued):  # nothing is printed, so it is never held
             self._queued = update.texts
             self._prompt.set_queue(update.texts)
@@ -168,8 +168,6 @@ class Terminal:
             case Report(text, may_be_long=True) if self._conversations.pager.is_long(text):
                 self._tasks.create_task(self.page(self._dim(text)))
                 return
-            case MicrophoneStatus():
-                self._prompt.set_microphone(update)
             case Draft(text):
                 self._prompt.set_draft(text)
             case QuestionAsked():

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import BinaryIO
 
-from rich.cells import cell_len
-
 from rtchat.core import effects as fx
 from rtchat.core.ports import View
-from rtchat.core.text import visible
+from rtchat.ui.last_row import last_row
 from rtchat.ui.plain_view import PlainView, StatusWriter
 
 _ERASE = b"\r\x1b[K"
@@ -29,7 +27,8 @@ class TranscriptView(View):
         """Show an update."""
         self.close()
         if isinstance(update, fx.PartialTranscript):
-            self._partial = _last_row(update.text)
+            width = max(2, shutil.get_terminal_size().columns) - 1
+            self._partial = last_row(update.text, width)
         else:
             self._plain.show(update)
         if self._partial and self._plain.is_at_line_start:
@@ -45,15 +44,3 @@ class TranscriptView(View):
     def _write(self, data: bytes) -> None:
         self._out.write(data)
         self._out.flush()
-
-
-def _last_row(text: str) -> str:
-    """The end of a text, as much as fits into one row of the terminal."""
-    width = max(2, shutil.get_terminal_size().columns) - 1
-    line = visible(" ".join(text.split()))
-    if cell_len(line) <= width:
-        return line
-    end = line[-width:]
-    while cell_len(end) > width - 1:
-        end = end[1:]
-    return f"…{end}"
