@@ -55,7 +55,8 @@ class Stream:
 
     def capture(self, audio: bytes, *, overflow: bool = False) -> None:
         status = SimpleNamespace(input_overflow=True) if overflow else None
-        self.options["callback"](audio, len(audio) // 2, None, status)
+        time = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=self.time)
+        self.options["callback"](audio, len(audio) // 2, time, status)
 
     def play_block(self, *, underflow: bool = False) -> bytes:
         """A block that will have been played in 60 ms."""

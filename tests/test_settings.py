@@ -87,6 +87,7 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "editing_mode": (["vi", "emacs", "auto", "vi", "emacs"],) * 2,
     "ca_bundle": (["a", "b", "c", "d", "e"], [Path(name) for name in "abcde"]),
     "vad": (["off", "server"] * 2 + ["off"], ["off", "server"] * 2 + ["off"]),
+    "aec": (["off", "on", "off", "on", "off"], [False, True, False, True, False]),
     "input_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "output_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "translate_to": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),

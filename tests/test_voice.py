@@ -133,11 +133,12 @@ def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
     assert "differences: 0" in program.run("replay", "--check", "trace.jsonl").text
 
 
-def test_a_microphone_that_picks_up_the_speaker_is_muted(
+def test_without_echo_cancellation_a_microphone_that_picks_up_the_speaker_is_muted(
     program: Program, sound: SoundServer
 ) -> None:
     echoing = SoundServer(sound.process, sound.environ | {"PULSE_SOURCE": "speaker.monitor"})
-    terminal = Terminal(program, ["--voice", "-v", "--trace", "trace.jsonl"], echoing.environ)
+    options = ["--voice", "--no-aec", "-v", "--trace", "trace.jsonl"]
+    terminal = Terminal(program, options, echoing.environ)
     terminal.shows("connected in", "listening")
     terminal.types("Tell me a story.\r")
     terminal.shows("the microphone was muted because it seems to pick up the speaker", PROMPT)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from rtchat.config.settings import Settings
 from rtchat.core.errors import Problem, UsageError
-from rtchat.core.events import AudioCaptured, MicrophoneLost, PlaybackCut, local_error
+from rtchat.core.events import AudioCaptured, LocalNotice, MicrophoneLost, PlaybackCut, local_error
 from rtchat.core.ports import Player, Post
+from rtchat.system.installation import extra_hint
 
 if TYPE_CHECKING:
     from rtchat.audio.devices import Microphone, Speaker
+    from rtchat.audio.echo_canceller import EchoCanceller
 
 
 class LiveAudio:
@@ -25,6 +27,7 @@ class LiveAudio:
         self._speaks = speaks
         self._microphone: Microphone | None = None
         self._speaker: Speaker | None = None
+        self._canceller: EchoCanceller | None = None
 
     @property
     def level(self) -> float:
@@ -52,6 +55,7 @@ class LiveAudio:
 
     async def listen(self, post: Post) -> None:
         """Open both devices, and post the microphone's audio until this is cancelled."""
+        self._canceller = await self._make_canceller(post)
         no_speaker = self._open_speaker(post) if self._speaks else None
         no_microphone = self._open_microphone(post)
         if no_speaker is not None and no_speaker != no_microphone:
@@ -63,6 +67,14 @@ class LiveAudio:
         finally:
             self.close()
 
+    async def _make_canceller(self, post: Post) -> EchoCanceller | None:
+        """What removes the echo of the speaker; None without a speaker, or if it is not wanted."""
+        if not (self._speaks and self._settings.aec):
+            return None
+        from rtchat.audio.echo_canceller import EchoCanceller
+
+        return await asyncio.to_thread(EchoCanceller, lambda: post(_gated()))
+
     def _open_speaker(self, post: Post) -> Problem | None:
         from rtchat.audio.devices import Speaker, find
 
@@ -71,6 +83,7 @@ class LiveAudio:
                 find(self._settings.output_device, "output"),
                 on_lost=lambda problem: post(local_error(problem)),
                 loop=asyncio.get_running_loop(),
+                canceller=self._canceller,
             )
         except UsageError as error:
             return error.problem
@@ -85,6 +98,7 @@ class LiveAudio:
                 lambda audio: post(AudioCaptured(audio)),
                 on_lost=lambda problem: post(MicrophoneLost(problem)),
                 loop=asyncio.get_running_loop(),
+                canceller=self._canceller,
             )
         except UsageError as error:
             return error.problem
@@ -101,6 +115,15 @@ class LiveAudio:
         overruns = self._microphone.overruns if self._microphone else 0
         underruns = self._speaker.underruns if self._speaker else 0
         return f"audio: {underruns} speaker underruns, {overruns} microphone overruns"
+
+
+def _gated() -> LocalNotice:
+    """The notice that only loud speech is heard while audio is played."""
+    from rtchat.audio.echo_canceller import is_installed
+
+    text = "the echo of the speaker cannot be removed, so only a loud voice interrupts replies"
+    hint = "use headphones" if is_installed() else f"use headphones, or {extra_hint('voice')}"
+    return LocalNotice(text, hint=hint)
 
 
 class TeePlayer:

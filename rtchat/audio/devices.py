@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from rtchat.audio.conversion import resampler
+from rtchat.audio.echo_canceller import EchoCanceller
 from rtchat.audio.pcm import RATE, level
 from rtchat.audio.playback import Playback
 from rtchat.audio.portaudio import AudioStream, Kind, library
@@ -120,14 +120,18 @@ class Microphone:
         *,
         on_lost: Callable[[Problem], None],
         loop: asyncio.AbstractEventLoop,
+        canceller: EchoCanceller | None = None,
     ) -> None:
-        """Call in the loop's thread. Raises UsageError if the device cannot be opened."""
+        """`canceller` removes the echo of a speaker that has the same one. Call in the loop's
+        thread. Raises UsageError if the device cannot be opened."""
         self.device = device
         self.overruns = 0
+        self._canceller = canceller
         self._on_audio = on_audio
         self._on_lost = on_lost
         self._loop = loop
-        self._blocks: deque[bytes] = deque(maxlen=_MAX_LATE_BLOCKS)
+        self._blocks: deque[tuple[bytes, float]] = deque(maxlen=_MAX_LATE_BLOCKS)
+        """Audio, and the time at which its capture began."""
         self._last = b""
         self._is_delivery_scheduled = False
         self._stream = AudioStream("input", device.index, device.name, loop)
@@ -136,12 +140,12 @@ class Microphone:
         )
         self._stream.start(self._on_block, self._on_stream_lost)
 
-    def _on_block(self, data: Any, _frames: int, _time: Any, status: Any) -> None:
+    def _on_block(self, data: Any, _frames: int, time: Any, status: Any) -> None:
         self.overruns += len(self._blocks) == _MAX_LATE_BLOCKS or bool(
             status and status.input_overflow
         )
-        self._last = bytes(data)
-        self._blocks.append(self._last)
+        begins = time.inputBufferAdcTime or time.currentTime - self._stream.latency
+        self._blocks.append((bytes(data), begins))
         if self._is_delivery_scheduled:
             return
         self._is_delivery_scheduled = True
@@ -150,11 +154,16 @@ class Microphone:
     def _deliver(self) -> None:
         self._is_delivery_scheduled = False
         audio = bytearray()
-        with suppress(IndexError):
-            while True:
-                audio += self._blocks.popleft()
+        while self._blocks:
+            audio += self._cleaned(*self._blocks.popleft())
+        self._last = bytes(audio)
         if resampled := self._resample(bytes(audio), last=False):
             self._on_audio(resampled)
+
+    def _cleaned(self, audio: bytes, begins: float) -> bytes:
+        if self._canceller is None:
+            return audio
+        return self._canceller.clean(audio, self._stream.rate, begins)
 
     def _on_stream_lost(self) -> None:
         self._last = b""
@@ -191,10 +200,13 @@ class Speaker:
         *,
         on_lost: Callable[[Problem], None],
         loop: asyncio.AbstractEventLoop,
+        canceller: EchoCanceller | None = None,
     ) -> None:
-        """Call in the loop's thread. Raises UsageError if the device cannot be opened."""
+        """`canceller` is told what is played. Call in the loop's thread. Raises UsageError if the
+        device cannot be opened."""
         self.device = device
         self._on_lost = on_lost
+        self._canceller = canceller
         self._last = b""
         self._late_underruns = 0
         self._item: tuple[str, int] | None = None
@@ -210,6 +222,8 @@ class Speaker:
         begins = time.outputBufferDacTime or time.currentTime + self._stream.latency
         self._last = self._playback.feed(frames, begins + frames / self._rate)
         out[:] = self._last
+        if self._canceller is not None:
+            self._canceller.played(self._last, self._rate, begins)
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Queue audio of an item. Playback starts once 100 ms are buffered."""
@@ -243,6 +257,8 @@ class Speaker:
         cut = self._playback.stop(self._stream.now)
         if cut is not None and not self._stream.is_over:
             self._stream.restart()
+            if self._canceller is not None:
+                self._canceller.restarted()
         return cut
 
     @property

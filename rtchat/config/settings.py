@@ -366,6 +366,17 @@ class Settings:
         commands=("talk", "transcribe"),
         variable=Variable("RTCHAT_VAD", dotenv="yes"),
     )
+    aec: Setting[bool] = Setting(
+        _VOICE,
+        parsers.switch,
+        True,
+        "Remove the echo of the speaker and noise from the microphone's audio.",
+        example=False,
+        option="--no-aec",
+        option_help="Do not remove the echo of the speaker or noise from the microphone's audio.",
+        commands=("talk",),
+        variable=Variable("RTCHAT_AEC", dotenv="yes"),
+    )
     input_device: Setting[str | None] = Setting(
         _VOICE,
         parsers.text,

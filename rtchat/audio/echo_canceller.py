@@ -1,0 +1,137 @@
+"""Removes from the microphone's audio what the speaker plays, suppresses noise and adjusts the
+level, by WebRTC's audio processing.
+
+Without the package for it, and where it does not find the echo, the microphone is gated instead
+(see `echo_gate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from rtchat.audio.echo_gate import EchoGate, decibels
+from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.audio.played_audio import MAX_JITTER_SECONDS, PlayedAudio
+from rtchat.audio.residual_echo import ResidualEcho
+
+if TYPE_CHECKING:
+    from pywebrtc_audio import AudioProcessor
+
+_LEAD_SECONDS = 2 * MAX_JITTER_SECONDS
+"""How much earlier than the devices say audio is assumed to be played: an echo must never precede
+its sound. WebRTC finds the rest of the delay, up to about half a second, by itself."""
+_TAIL_SECONDS = 1.5
+"""How long after the last sound an echo is looked for. After that, only noise is suppressed."""
+_STEP_SECONDS = 0.02
+"""The length of audio processed at a time."""
+_AUDIBLE_DB = -50.0
+"""Quieter audio is held back without a notice. In decibels of full scale."""
+_MAX_GAIN_DB = 12.0
+"""How much quiet speech is amplified. More would make an echo that is left audible again."""
+
+
+def is_installed() -> bool:
+    """Whether echoes can be cancelled, not only gated. Imports nothing."""
+    return find_spec("pywebrtc_audio") is not None
+
+
+class EchoCanceller:
+    """Connects a speaker and a microphone. Either may be closed and opened again meanwhile.
+
+    The speaker's thread calls `played` and `restarted`, the event loop calls `clean`.
+    """
+
+    def __init__(self, on_gated: Callable[[], None] = lambda: None) -> None:
+        """`on_gated` is called once, when audio is first held back. Imports the packages, which
+        takes a while."""
+        self._on_gated = on_gated
+        self._was_gated = False
+        self._configure(RATE)
+
+    def _configure(self, rate: int) -> None:
+        self._rate = rate
+        self._played = PlayedAudio(rate)
+        self._gate = EchoGate()
+        self._rest = b""
+        self._position = 0
+        self._due: float | None = None
+        self._silent_seconds = _TAIL_SECONDS
+        self._residual = ResidualEcho()
+        self._canceller = _processor(rate, echo_cancellation=True)
+        self._enhancer = _processor(
+            rate,
+            noise_suppression=True,
+            high_pass_filter=True,
+            auto_gain_control=True,
+            agc_max_gain_db=_MAX_GAIN_DB,
+        )
+
+    def played(self, audio: bytes, rate: int, begins: float) -> None:
+        """The speaker was given PCM16 mono of a rate in Hz, and will play it at a time in seconds
+        of the devices' clock."""
+        self._played.add(audio, rate, begins)
+
+    def restarted(self) -> None:
+        """The speaker has dropped what it had not yet played."""
+        self._played.restart()
+
+    def clean(self, audio: bytes, rate: int, begins: float) -> bytes:
+        """The next audio of the microphone without the echo: PCM16 mono, captured at a time. It may
+        be shorter or longer by less than 20 ms."""
+        if rate != self._rate:
+            self._configure(rate)
+        self._follow(begins, len(audio) // WIDTH)
+        self._rest += audio
+        count = 2 * round(rate * _STEP_SECONDS / 2)
+        out = bytearray()
+        while len(self._rest) >= count * WIDTH:
+            captured, self._rest = self._rest[: count * WIDTH], self._rest[count * WIDTH :]
+            played = self._played.read(self._position + round(_LEAD_SECONDS * rate), count)
+            self._position += count
+            out += self._process(captured, played)
+        return bytes(out)
+
+    def _follow(self, begins: float, count: int) -> None:
+        """Find the position of the next audio on the time line."""
+        if self._due is None or abs(begins - self._due) > MAX_JITTER_SECONDS:
+            self._rest = b""
+            self._position, self._due = round(begins * self._rate), begins
+        self._due += count / self._rate
+
+    def _process(self, captured: bytes, played: bytes) -> bytes:
+        self._silent_seconds = 0.0 if any(played) else self._silent_seconds + _STEP_SECONDS
+        if self._silent_seconds < _TAIL_SECONDS:
+            captured = self._cancel(captured, played)
+        return _run(self._enhancer, captured)
+
+    def _cancel(self, captured: bytes, played: bytes) -> bytes:
+        passes = self._gate.passes(captured, played, _STEP_SECONDS)
+        if self._canceller is not None:
+            captured = _run(self._canceller, captured, played)
+            self._residual.add(captured, played)
+        if passes or not (self._canceller is None or self._residual.is_echo):
+            return captured
+        if not self._was_gated and decibels(captured) > _AUDIBLE_DB:
+            self._was_gated = True
+            self._on_gated()
+        return bytes(len(captured))
+
+
+def _processor(rate: int, **options: Any) -> AudioProcessor | None:
+    try:
+        from pywebrtc_audio import AudioProcessor
+    except ImportError:
+        return None
+    return AudioProcessor(rate, 1, **options)
+
+
+def _run(processor: AudioProcessor | None, *audio: bytes) -> bytes:
+    """Process PCM16; without a processor, return the first audio unchanged."""
+    if processor is None:
+        return audio[0]
+    import numpy as np
+
+    samples: list[Any] = [np.frombuffer(each, np.int16) for each in audio]
+    return bytes(processor.process(*samples).tobytes())

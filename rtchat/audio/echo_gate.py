@@ -1,0 +1,59 @@
+"""The microphone while audio is played, if the echo cannot be cancelled: only what is louder than
+the echo passes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from math import log10
+
+_ECHO_SECONDS = 1.2
+"""How long after it was played audio may be heard: wireless speakers are late."""
+_MARGIN_DB = 6.0
+"""Speech passes if it is this much louder than the echo."""
+_OPEN_SECONDS = 0.3
+"""How long the gate stays open, so that words are not cut into pieces."""
+_RISE_DB = 12.0
+_FALL_DB = 2.0
+"""How fast the estimate of the echo follows, in decibels per second. It falls slowly, because a
+pause in what is played is no reason to expect less of an echo."""
+_MIN_DB, _MAX_DB = -40.0, 20.0
+"""The range of the estimate."""
+SILENCE_DB = -60.0
+"""Quieter audio counts as silence, in decibels of full scale."""
+
+
+class EchoGate:
+    """Estimates how loud the echo is, and decides which audio is louder."""
+
+    def __init__(self) -> None:
+        self._echo_db = 0.0
+        """How much louder the echo is than what is played, in decibels. Starts at the worst."""
+        self._played: deque[tuple[float, float]] = deque()
+        """The levels of what was played recently, and when."""
+        self._now = self._open_until = 0.0
+
+    def passes(self, captured: bytes, played: bytes, seconds: float) -> bool:
+        """Whether the next audio of the microphone passes. `played` is what the speaker plays
+        meanwhile. Both are PCM16 of this length."""
+        self._now += seconds
+        self._played.append((self._now, decibels(played)))
+        while self._played[0][0] < self._now - _ECHO_SECONDS:
+            self._played.popleft()
+        loudest = max(level for _, level in self._played)
+        if loudest <= SILENCE_DB:
+            return True
+        louder = decibels(captured) - loudest - self._echo_db
+        if louder > _MARGIN_DB:
+            self._open_until = self._now + _OPEN_SECONDS
+        step = max(-_FALL_DB * seconds, min(louder, _RISE_DB * seconds))
+        self._echo_db = max(_MIN_DB, min(self._echo_db + step, _MAX_DB))
+        return self._now < self._open_until
+
+
+def decibels(audio: bytes) -> float:
+    """The level of PCM16 in decibels of full scale; `SILENCE_DB` for silence."""
+    samples = array("h", audio)[::2]  # every other sample is enough for a level
+    power = sum(sample * sample for sample in samples) / max(1, len(samples)) / 32768**2
+    return max(SILENCE_DB, 10 * log10(power)) if power else SILENCE_DB

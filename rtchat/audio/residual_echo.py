@@ -1,0 +1,56 @@
+"""Whether an echo is left in the audio of an echo canceller: its loudness follows what is played.
+
+That of the user's speech does not, so it is no evidence even while a reply is played.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rtchat.audio.echo_gate import decibels
+
+_WINDOW = 150
+"""How many levels are compared: 3 s of 20 ms each."""
+_MAX_DELAY = 60
+"""The maximum delay of the echo, in levels."""
+_INTERVAL = 25
+"""How many levels pass between two comparisons."""
+_MIN_DB = -50.0
+"""An echo that is never louder than this is no problem."""
+_ECHO, _NO_ECHO = 0.65, 0.4
+"""The correlation from which on there is an echo, and up to which there is none. Speech over what
+is played reaches 0.58; an echo that is later than the canceller expects, 0.75 on average."""
+
+
+class ResidualEcho:
+    """Compares the levels of cleaned and played audio, of 20 ms each."""
+
+    def __init__(self) -> None:
+        self.is_echo = False
+        """Whether the echo is still there, by the last comparison."""
+        self._played: deque[float] = deque(maxlen=_WINDOW + _MAX_DELAY)
+        self._cleaned: deque[float] = deque(maxlen=_WINDOW)
+        self._until_next = _INTERVAL
+
+    def add(self, cleaned: bytes, played: bytes) -> None:
+        """Add 20 ms of each, as PCM16."""
+        self._played.append(10 ** (decibels(played) / 20))
+        self._cleaned.append(10 ** (decibels(cleaned) / 20))
+        self._until_next -= 1
+        if self._until_next <= 0 and len(self._played) == _WINDOW + _MAX_DELAY:
+            self._until_next = _INTERVAL
+            correlation = self._correlation()
+            self.is_echo = correlation >= (_NO_ECHO if self.is_echo else _ECHO)
+
+    def _correlation(self) -> float:
+        """The highest correlation at any delay."""
+        import numpy as np
+
+        if max(self._cleaned) < 10 ** (_MIN_DB / 20):
+            return 0.0
+        delayed = np.lib.stride_tricks.sliding_window_view(np.array(self._played), _WINDOW)
+        played = delayed - delayed.mean(axis=1, keepdims=True)
+        cleaned = np.array(self._cleaned) - np.mean(self._cleaned)
+        scale = np.linalg.norm(played, axis=1) * np.linalg.norm(cleaned)
+        correlations = played @ cleaned / np.maximum(scale, 1e-12)
+        return float(correlations.max())
