@@ -21,7 +21,7 @@ from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.options import SessionOptions
 from rtchat.core.sent_commands import MAX_UNANSWERED
 from rtchat.core.signals import EventTime, clear_timers
-from rtchat.core.values import AudioFormat, Options, SessionInfo
+from rtchat.core.values import AudioFormat, NamedFormat, Options, SessionInfo
 
 OPTIONS = Options(modality="text")
 GONE = Problem(ExitCode.LINK, "gone")
@@ -32,7 +32,9 @@ CREATED, UPDATED = ev.SessionCreated("s", "m"), ev.SessionUpdated("s", "m")
 class Setup:
     """A connection, with what it is given."""
 
-    def __init__(self, *, renews: bool = True, resumes: bool = True, input_rate: int = 0) -> None:
+    def __init__(
+        self, *, renews: bool = True, resumes: bool = True, input_format: AudioFormat | None = None
+    ) -> None:
         self.time = EventTime()
         self.options = SessionOptions(OPTIONS, Options())
         self.connection = SessionConnection(
@@ -40,7 +42,7 @@ class Setup:
             self.options,
             self.time,
             timeouts=Timeouts(),
-            formats=AudioFormats(input_rate, 0),
+            formats=AudioFormats(input_format, None),
             renews=renews,
             resumes=resumes,
         )
@@ -154,9 +156,9 @@ def test_a_refused_change_of_the_settings_is_undone() -> None:
     assert connection.is_ready
 
 
-def test_a_server_that_reports_another_format_than_was_asked_for_is_of_no_use() -> None:
-    connection = Setup(input_rate=24_000).until_created()
-    other = AudioFormat("audio/pcmu", is_pcm=False)
+def test_a_server_that_reports_a_format_that_is_not_supported_is_of_no_use() -> None:
+    connection = Setup(input_format=AudioFormat()).until_created()
+    other = NamedFormat("opus")
     (signal,) = connection.handle(ev.SessionUpdated("s", "m", input_format=other))
     assert isinstance(signal, sg.SessionUnusable)
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from rtchat.app.audio_conversion import SessionAudio
 from rtchat.client.history import History
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.transport import explain_close
@@ -166,7 +167,7 @@ class Run:
 
 def replayed(recording: Recording) -> tuple[Replay, list[Update]]:
     assert recording.setup is not None
-    replay = Replay(recording.setup, recording.events)
+    replay = Replay(recording.setup, recording.events, SessionAudio(None, None))
     steps = list(replay.steps())
     return replay, joined(update for step in steps for update in step.updates)
 
@@ -531,7 +532,7 @@ def test_damaged_recordings_can_be_replayed(recording: Recording) -> None:
                 events[index] = replace(
                     event, direction=rng.choice(("sent", "received", "end", "lost"))
                 )
-        list(Replay(recording.setup, events).steps())
+        list(Replay(recording.setup, events, SessionAudio(None, None)).steps())
 
 
 # ---------------------------------------------------------------------------------- random sessions

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import Disconnect, Play, ReplyOver, Show
+from rtchat.core.effects import Disconnect, Play, ReplyOver, Show, UseFormats
 from rtchat.core.events import (
     ConnectionOpened,
     Delta,
@@ -27,8 +28,18 @@ from rtchat.core.events import (
 )
 from rtchat.core.mode import Mode
 from rtchat.core.speech_input import SpeechOptions
-from rtchat.core.values import AudioFormat, Channel, Dialect, JsonObject, Options, Status
-from rtchat.wire.audio_options import input_rate, read_format
+from rtchat.core.values import (
+    AudioFormat,
+    Channel,
+    Dialect,
+    Encoding,
+    JsonObject,
+    NamedFormat,
+    Options,
+    Status,
+)
+from rtchat.wire import Decoder
+from rtchat.wire.audio_options import read_format, with_voice
 from tests.playbook import Playbook
 from tests.program import Program, Ran, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
@@ -37,46 +48,72 @@ from tests.test_recorded_servers import playing
 # -------------------------------------------------------------------------------- what it is called
 
 
+PCM_24, PCM_16 = AudioFormat(), AudioFormat(Encoding.PCM, 16_000)
+ULAW_8, ALAW_8 = AudioFormat(Encoding.ULAW, 8_000), AudioFormat(Encoding.ALAW, 8_000)
+
+
 @pytest.mark.parametrize(
-    ("said", "rate", "name"),
+    ("said", "requested", "means"),
     [
-        ({"type": "audio/pcm", "rate": 24000}, 24000, ""),
-        ({"type": "audio/pcm"}, 24000, ""),
-        ({"type": "pcm", "sample_rate": 16000}, 16000, ""),
-        ("pcm16", 24000, ""),
-        ("pcm16", 16000, ""),
-        ("pcm24", 24000, ""),
-        ("pcm", 16000, ""),
-        ("pcm_24000", 24000, ""),
-        ("pcm_s16le_24000", 24000, ""),
-        (None, 24000, ""),
-        ({}, 24000, ""),
-        ([], 24000, ""),
-        ({"type": "audio/pcmu"}, 24000, "audio/pcmu"),
-        ({"type": "audio/pcma"}, 24000, "audio/pcma"),
-        ({"type": "audio/pcm", "rate": 16000}, 24000, "audio/pcm at 16000 Hz"),
-        ({"type": "audio/pcm", "rate": 24000}, 16000, "audio/pcm at 24000 Hz"),
-        ("g711_ulaw", 24000, "g711_ulaw"),
-        ("g711_alaw", 24000, "g711_alaw"),
-        ("pcm_16000", 24000, "pcm_16000 at 16000 Hz"),
-        ("pcm_mulaw", 24000, "pcm_mulaw"),
-        ("pcm_f32le", 24000, "pcm_f32le"),
-        ("mp3", 24000, "mp3"),
-        ("ulaw_8000", 24000, "ulaw_8000"),
+        ({"type": "audio/pcm", "rate": 24000}, PCM_24, PCM_24),
+        ({"type": "audio/pcm", "rate": 24000}, PCM_16, PCM_24),
+        ({"type": "audio/pcm", "rate": 16000}, PCM_24, PCM_16),
+        ({"type": "audio/pcm"}, PCM_24, PCM_24),
+        ({"type": "audio/pcm"}, ULAW_8, PCM_24),
+        ({"type": "pcm", "sample_rate": 16000}, PCM_16, PCM_16),
+        ({"type": "audio/pcm", "rate": 8000}, PCM_24, AudioFormat(Encoding.PCM, 8_000)),
+        ({"type": "audio/pcm", "rate": 48000}, PCM_24, AudioFormat(Encoding.PCM, 48_000)),
+        ({"type": "audio/pcm", "rate": 7999}, PCM_24, "audio/pcm at 7999 Hz"),
+        ({"type": "audio/pcm", "rate": 48001}, PCM_24, "audio/pcm at 48001 Hz"),
+        ({"type": "audio/pcm", "rate": -1}, PCM_24, "audio/pcm at -1 Hz"),
+        ("pcm16", PCM_24, PCM_24),
+        ("pcm16", PCM_16, PCM_16),
+        ("pcm24", PCM_24, PCM_24),
+        ("pcm", PCM_16, PCM_16),
+        ("pcm_24000", PCM_24, PCM_24),
+        ("pcm_s16le_24000", PCM_24, PCM_24),
+        ("pcm16_16000hz", PCM_24, PCM_16),
+        ("pcm_16000", PCM_24, PCM_16),
+        (None, PCM_16, PCM_16),
+        ({}, PCM_16, PCM_16),
+        ([], PCM_16, PCM_16),
+        ({"type": "audio/pcmu"}, PCM_24, ULAW_8),
+        ({"type": "audio/pcmu"}, ULAW_8, ULAW_8),
+        ({"type": "audio/pcma"}, PCM_24, ALAW_8),
+        ({"type": "audio/pcma"}, ULAW_8, ALAW_8),
+        ("g711_ulaw", PCM_24, ULAW_8),
+        ("g711_alaw", PCM_24, ALAW_8),
+        ("pcm_mulaw", PCM_24, ULAW_8),
+        ("ulaw_8000", PCM_24, ULAW_8),
+        ("ulaw_16000", PCM_24, AudioFormat(Encoding.ULAW, 16_000)),
+        ("pcm_f32le", PCM_24, "pcm_f32le"),
+        ("pcm_s24le", PCM_24, "pcm_s24le"),
+        ("mp3", PCM_24, "mp3"),
+        ({"type": "audio/opus", "rate": 48000}, PCM_24, "audio/opus at 48000 Hz"),
     ],
 )
-def test_a_format_by_its_name(said: object, rate: int, name: str) -> None:
+def test_a_format_by_its_name(
+    said: object, requested: AudioFormat, means: AudioFormat | str
+) -> None:
     for session in ({"audio": {"output": {"format": said}}}, {"output_audio_format": said}):
-        found = read_format(session, "output") or AudioFormat()
-        assert ("" if found.fits(rate) else str(found)) == name
+        found = read_format(session, "output")
+        resolved = requested if found is None else found.resolved(requested) or str(found)
+        assert resolved == means
         assert read_format(session, "input") is None
 
 
 def test_a_rate_may_stand_beside_the_format() -> None:
     session = {"input_audio_format": "pcm16", "input_audio_sampling_rate": 16000}
-    assert read_format(session, "input") == AudioFormat("pcm16", 16000)
-    assert {input_rate(dialect) for dialect in (Dialect.GA, Dialect.BETA, None)} == {24000}
-    assert input_rate(Dialect.QWEN) == 16000
+    assert read_format(session, "input") == NamedFormat("pcm16", 16000, Encoding.PCM)
+
+
+def test_dashscope_is_asked_to_accept_16_khz() -> None:
+    formats = [
+        read_format(with_voice({}, hears=True, speaks=True, vad="off", dialect=dialect), way)
+        for dialect in (Dialect.QWEN, Dialect.BETA)
+        for way in ("input", "output")
+    ]
+    assert [format and format.rate for format in formats] == [16_000, 24_000, 24_000, 24_000]
 
 
 # ------------------------------------------------------------------------------ what it sounds like
@@ -96,6 +133,8 @@ FOREIGN = {
     "Ogg": (b"OggS" + bytes(100), "Ogg"),
     "FLAC": (b"fLaC" + bytes(100), "FLAC"),
     "WebM": (b"\x1aE\xdf\xa3" + bytes(100), "WebM"),
+    "MP4": (b"\0\0\0\x20ftypM4A " + bytes(100), "MP4"),
+    "AMR": (b"#!AMR\n" + bytes(100), "AMR"),
 }
 PLAIN = {
     "silence": bytes(1000),
@@ -112,7 +151,7 @@ PLAIN = {
 
 def hearing(*events: Event) -> list[Any]:
     """What a conversation with a speaker does about these after a reply has begun."""
-    speech = SpeechOptions(speaks=True, output_rate=24000)
+    speech = SpeechOptions(speaks=True, input_rate=16000, output_rate=24000)
     play = Playbook(Conversation("m", Options(modality="audio"), mode=Mode.LINES, speech=speech))
     start = (Started(), ConnectionOpened(), SessionCreated("s", "m"), SessionUpdated("s", "m"))
     for event in (*start, UserSaid("hi"), ReplyStarted("r")):
@@ -141,9 +180,44 @@ def test_what_may_be_pcm_is_played(audio: bytes) -> None:
     assert played == audio + b"ID3\4"
 
 
-def test_a_format_that_changes_in_mid_conversation_ends_the_session() -> None:
-    changed = SessionUpdated("s", "m", output_format=AudioFormat("audio/pcmu", is_pcm=False))
-    assert Disconnect() in hearing(changed)
+def test_a_format_that_is_not_supported_ends_the_session_in_mid_conversation() -> None:
+    assert Disconnect() in hearing(SessionUpdated("s", "m", output_format=NamedFormat("mp3")))
+
+
+@pytest.mark.parametrize("dialect", ["ga", "beta"])
+@pytest.mark.parametrize("way", ["input", "output"])
+@pytest.mark.parametrize(
+    ("ga", "beta", "format"),
+    [
+        ({"type": "audio/pcm", "rate": 24000}, "pcm_24000", PCM_24),
+        ({"type": "audio/pcm", "rate": 16000}, "pcm_16000", PCM_16),
+        ({"type": "audio/pcm", "rate": 48000}, "pcm_48000", AudioFormat(rate=48_000)),
+        ({"type": "audio/pcmu"}, "g711_ulaw", ULAW_8),
+        ({"type": "audio/pcma"}, "g711_alaw", ALAW_8),
+    ],
+)
+def test_the_formats_that_a_server_reports_are_used(
+    ga: JsonObject, beta: str, format: AudioFormat, way: str, dialect: str
+) -> None:
+    fields = {"audio": {way: {"format": ga}}} if dialect == "ga" else {f"{way}_audio_format": beta}
+    (updated,) = Decoder().decode({"type": "session.updated", "session": fields})
+    done = hearing(updated, updated)
+    requested = UseFormats(PCM_16, PCM_24)
+    expected = replace(requested, **{way: format})
+    assert [effect for effect in done if isinstance(effect, UseFormats)] == (
+        [] if expected == requested else [expected]
+    )
+    assert Disconnect() not in done
+    after = hearing(updated, SessionUpdated("s", "m"))
+    assert [each for each in after if isinstance(each, UseFormats)][1:] == []
+
+
+def test_formats_that_are_not_needed_do_not_matter() -> None:
+    play = Playbook(Conversation("m", Options(), mode=Mode.LINES))
+    start = (Started(), ConnectionOpened(), SessionCreated("s", "m"))
+    updated = SessionUpdated("s", "m", None, None, {}, NamedFormat("opus"), NamedFormat("mp3"))
+    done = [effect for event in (*start, updated) for effect in play.handle(event)]
+    assert not any(isinstance(effect, UseFormats | Disconnect) for effect in done)
 
 
 # ----------------------------------------------------------------------------------- by the program
@@ -193,18 +267,19 @@ def input(format: object) -> JsonObject:
 
 
 PCM, ULAW = {"type": "audio/pcm", "rate": 24000}, {"type": "audio/pcmu"}
+OPUS = {"type": "audio/opus"}
 AGREED = {
     "as asked for": (output(ULAW), output(PCM)),
     "as always": (output(PCM), {}),
     "not said": ({}, {}),
-    "of what is not heard": (input(ULAW), input(ULAW)),
+    "of what is not heard": (input(OPUS), input(OPUS)),
     "beta": ({"output_audio_format": "pcm16"}, {"output_audio_format": "pcm16"}),
 }
 REFUSED = {
-    "updated": (output(PCM), output(ULAW), "audio/pcmu"),
-    "created": (output(ULAW), {}, "audio/pcmu"),
-    "another rate": ({}, output({"type": "audio/pcm", "rate": 16000}), "audio/pcm at 16000 Hz"),
-    "beta": ({}, {"output_audio_format": "g711_ulaw"}, "g711_ulaw"),
+    "updated": (output(PCM), output(OPUS), "audio/opus"),
+    "created": (output(OPUS), {}, "audio/opus"),
+    "a rate": ({}, output({"type": "audio/pcm", "rate": 96000}), "audio/pcm at 96000 Hz"),
+    "beta": ({}, {"output_audio_format": "mp3"}, "mp3"),
 }
 
 
@@ -225,14 +300,14 @@ def test_other_sound_is_refused_by_its_name(
     arguments = ("hi", "--audio-out", "a.wav") if verb == "once" else ("--audio-out", "a")
     ran, sent = run(Program(tmp_path), talk(created, updated), verb, *arguments, stdin=b"hi\n")
     assert (ran.code, ran.text) == (1, "")
-    assert f"the server sends audio as {name}, but PCM at 24000 Hz was requested" in ran.err
+    assert f"the server sends audio as {name}, " in ran.err
     assert "response.create" not in [event["type"] for event in sent]
     assert not (tmp_path / "a.wav").exists()
     assert not list(tmp_path.glob("a/*"))
 
 
 def test_text_does_not_mind_the_format_of_sound(tmp_path: Path) -> None:
-    ran, _ = run(Program(tmp_path), talk(output(ULAW), output(ULAW)), "once", "hi")
+    ran, _ = run(Program(tmp_path), talk(output(OPUS), output(OPUS)), "once", "hi")
     assert (ran.code, ran.text) == (0, "Hi.\n")
 
 
@@ -242,9 +317,9 @@ def test_what_is_said_is_not_sent_to_a_server_that_takes_something_else(
 ) -> None:
     write_wav(tmp_path / "said.wav", tone(440, 0.5))
     arguments = ("--audio-in", "said.wav") if verb == "once" else ("said.wav",)
-    ran, sent = run(Program(tmp_path), talk({}, input(ULAW)), verb, *arguments)
+    ran, sent = run(Program(tmp_path), talk({}, input(OPUS)), verb, *arguments)
     assert ran.code == 1
-    assert "the server expects audio as audio/pcmu, but PCM at 24000 Hz was requested" in ran.err
+    assert "the server expects audio as audio/opus, " in ran.err
     assert [event["type"] for event in sent] == ["session.update"]
 
 
@@ -278,10 +353,10 @@ def test_a_format_that_the_user_asks_for_is_refused_before_anything_is_sent(
 ) -> None:
     write_wav(tmp_path / "said.wav", tone(440, 0.5))
     ran = Program(tmp_path).run(
-        *arguments, "--set", f"{option}=audio/pcmu", "--url", "ws://[::1]:1"
+        *arguments, "--set", f"{option}=audio/opus", "--url", "ws://[::1]:1"
     )
     assert ran.code == 2
-    assert "audio/pcmu (expected audio/pcm)" in ran.err
+    assert "audio/opus" in ran.err
 
 
 # ----------------------------------------------------------------------------------- another rate

@@ -55,6 +55,7 @@ from rtchat.core.effects import (
     StopTools,
     ToolAsked,
     Update,
+    UseFormats,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -245,6 +246,8 @@ class World:
                 self.reset_connection("none")
             case Send(event_id, command):
                 self.handle_command(event_id, command)
+            case UseFormats():
+                raise AssertionError("the server reports no formats")
             case SetTimer(timer):
                 self.timers.add(timer)
             case ClearTimer(timer):

@@ -61,9 +61,9 @@ from rtchat.core.models import Rate
 from rtchat.core.pending_transcripts import ORDER_WAIT
 from rtchat.core.transcription import CLEAR_WAIT, Transcription, TranscriptionSetup
 from rtchat.core.values import (
-    AudioFormat,
     Channel,
     Dialect,
+    NamedFormat,
     Options,
     Status,
     TranscriptDetails,
@@ -576,10 +576,10 @@ def test_irrelevant_events_are_ignored() -> None:
 def test_an_unexpected_audio_format_ends_the_session() -> None:
     play = Driver(ready=False, input_rate=24_000)
     play.handle(Started(), ConnectionOpened(), SessionCreated("s", "w"))
-    ulaw = AudioFormat("audio/pcmu", is_pcm=False)
-    over, code = play.ending(SessionUpdated("s", "w", input_format=ulaw))
+    opus = NamedFormat("opus")
+    over, code = play.ending(SessionUpdated("s", "w", input_format=opus))
     assert over.problem is not None
-    assert (code, "audio/pcmu" in over.problem.message) == (ExitCode.REPLY, True)
+    assert (code, "opus" in over.problem.message) == (ExitCode.REPLY, True)
 
 
 def test_leaving_shows_the_text_so_far() -> None:

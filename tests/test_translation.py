@@ -45,7 +45,7 @@ from rtchat.core.events import (
 )
 from rtchat.core.models import Rate
 from rtchat.core.translation import LAG_MS, PAUSE_MS, REST_WAIT, Translation, TranslationSetup
-from rtchat.core.values import AudioFormat, Channel, Dialect, Options, Status, Usage
+from rtchat.core.values import Channel, Dialect, NamedFormat, Options, Status, Usage
 from tests.audio_driver import AudioDriver, ms
 
 OPTIONS = Options(other={"audio": {"output": {"language": "es"}}})
@@ -129,7 +129,7 @@ def test_audio_that_cannot_be_decoded_is_reported_once() -> None:
 
 def test_audio_in_another_format_is_not_played() -> None:
     play = Driver(speaks=True)
-    problem = server_errors.not_pcm("WAV")
+    problem = server_errors.unplayable("WAV")
     assert play.handle(spoken(b"RIFF....")) == [Show(error_notice(problem))]
     assert play.handle(spoken(b"\1\2")) == []
     assert play.ending(InputEnded(), SessionEnded())[1] is ExitCode.REPLY
@@ -249,7 +249,7 @@ def test_a_session_of_another_kind_cannot_translate(
 
 def test_an_unexpected_audio_format_ends_the_session() -> None:
     play = Driver(ready=False, speaks=True, input_rate=24_000)
-    other = SessionUpdated("s", "t", output_format=AudioFormat("audio/pcmu", 8000, is_pcm=False))
+    other = SessionUpdated("s", "t", output_format=NamedFormat("audio/opus", 48_000))
     play.handle(Started(), ConnectionOpened(), CREATED)
     assert play.ending(other)[1] is ExitCode.REPLY
 

@@ -9,7 +9,6 @@ from rtchat.core.values import JsonObject, Options
 from rtchat.wire import encode
 from rtchat.wire.audio_options import (
     Vad,
-    other_formats,
     transcribes,
     turn_ends,
     with_transcription,
@@ -85,11 +84,3 @@ def test_a_transcription_session(model: str, vad: Vad | None, turns: JsonObject 
         }
     )
     assert_client_event(encode(Configure(options), "e"))
-
-
-def test_unsupported_formats() -> None:
-    asked: JsonObject = {
-        "audio": {"input": {"format": {"type": "audio/pcmu"}}, "output": {"format": PCM}}
-    }
-    assert other_formats(asked) == ["audio/pcmu"]
-    assert other_formats({"audio": {"output": {"format": PCM}}}) == []

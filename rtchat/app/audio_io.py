@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from rtchat.config.settings import Settings
 from rtchat.core.errors import UsageError
+from rtchat.core.server_errors import SUPPORTED_FORMATS
 from rtchat.core.speech_input import SpeechOptions
-from rtchat.core.values import JsonObject, value
+from rtchat.core.values import AudioFormat, JsonObject, value
 from rtchat.wire import audio_options as options
 
 
@@ -39,14 +41,22 @@ def audio_config(settings: Settings, audio: AudioSettings) -> tuple[JsonObject, 
     """The session options and the speech options for these settings.
 
     Raises:
-        UsageError: the settings ask for a format other than PCM.
+        UsageError: the settings ask for an audio format that is not supported.
     """
     if not (audio.hears or audio.speaks):
         return settings.session, SpeechOptions(stores_audio=settings.keep_audio)
-    refuse_formats(settings)
     vad = (settings.vad or "server") if audio.is_live else "off"
-    session = options.with_voice(settings.session, hears=audio.hears, speaks=audio.speaks, vad=vad)
+    session = options.with_voice(
+        settings.session,
+        hears=audio.hears,
+        speaks=audio.speaks,
+        vad=vad,
+        dialect=settings.forced_dialect,
+    )
+    session = options.with_output_format(session, settings.response)
     has_turns, replies, interrupts = options.turn_ends(session)
+    input = requested_format(session, "input") if audio.hears else AudioFormat(rate=0)
+    output = requested_format(session, "output") if audio.speaks else AudioFormat(rate=0)
     return session, SpeechOptions(
         speaks=audio.speaks,
         has_microphone=audio.is_live,
@@ -56,15 +66,23 @@ def audio_config(settings: Settings, audio: AudioSettings) -> tuple[JsonObject, 
         transcribes=audio.hears and options.transcribes(session),
         transcription_model=options.transcription_model(session) if audio.hears else "",
         stores_audio=settings.keep_audio,
-        input_rate=options.input_rate(settings.forced_dialect) if audio.hears else 0,
-        output_rate=options.OUTPUT_RATE if audio.speaks else 0,
+        input_rate=input.rate,
+        output_rate=output.rate,
+        input_encoding=input.encoding,
+        output_encoding=output.encoding,
     )
 
 
-def refuse_formats(settings: Settings) -> None:
-    """Raise UsageError if the settings ask for a format other than PCM."""
-    for fields in (settings.session, settings.response):
-        if others := options.other_formats(fields):
-            hint = "remove audio.input.format and audio.output.format from the settings"
-            message = f"unsupported audio format {others[0]} (expected audio/pcm)"
-            raise UsageError(message, hint=hint)
+def requested_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFormat:
+    """The audio format that these session options ask for.
+
+    Raises:
+        UsageError: the format is not supported.
+    """
+    named = options.read_format(session, way)
+    format = AudioFormat() if named is None else named.resolved(AudioFormat())
+    if format is None:
+        message = f"unsupported audio format {named} (expected {SUPPORTED_FORMATS})"
+        hint = f"set audio.{way}.format.type to audio/pcm, audio/pcmu or audio/pcma"
+        raise UsageError(message, hint=hint)
+    return format

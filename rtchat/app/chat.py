@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
+from rtchat.app.audio_conversion import SessionAudio
 from rtchat.app.audio_io import AudioSettings, audio_config
 from rtchat.app.chat_history import Past, open_history
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import renders, status_writer_of, view_of
-from rtchat.app.input_rate import converter
 from rtchat.app.live_audio import LiveAudio, TeePlayer
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
@@ -295,7 +295,7 @@ class _Chat:
                 connect,
                 settings.forced_dialect,
                 redactor,
-                fit=converter(setup.input_rate),
+                conversion=SessionAudio(setup.input_format, setup.output_format),
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,

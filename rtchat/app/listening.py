@@ -7,8 +7,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from rtchat.app.audio_conversion import SessionAudio
 from rtchat.app.environment import Environment
-from rtchat.app.input_rate import converter
 from rtchat.app.live_audio import LiveAudio
 from rtchat.app.os_signals import signal_events
 from rtchat.app.wiring import close_trace, server_of, trace_of
@@ -74,7 +74,7 @@ async def run_session(
             connect,
             dialect,
             redactor,
-            fit=converter(setup.input_rate),
+            conversion=SessionAudio(setup.input_format, setup.output_format),
             taps=() if trace is None else (trace,),
             player=player,
             output=environment.output,

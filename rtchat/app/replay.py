@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from rtchat.app.audio_conversion import SessionAudio
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import screen_of, status_writer_of, view_of
-from rtchat.app.input_rate import converter
 from rtchat.app.os_signals import EXIT_CODES
 from rtchat.client.view_queue import MAX_UNWRITTEN, TICK
 from rtchat.config.settings import Settings
@@ -75,7 +75,11 @@ def _replay_of(recording: Recording) -> Replay | WireReplay:
     setup = recording.setup
     if setup is None:
         return WireReplay(recording.events)
-    return Replay(setup, recording.events, converter(setup.machine.input_rate))
+    return Replay(
+        setup,
+        recording.events,
+        SessionAudio(setup.machine.input_format, setup.machine.output_format),
+    )
 
 
 # ------------------------------------------------------------------------------------------ showing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rtchat.app.audio_io import AudioSettings, refuse_formats
+from rtchat.app.audio_io import AudioSettings, requested_format
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
@@ -17,7 +17,7 @@ from rtchat.core.transcription import TranscriptionSetup
 from rtchat.ui.json_view import TranscriptJsonView
 from rtchat.ui.plain_view import PlainView
 from rtchat.ui.transcript_view import TranscriptView
-from rtchat.wire.audio_options import has_speakers, input_rate, turn_ends, with_transcription
+from rtchat.wire.audio_options import has_speakers, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
 """OpenAI's model for live transcription."""
@@ -33,7 +33,6 @@ def transcribe(
     as_json: bool = False,
 ) -> ExitCode:
     """Transcribe a file, stdin (`-`) or, without either, the microphone."""
-    refuse_formats(settings)
     file = audio_source(file, environment)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
@@ -51,14 +50,18 @@ def transcribe(
 
 
 def _setup(file: str | None, settings: Settings, model: str) -> TranscriptionSetup:
-    options = with_transcription(settings.session, model=model, vad=settings.vad)
+    options = with_transcription(
+        settings.session, model=model, vad=settings.vad, dialect=settings.forced_dialect
+    )
+    format = requested_format(options.other, "input")
     return TranscriptionSetup(
         model,
         options,
         has_turns=turn_ends(options.other)[0],
         has_speakers=has_speakers(model),
         from_file=file is not None,
-        input_rate=input_rate(settings.forced_dialect),
+        input_rate=format.rate,
+        input_encoding=format.encoding,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
         price=price_of(settings, model),
         key_hint=settings.key_hint,

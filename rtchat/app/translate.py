@@ -22,11 +22,11 @@ from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
 from rtchat.core.translation import TranslationSetup
-from rtchat.core.values import Dialect, value
+from rtchat.core.values import AudioFormat, Dialect, value
 from rtchat.ui.json_view import JsonView
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.ui.translation_view import TranslationView
-from rtchat.wire.audio_options import OUTPUT_RATE, source_model, with_translation
+from rtchat.wire.audio_options import source_model, with_translation
 
 if TYPE_CHECKING:
     from rtchat.audio.devices import Speaker
@@ -91,7 +91,7 @@ def _setup(
         with_translation(session, language=language, has_source=options.shows_source),
         speaks=options.plays or options.audio_out is not None,
         from_file=file is not None,
-        input_rate=OUTPUT_RATE,
+        input_rate=AudioFormat().rate,
         timeouts=Timeouts(settings.connect_timeout, settings.timeout),
         price=price,
         key_hint=settings.key_hint,

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from traceback import walk_tb
 from typing import Any, assert_never
@@ -27,8 +27,18 @@ from rtchat.client.tool_runs import ToolRuns
 from rtchat.client.view_queue import ViewQueue
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.ports import Actions, Link, Machine, Player, Source, Tap, Tools, View
+from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.ports import (
+    Actions,
+    AudioConversion,
+    Link,
+    Machine,
+    Player,
+    Source,
+    Tap,
+    Tools,
+    View,
+)
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, value
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
@@ -47,8 +57,8 @@ class SessionParts:
     """The dialect to use; by default that of the session that the server reports."""
     redactor: Redactor = Redactor()
     """Removes keys from the frames of the server."""
-    fit: Callable[[fx.Command], Iterable[fx.Command]] | None = None
-    """Adapts commands to the server."""
+    conversion: AudioConversion | None = None
+    """Converts audio; without it, the server's formats are those used here."""
     taps: tuple[Tap, ...] = ()
     history: History | None = None
     tools: Tools | None = None
@@ -66,7 +76,7 @@ class Session:
 
     def __init__(self, conversation: Machine, ports: SessionParts) -> None:
         self._conversation = conversation
-        self._fit = ports.fit
+        self._conversion = ports.conversion
         self._now = now = ports.now
         self._rng = ports.rng
         self._start_time = 0.0
@@ -193,7 +203,7 @@ class Session:
         """Perform the effects of an event or frame. The taps receive everything that the
         conversation handles in the same order."""
         now = self._clock()
-        events = happened[1] if isinstance(happened, tuple) else (happened,)
+        events = self._incoming(happened[1]) if isinstance(happened, tuple) else (happened,)
         effects: list[fx.Effect] = []
         try:
             for event in events:
@@ -206,6 +216,12 @@ class Session:
                 # The server must know what was heard before the next response is requested.
                 self._handle(cut)
 
+    def _incoming(self, events: Sequence[ev.ServerEvent]) -> Sequence[ev.ServerEvent]:
+        """The events with their audio converted."""
+        if self._conversion is None:
+            return events
+        return [each for event in events for each in self._conversion.incoming(event)]
+
     def _perform(self, effect: fx.Effect) -> ev.PlaybackCut | None:  # noqa: C901 - one case per effect
         """Perform an effect; return the event that it causes immediately, if any."""
         match effect:
@@ -213,7 +229,11 @@ class Session:
                 self._views.show(update)
             case fx.Connect(model):
                 self._sleep.stop()
+                if self._conversion is not None:
+                    self._conversion.reset()
                 self._link.open(model)
+            case fx.UseFormats():
+                self._use_formats(effect)
             case fx.Disconnect():
                 self._sleep.stop()
                 self._link.drop()
@@ -222,7 +242,7 @@ class Session:
             case fx.Play() | fx.StopPlaying():
                 return self._audio.perform(effect)
             case fx.Send(event_id, command):
-                for each in (command,) if self._fit is None else self._fit(command):
+                for each in self._outgoing(command):
                     data = wire.encode(each, event_id, self._frames.dialect)
                     self._link.send(data, self._history.question_saved)
             case fx.SetTimer(timer, seconds, jitter):
@@ -246,6 +266,17 @@ class Session:
             case _:
                 assert_never(effect)
         return None
+
+    def _outgoing(self, command: fx.Command) -> Iterable[fx.Command]:
+        return (command,) if self._conversion is None else self._conversion.outgoing(command)
+
+    def _use_formats(self, formats: fx.UseFormats) -> None:
+        assert self._conversion is not None, "a session with audio has a conversion"
+        try:
+            self._conversion.use(formats)
+        except UsageError as error:
+            self._link.drop()
+            self.post(ev.ConnectionLost(error.problem, ev.Retry.NEVER))
 
     def _stop(self, code: ExitCode) -> None:
         self._stopped_with = code

@@ -1,23 +1,27 @@
-"""The audio formats requested for a session, and those that its server reports."""
+"""The audio formats of a session: those requested for it, and those that its server reports."""
 
 from __future__ import annotations
 
 from rtchat.core import server_errors
+from rtchat.core.effects import UseFormats
 from rtchat.core.errors import Problem
 from rtchat.core.events import SessionCreated, SessionUpdated
-from rtchat.core.values import AudioFormat
+from rtchat.core.values import AudioFormat, NamedFormat
 
 
 class AudioFormats:
-    """The formats of one session. Rates are in samples per second; 0 if there is no audio."""
+    """The formats of one session; None if there is no audio in that direction. A format that the
+    server does not report is the requested one."""
 
-    def __init__(self, input_rate: int, output_rate: int) -> None:
-        self._rates = input_rate, output_rate
-        self._reported = [AudioFormat(), AudioFormat()]
+    def __init__(self, input: AudioFormat | None, output: AudioFormat | None) -> None:
+        self._requested = input, output
+        self._reported: list[NamedFormat | None] = [None, None]
+        self._used = UseFormats(input, output)
 
     def reset(self) -> None:
-        """Forget the reported formats: a new session begins."""
-        self._reported = [AudioFormat(), AudioFormat()]
+        """A new session begins, with the requested formats."""
+        self._reported = [None, None]
+        self._used = UseFormats(*self._requested)
 
     def note(self, session: SessionCreated | SessionUpdated) -> None:
         """Remember the formats that the server reports."""
@@ -26,9 +30,18 @@ class AudioFormats:
                 self._reported[index] = reported
 
     def problem(self) -> Problem | None:
-        """The problem if the server's formats differ from those requested, else None."""
+        """The problem if a format of the server is not supported, else None."""
         verbs = "expects", "sends"
-        for verb, reported, rate in zip(verbs, self._reported, self._rates, strict=True):
-            if rate and not reported.fits(rate):
-                return server_errors.other_format(verb, reported, rate)
+        for verb, reported, requested in zip(verbs, self._reported, self._requested, strict=True):
+            if reported and requested and reported.resolved(requested) is None:
+                return server_errors.other_format(verb, reported)
         return None
+
+    def changes(self) -> list[UseFormats]:
+        """Use the formats of the server, if they have changed."""
+        before, self._used = self._used, UseFormats(self._agreed(0), self._agreed(1))
+        return [] if self._used == before else [self._used]
+
+    def _agreed(self, index: int) -> AudioFormat | None:
+        reported, requested = self._reported[index], self._requested[index]
+        return requested and (reported.resolved(requested) if reported else requested)

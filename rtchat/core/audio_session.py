@@ -22,7 +22,7 @@ from rtchat.core.options import SessionOptions
 from rtchat.core.pricing import cost
 from rtchat.core.signals import Output, report
 from rtchat.core.speech_input import SpeechInput, SpeechOptions
-from rtchat.core.values import Options, Status, Usage, value
+from rtchat.core.values import AudioFormat, Encoding, Options, Status, Usage, value
 
 LAST_AUDIO_WAIT = 0.5
 """Seconds to wait for the last audio after Ctrl-C. A program that records into a pipe receives the
@@ -40,22 +40,32 @@ class AudioSetup:
     """Whether the audio comes from a file, as fast as the server accepts it."""
     input_rate: int = 0
     """Samples per second of the audio sent to the server; 0 if the server decides."""
+    input_encoding: Encoding = Encoding.PCM
     timeouts: Timeouts = Timeouts()
     price: Rate | None = None
     """The price of the model, if known."""
     key_hint: str = CHECK_KEY
     """The hint if the server refuses the key."""
 
+    @property
+    def input_format(self) -> AudioFormat | None:
+        """The format of the audio sent to the server; None if the server decides."""
+        return AudioFormat(self.input_encoding, self.input_rate) if self.input_rate else None
+
+    @property
+    def output_format(self) -> AudioFormat | None:
+        """The format of the audio from the server; None if there is none."""
+        return None
+
 
 class AudioSession(ABC):
-    """One session, over one connection after another. `output_rate` is that of the audio from the
-    server, 0 for none. `resumes` is whether another session can continue after a lost connection.
-    """
+    """One session, over one connection after another. `resumes` is whether another session can
+    continue after a lost connection."""
 
     SETTINGS_HINT = server_errors.SETTINGS_HINT
     """What to do if the server refuses the settings."""
 
-    def __init__(self, setup: AudioSetup, *, output_rate: int = 0, resumes: bool = True) -> None:
+    def __init__(self, setup: AudioSetup, *, resumes: bool = True) -> None:
         self._model = setup.model
         self._timeouts = setup.timeouts
         self._price = setup.price
@@ -66,7 +76,7 @@ class AudioSession(ABC):
             SessionOptions(setup.options, Options()),
             self._time,
             timeouts=setup.timeouts,
-            formats=AudioFormats(setup.input_rate, output_rate),
+            formats=AudioFormats(setup.input_format, setup.output_format),
             renews=False,
             resumes=resumes,
             key_hint=setup.key_hint,

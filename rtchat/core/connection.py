@@ -200,13 +200,14 @@ class SessionConnection:
             return self._unusable(problem)
         if (accepted := self.commands.configured()) is not None:
             self._options.accepted(accepted.options)
+        formats: list[Output] = [*self._formats.changes()]
         if self.phase is not Phase.CONFIGURING or self.commands.is_configuring:
-            return []
+            return formats
         self.phase = Phase.READY
         self.ever_connected = True
         self.seconds = self._time.now - self._began
         self._refusal = ""
-        out: list[Output] = [fx.ClearTimer(ev.Timer.START), fx.ClearTimer(ev.Timer.SETUP)]
+        out = [*formats, fx.ClearTimer(ev.Timer.START), fx.ClearTimer(ev.Timer.SETUP)]
         if self.last_error is not None:  # not shown earlier, as it could have ended the session
             out.append(self.server_reports(self.last_error.message))
         return [*out, SessionReady(self.model, self.seconds)]

@@ -14,6 +14,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import RateLimit, Timer
 from rtchat.core.values import (
     Approval,
+    AudioFormat,
     Dialect,
     Entry,
     Item,
@@ -556,6 +557,15 @@ class Play:
 
 
 @value
+class UseFormats:
+    """Convert audio to and from these formats of the server; None if there is no audio in that
+    direction. A connection begins with the requested formats."""
+
+    input: AudioFormat | None
+    output: AudioFormat | None
+
+
+@value
 class StopPlaying:
     """Stop playback at once; `PlaybackCut` reports what was cut off, if anything."""
 
@@ -665,6 +675,7 @@ Effect: TypeAlias = (
     | Fork
     | LoadConversation
     | NameConversation
+    | UseFormats
     | Play
     | StopPlaying
     | RunTool

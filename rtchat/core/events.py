@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias
 
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.values import (
-    AudioFormat,
     Channel,
     Dialect,
     Item,
     JsonObject,
+    NamedFormat,
     Part,
     Status,
     StoredConversation,
@@ -41,8 +41,8 @@ class SessionCreated:
     expires_at: float | None = None
     """Unix seconds."""
     fields: JsonObject = field(default_factory=dict)
-    input_format: AudioFormat | None = None
-    output_format: AudioFormat | None = None
+    input_format: NamedFormat | None = None
+    output_format: NamedFormat | None = None
     """The audio formats, if the server names them."""
     seconds_left: float | None = None
     """Until `expires_at`; filled in by the shell, which has a clock."""
@@ -57,8 +57,8 @@ class SessionUpdated:
     dialect: Dialect | None = None
     expires_at: float | None = None
     fields: JsonObject = field(default_factory=dict)
-    input_format: AudioFormat | None = None
-    output_format: AudioFormat | None = None
+    input_format: NamedFormat | None = None
+    output_format: NamedFormat | None = None
 
 
 @value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Protocol, TypeAlias
 
-from rtchat.core.effects import Action, Effect, Update
-from rtchat.core.events import ConnectionLost, Event, LocalEvent, PlaybackCut
+from rtchat.core.effects import Action, Command, Effect, Update, UseFormats
+from rtchat.core.events import ConnectionLost, Event, LocalEvent, PlaybackCut, ServerEvent
 from rtchat.core.values import JsonObject
 
 
@@ -36,6 +36,23 @@ class Link(Protocol):
 
     def explain(self) -> ConnectionLost:
         """Why the connection ended."""
+
+
+class AudioConversion(Protocol):
+    """Converts audio between PCM16, mono, 24 kHz, which is used everywhere else, and the formats of
+    a server, as `app.audio_conversion.SessionAudio` does."""
+
+    def reset(self) -> None:
+        """A new connection begins, with the requested formats."""
+
+    def use(self, formats: UseFormats) -> None:
+        """Convert to and from these formats. Raises UsageError if a package for it is missing."""
+
+    def outgoing(self, command: Command) -> Iterable[Command]:
+        """What to send for a command."""
+
+    def incoming(self, event: ServerEvent) -> Iterable[ServerEvent]:
+        """What to handle for an event of the server."""
 
 
 class Player(Protocol):

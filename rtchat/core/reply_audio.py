@@ -1,4 +1,4 @@
-"""The audio of replies (PCM16, mono, 24 kHz): what is played, and a check that it is PCM."""
+"""The audio of replies (PCM16, mono, 24 kHz): what is played, and a check that it is no file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_PLAYED = 1000
 
 
 class FormatError(Exception):
-    """Audio that is not PCM; the message is the name of its format."""
+    """Audio in a file format; the message is its name."""
 
 
 class ReplyAudio:
@@ -61,7 +61,7 @@ class ReplyAudio:
 
         Raises:
             ValueError: the audio is not base64.
-            FormatError: the audio is not PCM.
+            FormatError: the audio is in a file format.
         """
         if not self._speaks:
             return None
@@ -71,14 +71,19 @@ class ReplyAudio:
         self._played[event.item_id] = None
         if len(self._played) > MAX_PLAYED:
             del self._played[next(iter(self._played))]
-        # Some encoders insert line breaks.
-        audio = b64decode("".join(event.text.split()), validate=True)
-        if key not in self._parts and (name := _container(audio)):
+        audio = read_audio(event)
+        if key not in self._parts and (name := container_of(audio)):
             raise FormatError(name)
         audio = self._parts.get(key, b"") + audio
         whole = len(audio) // 2 * 2
         self._parts[key] = audio[whole:]
         return Play(*key, audio[:whole]) if whole else None
+
+
+def read_audio(delta: Delta) -> bytes:
+    """The audio of a delta. Raises ValueError if it is not base64."""
+    # Some encoders insert line breaks.
+    return b64decode("".join(delta.text.split()), validate=True)
 
 
 _CONTAINERS = {
@@ -87,15 +92,18 @@ _CONTAINERS = {
     b"OggS": "Ogg",
     b"fLaC": "FLAC",
     b"\x1aE\xdf\xa3": "WebM",
+    b"#!AMR": "AMR",
 }
 
 
-def _container(audio: bytes) -> str:
-    """The format of the first audio of a part, if it is clearly not PCM; else empty."""
+def container_of(audio: bytes) -> str:
+    """The file format of the first audio of a part; empty if it may be raw samples."""
     for magic, name in _CONTAINERS.items():
         if audio.startswith(magic):
             return name
-    # PCM samples may look like a frame header, so another frame must follow the first one.
+    if audio[4:8] == b"ftyp":
+        return "MP4"
+    # Samples may look like a frame header, so another frame must follow the first one.
     for name, length in (("MP3", mp3_frame(audio)), ("AAC", adts_frame(audio))):
         if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
             return name

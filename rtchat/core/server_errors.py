@@ -10,7 +10,7 @@ from typing import assert_never
 from rtchat.core.errors import CHECK_KEY, ExitCode, Problem
 from rtchat.core.events import ReplyEnded, ServerProblem
 from rtchat.core.text import shortened
-from rtchat.core.values import AudioFormat, Status, TurnLimits
+from rtchat.core.values import MAX_RATE, MIN_RATE, NamedFormat, Status, TurnLimits
 
 EXPIRED, LIMITED = "session_expired", "rate_limit_exceeded"
 ACTIVE_RESPONSE = "conversation_already_has_active_response"
@@ -190,18 +190,19 @@ def no_response(seconds: float) -> Problem:
     return timed_out(f"no response for {seconds:g} s")
 
 
+SUPPORTED_FORMATS = f"PCM at {MIN_RATE} to {MAX_RATE} Hz and G.711"
 _AUDIO_HINT = "choose another model or server"
 
 
-def not_pcm(name: str) -> Problem:
+def unplayable(name: str) -> Problem:
     """The audio of a reply is in a format that cannot be played."""
-    message = f"the audio of the reply is {name}, but only PCM can be played"
+    message = f"the audio of the reply is {name}, but only {SUPPORTED_FORMATS} can be played"
     return Problem(ExitCode.REPLY, message, _AUDIO_HINT)
 
 
-def other_format(verb: str, reported: AudioFormat, rate: int) -> Problem:
-    """The server's audio format is not the requested one; `verb` is "expects" or "sends"."""
-    message = f"the server {verb} audio as {reported}, but PCM at {rate} Hz was requested"
+def other_format(verb: str, reported: NamedFormat) -> Problem:
+    """The server's audio format is not supported; `verb` is "expects" or "sends"."""
+    message = f"the server {verb} audio as {reported}, but only {SUPPORTED_FORMATS} are supported"
     return Problem(ExitCode.REPLY, message, _AUDIO_HINT)
 
 

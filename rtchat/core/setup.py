@@ -19,7 +19,7 @@ from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.translation import TranslationSetup
-from rtchat.core.values import Dialect, Options, StoredConversation, TurnLimits, value
+from rtchat.core.values import AudioFormat, Dialect, Options, StoredConversation, TurnLimits, value
 
 
 @value
@@ -43,9 +43,14 @@ class ConversationSetup:
     context: ContextLimits = ContextLimits()
 
     @property
-    def input_rate(self) -> int:
-        """Samples per second of the audio sent to the server; 0 for none."""
-        return self.speech.input_rate
+    def input_format(self) -> AudioFormat | None:
+        """The format requested for the server's input; None if there is none."""
+        return self.speech.input_format
+
+    @property
+    def output_format(self) -> AudioFormat | None:
+        """The format requested for the server's output; None if there is none."""
+        return self.speech.output_format
 
     def make(self) -> Conversation:
         """A new conversation."""

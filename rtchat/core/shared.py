@@ -51,7 +51,7 @@ class SharedState:
         self.usage = UsageMeter(budget)
         self.speech = SpeechInput(speech)
         self.audio = ReplyAudio(speaks=speech.speaks)
-        formats = AudioFormats(speech.input_rate, speech.output_rate)
+        formats = AudioFormats(speech.input_format, speech.output_format)
         self.connection = SessionConnection(
             model,
             self.options,

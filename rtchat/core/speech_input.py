@@ -12,7 +12,7 @@ from rtchat.core.audio_timeline import AudioTimeline
 from rtchat.core.echo import EchoDetector
 from rtchat.core.effects import AppendAudio
 from rtchat.core.question import Question
-from rtchat.core.values import BYTES_A_MS, value
+from rtchat.core.values import BYTES_A_MS, AudioFormat, Encoding, value
 
 MIN_TURN_MS = 100
 """The shortest turn in milliseconds: OpenAI's server refuses to commit less audio."""
@@ -64,9 +64,21 @@ class SpeechOptions:
     stores_audio: bool = False
     """The audio itself is saved with the conversation."""
     input_rate: int = 0
-    """Samples per second of the PCM sent to the server; 0 for none."""
+    """Samples per second of the audio requested for the server's input; 0 for none."""
     output_rate: int = 0
-    """Samples per second of the PCM requested from the server; 0 for none."""
+    """Samples per second of the audio requested from the server; 0 for none."""
+    input_encoding: Encoding = Encoding.PCM
+    output_encoding: Encoding = Encoding.PCM
+
+    @property
+    def input_format(self) -> AudioFormat | None:
+        """The format requested for the server's input; None if there is none."""
+        return AudioFormat(self.input_encoding, self.input_rate) if self.input_rate else None
+
+    @property
+    def output_format(self) -> AudioFormat | None:
+        """The format requested for the server's output; None if there is none."""
+        return AudioFormat(self.output_encoding, self.output_rate) if self.output_rate else None
 
 
 class SpeechInput:

@@ -16,7 +16,7 @@ from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.reply_audio import FormatError, ReplyAudio
 from rtchat.core.signals import report
 from rtchat.core.transcript_lines import TranscriptLines
-from rtchat.core.values import BYTES_A_MS, Channel, Dialect, Usage, value
+from rtchat.core.values import BYTES_A_MS, AudioFormat, Channel, Dialect, Usage, value
 
 LAG_MS = 2000
 """Milliseconds of audio before the reported position that are sent again, too: some of the words in
@@ -31,10 +31,15 @@ NORMAL_CLOSE = frozenset({"1000", "1005"})
 
 @value
 class TranslationSetup(AudioSetup):
-    """What a translation is made from. The rate of the audio is the same in both directions."""
+    """What a translation is made from. The format of the audio is the same in both directions."""
 
     speaks: bool = False
     """Whether the audio of the translation is played or recorded."""
+
+    @property
+    def output_format(self) -> AudioFormat | None:
+        """The format of the translated speech; None if it is neither played nor recorded."""
+        return self.input_format if self.speaks else None
 
     def make(self) -> Translation:
         """A new translation."""
@@ -45,7 +50,7 @@ class Translation(AudioSession):
     """One translation."""
 
     def __init__(self, setup: TranslationSetup) -> None:
-        super().__init__(setup, output_rate=setup.input_rate if setup.speaks else 0)
+        super().__init__(setup)
         self._text = TranslationLines()
         self._source = TranslationLines()
         self._audio = ReplyAudio(speaks=setup.speaks)
@@ -101,7 +106,7 @@ class Translation(AudioSession):
         except FormatError as error:
             self._exit = ExitCode.REPLY
             self._audio = ReplyAudio(speaks=False)
-            self._do(report(server_errors.not_pcm(str(error))))
+            self._do(report(server_errors.unplayable(str(error))))
         except ValueError as error:
             level: fx.Level = "detail" if self._is_audio_bad else "warning"
             self._is_audio_bad = True

@@ -170,7 +170,7 @@ class Turn:
             play = audio.play(event)
         except FormatError as error:
             self.is_silenced = True
-            self.problem = server_errors.not_pcm(str(error))
+            self.problem = server_errors.unplayable(str(error))
             return [report(self.problem)]
         except ValueError as error:
             level: fx.Level = "detail" if self.bad_audio_reported else "warning"

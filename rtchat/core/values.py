@@ -135,21 +135,55 @@ class Channel(StrEnum):
     """The transcript of the user's speech."""
 
 
+class Encoding(StrEnum):
+    """How the samples of audio are encoded."""
+
+    PCM = "PCM"
+    """PCM16, little-endian."""
+    ULAW = "µ-law"
+    """G.711 µ-law."""
+    ALAW = "A-law"
+    """G.711 A-law."""
+
+    @property
+    def default_rate(self) -> int:
+        """The rate in Hz that this encoding usually has."""
+        return 24_000 if self is Encoding.PCM else 8_000
+
+
+MIN_RATE, MAX_RATE = 8_000, 48_000
+"""The lowest and the highest sample rate of supported formats, in Hz."""
+
+
 @value
 class AudioFormat:
-    """An audio format. `name` is the server's name for it, empty if not given."""
+    """The format of mono audio. `rate` is in samples per second."""
 
-    name: str = ""
+    encoding: Encoding = Encoding.PCM
+    rate: int = 24_000
+
+
+@value
+class NamedFormat:
+    """An audio format as a server or a setting names it."""
+
+    name: str
     rate: int = 0
     """Samples per second; 0 if not given."""
-    is_pcm: bool = True
+    encoding: Encoding | None = None
+    """None if the format is not supported."""
 
     def __str__(self) -> str:
         return f"{self.name} at {self.rate} Hz" if self.rate else self.name
 
-    def fits(self, rate: int) -> bool:
-        """Whether it can be PCM16 at this rate."""
-        return self.is_pcm and self.rate in (0, rate)
+    def resolved(self, requested: AudioFormat) -> AudioFormat | None:
+        """The format, with the requested rate if this names none; None if it is not supported."""
+        if self.encoding is None:
+            return None
+        is_as_requested = self.encoding is requested.encoding
+        usual = requested.rate if is_as_requested else self.encoding.default_rate
+        rate = self.rate or usual
+        return AudioFormat(self.encoding, rate) if MIN_RATE <= rate <= MAX_RATE else None
 
 
 class Status(StrEnum):

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from rtchat import wire
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.errors import ExitCode, Problem
-from rtchat.core.ports import Machine
+from rtchat.core.ports import AudioConversion, Machine
 from rtchat.core.setup import SessionSetup
 from rtchat.core.text import exact_json
 from rtchat.core.values import Dialect, JsonObject, value
 from rtchat.trace.diff import first_difference
 from rtchat.trace.media import with_silence, without_media
 from rtchat.trace.reading import Recorded
-
-Fit: TypeAlias = Callable[[fx.Command], Iterable[fx.Command]]
 
 CUT_OFF = ev.ConnectionLost(
     Problem(ExitCode.LINK, "the recording ends before the reply does"), ev.Retry.NEVER
@@ -64,10 +61,10 @@ class _Frame:
 
 
 class Replay:
-    """Replays a recording once. `fit` adapts commands to the server, as in a session."""
+    """Replays a recording once. `conversion` converts audio as in the session."""
 
     def __init__(
-        self, setup: SessionSetup, events: Sequence[Recorded], fit: Fit | None = None
+        self, setup: SessionSetup, events: Sequence[Recorded], conversion: AudioConversion
     ) -> None:
         self.findings = Findings()
         self._machine: Machine = setup.machine.make()
@@ -77,7 +74,7 @@ class Replay:
         self._events = events
         self._next = 0
         """The index of the next event."""
-        self._fit = fit
+        self._conversion = conversion
         self._frames: deque[_Frame] = deque()
         """Events that were sent in the replay and not yet in the recording, on this connection."""
         self._is_comparable = True
@@ -108,7 +105,10 @@ class Replay:
             case "local":
                 self._handle((recorded.event,), time)
             case "received":
-                self._handle(self._decode(recorded), time)
+                events = self._decode(recorded)
+                self._handle(
+                    [e for event in events for e in self._conversion.incoming(event)], time
+                )
             case "sent":
                 self._compare(recorded)
             case "end" if isinstance(recorded.data, dict):
@@ -142,6 +142,9 @@ class Replay:
                 case fx.Connect():
                     self._frames.clear()
                     self._decoder = wire.Decoder()
+                    self._conversion.reset()
+                case fx.UseFormats() as formats:
+                    self._conversion.use(formats)
                 case fx.Send(event_id, command):
                     self._frames.extend(self._encode(event_id, command))
                 case fx.StopPlaying() if (cut := self._take_cut()) is not None:
@@ -166,7 +169,7 @@ class Replay:
 
     def _encode(self, event_id: str, command: fx.Command) -> Iterator[_Frame]:
         is_live = isinstance(command, fx.AppendAudio) and command.live
-        for each in (command,) if self._fit is None else self._fit(command):
+        for each in self._conversion.outgoing(command):
             data = json.loads(exact_json(wire.encode(each, event_id, self._dialect)))
             yield _Frame(event_id, data, is_live)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
-from rtchat.core.dotted_keys import flat, merged, nested
-from rtchat.core.values import AudioFormat, Dialect, JsonObject, Options
+from rtchat.core.dotted_keys import merged, nested
+from rtchat.core.values import Dialect, Encoding, JsonObject, NamedFormat, Options
 from rtchat.wire.fields import Fields
 
-PCM: JsonObject = {"type": "audio/pcm", "rate": 24000}
-"""The format of all audio that the program sends, plays and serves."""
+PCM: dict[str, object] = {"type": "audio/pcm", "rate": 24000}
+"""The default format in both directions."""
 
 Vad: TypeAlias = Literal["server", "semantic", "off"]
 """Who ends a turn: the server after silence (`server`) or by what was said (`semantic`), or the
@@ -22,12 +22,16 @@ _LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
 """Models that transcribe during speech and do not accept turn detection."""
 
 
-def with_voice(session: JsonObject, *, hears: bool, speaks: bool, vad: Vad) -> JsonObject:
+def with_voice(
+    session: JsonObject, *, hears: bool, speaks: bool, vad: Vad, dialect: Dialect | None = None
+) -> JsonObject:
     """The options of a session with audio input (`hears`), audio output (`speaks`) or both.
     `session` overrides the defaults, except that `vad` "off" removes turn detection."""
     out: JsonObject = {}
     if hears:
-        out = merged(out, nested("audio.input.format", PCM))
+        # Source: https://www.alibabacloud.com/help/en/model-studio/client-events
+        pcm = PCM | {"rate": 16_000} if dialect is Dialect.QWEN else PCM
+        out = merged(out, nested("audio.input.format", pcm))
         out = merged(
             out, nested("audio.input.transcription", {"model": _DEFAULT_TRANSCRIPTION_MODEL})
         )
@@ -38,12 +42,16 @@ def with_voice(session: JsonObject, *, hears: bool, speaks: bool, vad: Vad) -> J
     return merged(out, nested(_TURN_DETECTION, None)) if hears and vad == "off" else out
 
 
-def with_transcription(session: JsonObject, *, model: str, vad: Vad | None) -> Options:
+def with_transcription(
+    session: JsonObject, *, model: str, vad: Vad | None, dialect: Dialect | None = None
+) -> Options:
     """The options of a transcription session, with the input audio options of `session`. If `vad`
     is None, the model decides."""
     vad = vad or ("off" if model.startswith(_LIVE_MODELS) else "server")
     audio = Fields(session, []).fields("audio").fields("input").data
-    listening = with_voice({"audio": {"input": audio}}, hears=True, speaks=False, vad=vad)
+    listening = with_voice(
+        {"audio": {"input": audio}}, hears=True, speaks=False, vad=vad, dialect=dialect
+    )
     named = {"type": "transcription"} | nested("audio.input.transcription.model", model)
     return Options(other=merged(listening, named))
 
@@ -78,42 +86,37 @@ def is_transcription(session: JsonObject) -> bool:
     return session.get("type") == "transcription"
 
 
-def other_formats(session: JsonObject) -> list[str]:
-    """The audio formats that `session` asks for and that this program cannot play or record."""
-    return [
-        str(format)
-        for key, format in flat(session)
-        if key.startswith("audio.") and key.endswith(".format.type") and format != PCM["type"]
-    ]
+_RATE = r"(?:_?(\d{4,6})(?:hz)?)?"
+_ENCODINGS = {
+    Encoding.PCM: rf"(?:audio/)?(?:pcm|l16|linear16)_?(?:s?16(?:le)?|24)?{_RATE}",
+    Encoding.ULAW: rf"(?:audio/)?(?:pcmu|(?:g711_|pcm_)?(?:u|mu)_?law){_RATE}",
+    Encoding.ALAW: rf"(?:audio/)?(?:pcma|(?:g711_|pcm_)?a_?law){_RATE}",
+}
+"""The names of each encoding. DashScope's `pcm24` means 24 kHz; other servers add the rate in Hz to
+the name."""
 
 
-_IS_PCM = re.compile(r"(?:audio/)?(?:pcm|l16|linear16)_?(?:s?16(?:le)?|24)?(?:_?(\d{4,6}))?", re.I)
-"""DashScope's `pcm24` means 24 kHz; other servers add the rate in Hz to the name."""
-
-
-def read_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFormat | None:
-    """The format that a session reports for its input or output, in either dialect."""
-    format = Fields(session, []).fields("audio").fields(way).data.get("format")
-    format = session.get(f"{way}_audio_format") if format is None else format
-    fields = Fields(format if isinstance(format, dict) else {"type": format}, [])
-    name = fields.text("type")
-    if not name:
+def read_format(fields: JsonObject, way: Literal["input", "output"]) -> NamedFormat | None:
+    """The format of the input or output in the fields of a session or response, in either
+    dialect; None if there is none."""
+    format = Fields(fields, []).fields("audio").fields(way).data.get("format")
+    format = fields.get(f"{way}_audio_format") if format is None else format
+    beside = Fields(fields, []).integer(f"{way}_audio_sampling_rate")
+    named = Fields(format if isinstance(format, dict) else {"type": format}, [])
+    if not (name := named.text("type")):
         return None
-    found = _IS_PCM.fullmatch(name)
-    beside = Fields(session, []).integer(f"{way}_audio_sampling_rate")
-    in_name = int(found[1] or 0) if found else 0
-    rate = fields.integer("rate") or fields.integer("sample_rate") or in_name or beside
-    return AudioFormat(name, rate, found is not None)
+    rate = named.integer("rate") or named.integer("sample_rate")
+    for encoding, pattern in _ENCODINGS.items():
+        if found := re.fullmatch(pattern, name, re.IGNORECASE):
+            return NamedFormat(name, rate or int(found[1] or 0) or beside, encoding)
+    return NamedFormat(name, rate or beside)
 
 
-def input_rate(dialect: Dialect | None) -> int:
-    """The sample rate, in Hz, of the audio that a server accepts."""
-    # Source: https://www.alibabacloud.com/help/en/model-studio/client-events
-    return 16_000 if dialect is Dialect.QWEN else OUTPUT_RATE
-
-
-OUTPUT_RATE = 24_000
-"""The sample rate, in Hz, of the audio that every server sends."""
+def with_output_format(session: JsonObject, response: JsonObject) -> JsonObject:
+    """The options of a session whose output has the format that each response asks for, if they
+    ask for one."""
+    format = Fields(response, []).fields("audio").fields("output").data.get("format")
+    return session if format is None else merged(session, nested("audio.output.format", format))
 
 
 def turn_ends(session: JsonObject) -> tuple[bool, bool, bool]:

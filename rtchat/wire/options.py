@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 from rtchat.core.dotted_keys import has, merged, nested
 from rtchat.core.errors import UsageError
 from rtchat.core.suggestions import closest, did_you_mean
-from rtchat.core.values import JsonObject
-from rtchat.wire.fields import read_json
+from rtchat.core.values import MAX_RATE, MIN_RATE, AudioFormat, JsonObject
+from rtchat.wire.fields import Fields, read_json
 from rtchat.wire.schema import RESPONSE, SESSION
 from rtchat.wire.validators import FieldError, number
 
@@ -34,7 +34,7 @@ _SHARED_OPTIONS = {
     "prompt.version": "the version of the stored prompt",
     "prompt.variables": "values for the variables of the stored prompt",
     "audio.output.format.type": "audio/pcm, audio/pcmu or audio/pcma",
-    "audio.output.format.rate": "24000 (audio/pcm)",
+    "audio.output.format.rate": "8000 to 48000 (audio/pcm); OpenAI accepts 24000",
     "audio.output.voice": "the name of a voice",
     "audio.output.voice.id": "the id of a custom voice",
     "temperature": "0.6 to 1.2 (older dialects only)",
@@ -54,7 +54,7 @@ SESSION_OPTIONS: Mapping[str, str] = {
     "tracing.metadata": "metadata to store with the trace",
     "include": '["item.input_audio_transcription.logprobs"]',
     "audio.input.format.type": "audio/pcm, audio/pcmu or audio/pcma",
-    "audio.input.format.rate": "24000 (audio/pcm)",
+    "audio.input.format.rate": "8000 to 48000 (audio/pcm); OpenAI accepts 24000",
     _TRANSCRIPTION: "null: do not transcribe the input",
     f"{_TRANSCRIPTION}.model": "the transcription model",
     f"{_TRANSCRIPTION}.language": "the language of the input, such as en",
@@ -87,6 +87,8 @@ _OPTIONS: Mapping[OptionScope, Mapping[str, str]] = {
     "response": RESPONSE_OPTIONS,
 }
 _IMPLIED = {
+    "audio.input.format": {"rate": "audio/pcm"},
+    "audio.output.format": {"rate": "audio/pcm"},
     "truncation": {"retention_ratio": "retention_ratio", "token_limits": "retention_ratio"},
     "tool_choice": {"server_label": "mcp", "name": "function"},
     _VAD: {
@@ -174,13 +176,25 @@ def check(scope: OptionScope, fields: JsonObject, *, only: str = "") -> None:
 
 def _validate(scope: OptionScope, fields: JsonObject) -> None:
     """Raise FieldError at the first error."""
-    rest = {key: value for key, value in fields.items() if key != "temperature"}
+    rest = _with_usual_rates(fields)
+    rest.pop("temperature", None)
     if "temperature" in fields:
         _temperature(fields["temperature"], "temperature")
     if scope == "session":
         SESSION({"type": "realtime"} | rest, "")
     else:
         RESPONSE(rest, "response")
+
+
+def _with_usual_rates(fields: JsonObject) -> dict[str, object]:
+    """The fields with OpenAI's sample rate in place of others that are supported: some servers
+    accept them."""
+    out = dict(fields)
+    for way in ("input", "output"):
+        format = Fields(fields, []).fields("audio").fields(way).fields("format")
+        if MIN_RATE <= format.integer("rate") <= MAX_RATE:
+            out = merged(out, nested(f"audio.{way}.format.rate", AudioFormat().rate))
+    return out
 
 
 def words(scope: OptionScope, key: str) -> tuple[str, ...]:
