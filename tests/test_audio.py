@@ -171,8 +171,8 @@ INVALID = {
     b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff": "damaged WAV file (incomplete header)",
     b"RIFF\0\0\0\0WAVEfmt \2\0\0\0ab": "damaged WAV file (no format in its header)",
     b"Dear diary,\n" * 99: "not an audio file",
-    b"ID3\4" + bytes(999): "not an audio file",
-    wav(bits=64): "not an audio file",
+    b"ID3\4" + bytes(999): "damaged",
+    wav(bits=64): "damaged",
 }
 
 
@@ -208,6 +208,7 @@ def test_an_unreadable_descriptor_is_a_usage_error(tmp_path: Path) -> None:
 def test_without_the_extra_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "soxr", None)
     path = file_with(tmp_path, wav(rate=16000))
     assert "needs the package soxr" in refusal(path, hint="[audio]")

@@ -372,15 +372,15 @@ def test_silence_has_no_transcription(program: Program, audio: bytes) -> None:
 
 
 @pytest.mark.parametrize("command", [("once", "--audio-in"), ("transcribe",)])
-def test_a_truncated_recording_is_used_with_a_warning(
+def test_a_truncated_recording_is_used_and_reported(
     program: Program, command: tuple[str, ...]
 ) -> None:
     file = write_wav(program.home / "cut.wav", tone(440, 2.0))
     file.write_bytes(file.read_bytes()[: -SECOND // 2])
     ran = program.run(*command, "cut.wav")
-    assert ran.code == 0
+    assert ran.code == 1
     assert ran.text
-    assert "cut.wav is truncated: 0.5 s" in ran.err
+    assert "cut.wav is truncated: 0.5 s" in ran.error
 
 
 def test_transcribing_an_invalid_file_is_an_error_of_one_line(program: Program) -> None:

@@ -33,7 +33,7 @@ from rtchat.config.settings import Settings
 from rtchat.core import server_errors
 from rtchat.core.backoff import Timeouts
 from rtchat.core.context import ContextLimits
-from rtchat.core.effects import Notice, ReplyOver, Resumed, Update
+from rtchat.core.effects import Notice, ReplyOver, Resumed, Update, error_notice
 from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
 from rtchat.core.events import (
     CancelPressed,
@@ -90,10 +90,15 @@ def run_once(
                 hint = 'write it as `rtchat once --attach - "a question"`'
                 message = "there is no prompt, because --attach - reads stdin"
                 raise UsageError(message, hint=hint)
+        damage: list[Problem] = []
         if audio.audio_in is None:
             question: LocalEvent = typed_question(settings, prompt, descriptor, status.say)
         else:
-            question = spoken_question(settings, audio.audio_in, prompt, descriptor, status.say)
+            question = spoken_question(
+                settings, audio.audio_in, prompt, descriptor, status.say, damage.append
+            )
+        for problem in damage:
+            status.show(error_notice(problem))
 
         view, finish, instructions = _view_of_once(settings, environment, options, status)
 
@@ -105,7 +110,8 @@ def run_once(
 
         prepare(settings, environment, status, audio)
         chat = _Chat(settings, environment, options, Mode.ONCE, view, instructions=instructions)
-        return chat.run(ask)
+        code = chat.run(ask)
+        return damage[0].exit if damage and code is ExitCode.OK else code
 
 
 def _view_of_once(

@@ -14,7 +14,7 @@ from rtchat.app.os_signals import signal_events
 from rtchat.app.wiring import close_trace, server_of, trace_of
 from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
-from rtchat.core.effects import Connecting, Notice, Ready, Update, Waiting
+from rtchat.core.effects import Connecting, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
 from rtchat.core.models import Rate
@@ -101,16 +101,16 @@ async def _read(
     file: str, environment: Environment, session: Session, gate: ReadyGateView, post: Post
 ) -> None:
     """Read a file as fast as the server accepts it."""
-    from rtchat.audio.files import stream_async
+    from rtchat.audio.files import IncompleteFileError, stream_async
 
     source = environment.stdin if file == "-" else Path(file)
     assert source is not None
     try:
-        async for audio in stream_async(source, gate.warn):
+        async for audio in stream_async(source):
             await gate.ready.wait()
             post(AudioCaptured(audio))
             await session.drained()
-    except UsageError as error:
+    except (UsageError, IncompleteFileError) as error:
         post(InputEnded(error.problem))
     else:
         post(InputEnded())
@@ -133,10 +133,6 @@ class ReadyGateView:
             case _:
                 pass
         self._view.show(update)
-
-    def warn(self, text: str) -> None:
-        """Show a warning about the file."""
-        self._view.show(Notice("warning", text))
 
     def tick(self) -> None:
         """Redraw the view."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rtchat.config.settings import Settings
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import Problem, UsageError
 from rtchat.core.events import AudioSaid, InputEnded, LocalEvent, UserSaid
 from rtchat.core.ports import Post, Source
 from rtchat.core.values import ImageDetail
@@ -29,17 +29,19 @@ def spoken_question(
     prompt: str | None,
     stdin: int | None,
     say: Callable[[str], None],
+    report: Callable[[Problem], None],
 ) -> AudioSaid:
-    """A question from an audio file, with any text that accompanies it, also of a template."""
+    """A question from an audio file, with any text that accompanies it, also of a template. Calls
+    `report` if the file is truncated or damaged."""
     from rtchat.audio.files import read
 
     if audio_in != "-":
-        speech = read(Path(audio_in), say)
+        speech = read(Path(audio_in), report)
         text = read_prompt(prompt, stdin, say, is_all=False)
     elif stdin is None or prompt == "-":
         raise UsageError("there is no audio on stdin for --audio-in -", hint="pipe in a WAV file")
     else:
-        speech, text = read(stdin, say), prompt or ""
+        speech, text = read(stdin, report), prompt or ""
     return AudioSaid(speech, settings.template.fill(text) if settings.template else text)
 
 

@@ -1,7 +1,7 @@
-"""Reads audio files and converts them to PCM16, mono, 24 kHz, the format of the API.
+"""Reads audio files and pipes as PCM16, mono, 24 kHz, the format of the API.
 
-WAV files are read by `wav_reader.py`, other formats by `soundfile`. Anything but PCM16, mono,
-24 kHz needs the extra `audio`.
+Uncompressed WAV and raw PCM are read by `wav_reader.py`, all else by `decoding.py`. Anything but
+PCM16, mono, 24 kHz needs the extra `audio` or the program ffmpeg.
 """
 
 from __future__ import annotations
@@ -10,62 +10,81 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import closing
-from typing import TypeAlias
 
-from rtchat.audio.c_stderr import silence_libraries
-from rtchat.audio.conversion import converter, missing_package
+from rtchat.audio.decoding import decode
 from rtchat.audio.input_file import InputFile, Source, name_of, opened
 from rtchat.audio.pcm import RATE, WIDTH
-from rtchat.audio.wav_reader import PIECE_SECONDS, read_header, read_samples
-from rtchat.core.errors import UsageError
+from rtchat.audio.wav_reader import WavFormat, read_header, read_samples
+from rtchat.core.errors import ExitCode, Problem, RtchatError, UsageError
 from rtchat.system.loop import post_to
 
 MAX_MINUTES = 30
 """The maximum length of audio that `read` accepts, in minutes."""
 
-Warn: TypeAlias = Callable[[str], None]
+
+class IncompleteFileError(RtchatError):
+    """A file is truncated or damaged: not all of its audio could be read."""
+
+    exit = ExitCode.REPLY
 
 
-def _ignore_warning(_: str) -> None:
-    """The default `warn`: discard the warning."""
-
-
-def read(source: Source, warn: Warn = _ignore_warning) -> bytes:
-    """Read a whole file. Calls `warn` if it is shorter than its header says.
+def read(
+    source: Source, report: Callable[[Problem], None] = lambda _: None, raw: int | None = None
+) -> bytes:
+    """Read a whole file. Calls `report` if it is truncated or damaged, and returns what can be
+    read. `raw` is the sample rate of a file without a header: PCM16, mono.
 
     Raises:
-        UsageError: the file cannot be read, has no audio or is too long, or its format needs the
-            extra `audio`, which is not installed.
+        UsageError: the file cannot be read, has no audio or is too long, or its format needs a
+            package or a program that is not installed.
     """
     audio = bytearray()
-    for piece in stream(source, warn):
-        audio += piece
-        if len(audio) > MAX_MINUTES * 60 * RATE * WIDTH:
-            message = f"{name_of(source)} is longer than {MAX_MINUTES} minutes"
-            raise UsageError(message, hint="use a shorter part of it, or `rtchat transcribe`")
+    try:
+        for piece in stream(source, raw):
+            audio += piece
+            if len(audio) > MAX_MINUTES * 60 * RATE * WIDTH:
+                message = f"{name_of(source)} is longer than {MAX_MINUTES} minutes"
+                raise UsageError(message, hint="use a shorter part of it, or `rtchat transcribe`")
+    except IncompleteFileError as error:
+        report(error.problem)
     return bytes(audio)
 
 
-def stream(source: Source, warn: Warn = _ignore_warning) -> Generator[bytes]:
+def stream(source: Source, raw: int | None = None) -> Generator[bytes]:
     """Read a file or an endless stream in pieces of about 100 ms. Blocks while no data is
-    available. Warns and raises UsageError like `read`."""
+    available. `raw` is as for `read`.
+
+    Raises:
+        UsageError: as for `read`.
+        IncompleteFileError: the file is truncated or damaged. Raised after the last piece.
+    """
+    findings: list[str] = []
     with opened(source) as file:
-        head = file.read(12)
-        if not head:
-            raise UsageError(f"{file.name} is empty", hint="use a file with audio")
-        wav_format = read_header(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
-        pieces = _decode(file) if wav_format is None else read_samples(file, wav_format, warn)
         has_audio = False
-        for piece in filter(None, pieces):
+        for piece in filter(None, _decode(file, raw, findings.append)):
             has_audio = True
             yield piece
-        if not has_audio:
-            raise UsageError(f"{file.name} contains no audio", hint="use a file with audio")
+    if not has_audio:
+        message = f"is {findings[-1]}" if findings else "contains no audio"
+        raise UsageError(f"{file.name} {message}", hint="use a file with audio")
+    if findings:
+        hint = "what could be read was used; for the rest, use a complete copy of the file"
+        raise IncompleteFileError(f"{file.name} is {findings[-1]}", hint=hint)
 
 
-async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGenerator[bytes]:
-    """Like `stream`, but reads in a daemon thread, which does not delay the end of the program.
-    Calls `warn` on the event loop."""
+def _decode(file: InputFile, raw: int | None, report: Callable[[str], None]) -> Iterator[bytes]:
+    """The decoder of a file, chosen by its first bytes."""
+    if raw is not None:
+        return read_samples(file, WavFormat("i2", raw, 1), report)
+    head = file.read(12)
+    if not head:
+        raise UsageError(f"{file.name} is empty", hint="use a file with audio")
+    wav_format = read_header(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
+    return decode(file, report) if wav_format is None else read_samples(file, wav_format, report)
+
+
+async def stream_async(source: Source, raw: int | None = None) -> AsyncGenerator[bytes]:
+    """Like `stream`, but reads in a daemon thread, which does not delay the end of the program."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes | Exception] = asyncio.Queue()
     room = threading.Semaphore(50)  # the number of pieces read ahead
@@ -75,12 +94,9 @@ async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGen
         room.acquire()
         post_to(loop, queue.put_nowait, piece)
 
-    def warn_on_loop(text: str) -> None:
-        post_to(loop, warn, text)
-
     def run() -> None:
         try:
-            with closing(stream(source, warn_on_loop)) as pieces:
+            with closing(stream(source, raw)) as pieces:
                 for piece in pieces:
                     put(piece)
                     if is_over.is_set() or loop.is_closed():
@@ -99,25 +115,3 @@ async def stream_async(source: Source, warn: Warn = _ignore_warning) -> AsyncGen
     finally:
         is_over.set()
         room.release()
-
-
-def _decode(file: InputFile) -> Iterator[bytes]:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: without libsndfile
-        raise missing_package(
-            f"{file.name} is not an uncompressed WAV file", "soundfile"
-        ) from error
-    silence_libraries()
-    try:
-        with file.as_file() as seekable, soundfile.SoundFile(seekable) as audio_file:
-            convert = converter(audio_file.samplerate, file.name)
-            # Prevents a seek after each read, which would change the decoded audio of an MP3.
-            audio_file.seekable = lambda: False
-            size = max(1, round(audio_file.samplerate * PIECE_SECONDS))
-            while len(block := audio_file.read(size, dtype="float32", always_2d=True)):
-                yield convert(block.mean(axis=1))
-            yield convert(None)
-    except (soundfile.SoundFileError, ValueError) as error:
-        message = f"{file.name} is not an audio file, or is damaged"
-        raise UsageError(message, hint="use a WAV, FLAC, OGG or MP3 file") from error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO, TypeAlias
 
 from rtchat.core.errors import UsageError
@@ -52,10 +52,10 @@ class InputFile:
             raise unreadable(self.name, error) from error
 
     def as_file(self) -> BinaryIO:
-        """The whole input as a seekable file.
+        """The whole input as a seekable file with a descriptor.
 
         Raises:
-            UsageError: the input is a pipe and too large to be held in memory.
+            UsageError: the input is a pipe and too large, or its copy cannot be written.
         """
         if not self.piped:
             os.lseek(self.descriptor, 0, os.SEEK_SET)
@@ -66,7 +66,14 @@ class InputFile:
         if len(before) + len(rest) > MAX_PIPED_BYTES:
             message = f"{self.name} is larger than {MAX_PIPED_BYTES // 1_000_000} MB"
             raise UsageError(message, hint="name the file instead, or pipe in a WAV")
-        return BytesIO(before + rest)
+        try:
+            copy = TemporaryFile()  # noqa: SIM115 - the caller closes it
+            copy.write(before + rest)
+            copy.flush()
+        except OSError as error:
+            message = f"{self.name} cannot be copied to a temporary file ({error.strerror})"
+            raise UsageError(message, hint="name the file instead, or set TMPDIR") from error
+        return copy
 
 
 @contextmanager

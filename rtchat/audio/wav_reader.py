@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from rtchat.audio.completeness import truncated
 from rtchat.audio.conversion import converter
 from rtchat.audio.input_file import MAX_PIPED_BYTES, InputFile
 from rtchat.audio.pcm import RATE
@@ -96,9 +97,10 @@ def _damaged(name: str, why: str) -> UsageError:
 
 
 def read_samples(
-    file: InputFile, wav_format: WavFormat, warn: Callable[[str], None]
+    file: InputFile, wav_format: WavFormat, report: Callable[[str], None]
 ) -> Iterator[bytes]:
-    """Read and convert the samples. Calls `warn` if there are fewer than the header says."""
+    """Read and convert the samples. Calls `report` with a finding of `completeness` if there are
+    fewer than the header says."""
     is_plain = (wav_format.kind, wav_format.rate, wav_format.channels) == ("i2", RATE, 1)
     convert = None if is_plain else converter(wav_format.rate, file.name)
     left = wav_format.length
@@ -111,8 +113,7 @@ def read_samples(
     if convert is not None:
         yield convert(None)
     if left:
-        seconds = left / wav_format.frame / wav_format.rate
-        warn(f"{file.name} is truncated: {seconds:.1f} s shorter than its header says")
+        report(truncated(left / wav_format.frame / wav_format.rate))
 
 
 def _mono(data: bytes, wav_format: WavFormat) -> Samples:

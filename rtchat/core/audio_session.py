@@ -89,6 +89,8 @@ class AudioSession(ABC):
         self._is_stopping = False
         self._input_ended = False
         self._input_ended_at = 0.0
+        self._input_problem: Problem | None = None
+        """Why the input failed, until it is reported: the user may still stop the input."""
         self._exit = ExitCode.OK
         self._usage: Usage | None = None
         self._last_error = ""
@@ -128,8 +130,11 @@ class AudioSession(ABC):
                 self._problem(event)
             case ev.CancelPressed():
                 self._stop_input()
-            case ev.InputEnded(problem) | ev.MicrophoneLost(problem):
+            case ev.InputEnded(problem):
                 self._end_input(problem)
+            case ev.MicrophoneLost(problem):
+                self._end_input(problem)
+                self._report_input_problem()
             case ev.LeaveAsked(exit_code):
                 self._leave(exit_code)
             case ev.TimerFired(timer):
@@ -269,15 +274,22 @@ class AudioSession(ABC):
     def _end_input(self, problem: Problem | None) -> None:
         if self._input_ended:
             return
+        if self._is_stopping:
+            problem = None  # the user ended the input
         self._input_ended, self._input_ended_at = True, self._time.now
         has_audio = self._connection.is_ready or self._speech.has_audio
         if problem is not None and not has_audio:
             self._finish(problem)  # no audio is left to process
             return
-        if problem is not None:
+        self._input_problem = problem
+        self._end()
+
+    def _report_input_problem(self) -> None:
+        """Report why the input failed. A pipe that ends because of Ctrl-C has not failed."""
+        problem, self._input_problem = self._input_problem, None
+        if problem is not None and not self._is_stopping:
             self._exit = problem.exit
             self._do(report(problem))
-        self._end()
 
     def _end(self) -> None:
         """Once the input has ended, tell the server."""
@@ -296,6 +308,7 @@ class AudioSession(ABC):
 
     def _finish(self, problem: Problem | None) -> None:
         """End the session, because of a problem if there is one."""
+        self._report_input_problem()
         self._over(Status.COMPLETED if problem is None else Status.INCOMPLETE, problem)
         self._stop(self._exit if problem is None else problem.exit)
 

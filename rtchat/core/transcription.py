@@ -101,7 +101,7 @@ class Transcription(AudioSession):
             self._commits.forget()
             self._end_if_done()
         elif self._commits.is_about_commit(error) and (
-            self._commits.is_complete or self._exit is not ExitCode.OK
+            self._commits.is_complete or self._input_problem or self._exit is not ExitCode.OK
         ):
             pass  # all audio is in turns, or the input failed, which was reported
         elif self._is_about_empty_commit(error):

@@ -1,0 +1,154 @@
+"""Decodes files by the program ffmpeg: those that phones and browsers record, and rarer ones.
+
+ffmpeg gets an open file and its format, which the first bytes tell. It opens no other file and no
+network connection, whatever the file says.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import IO, BinaryIO
+
+from rtchat.audio.completeness import damaged, truncated
+from rtchat.audio.file_format import FileFormat
+from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.core.errors import UsageError
+from rtchat.system.files import shown_name
+
+_PROGRAM = "ffmpeg"
+_PIECE = RATE // 10 * WIDTH
+"""Bytes of decoded audio read at a time: 100 ms."""
+_MAX_LINE = 1000
+"""Bytes of a line of ffmpeg's log that are read."""
+_TOLERANCE = 0.5
+"""Seconds by which the audio of an undamaged file may be shorter than the file says."""
+_DECLARES_LENGTH = ("mov", "matroska", "flv")
+"""Formats whose length is written in the file, rather than estimated from its size."""
+
+
+def find() -> str | None:
+    """The path of ffmpeg; None if it is not installed."""
+    return shutil.which(_PROGRAM)
+
+
+def decode(
+    file: BinaryIO, name: str, known: FileFormat, report: Callable[[str], None]
+) -> Iterator[bytes]:
+    """Decode the first audio stream to PCM16, mono, 24 kHz. Calls `report` with a finding of
+    `completeness` if the file is damaged.
+
+    Raises:
+        UsageError: nothing in the file can be decoded, or ffmpeg cannot be run.
+    """
+    file.seek(0)
+    command = [
+        *(find() or _PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
+        # /dev/fd/0 is the open file: its name cannot be mistaken for an option or a protocol.
+        *("-protocol_whitelist", "file", "-f", known.demuxer, "-i", "file:/dev/fd/0"),
+        *("-map", "0:a:0", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
+    ]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for rtchat
+        )
+    except OSError as error:
+        message = f"ffmpeg, which {name} needs, cannot be run ({error.strerror})"
+        raise UsageError(message, hint="check that `ffmpeg -version` works") from error
+    size = 0
+    with ExitStack() as stack:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        log = _Log(process.stderr, known)
+        stack.callback(process.stdout.close)
+        while piece := process.stdout.read(_PIECE):
+            size += len(piece)
+            yield piece
+        code = process.wait()
+        log.join()
+    if not size:
+        raise log.failure(name)
+    if finding := log.finding(size / WIDTH / RATE, failed=code != 0):
+        report(finding)
+
+
+class _Log:
+    """What ffmpeg writes to stderr, read by a thread of its own.
+
+    `-loglevel level+info` marks each line: `[aac @ 0x5581] [error] …`, `[info]   Duration: …`.
+    """
+
+    _LINE = re.compile(r"(?:\[(?P<part>[^\]]*?)(?: @ \w+)?\] )?\[(?P<level>\w+)\] (?P<text>.*)")
+    _DURATION = re.compile(r" *Duration: (\d+):(\d\d):(\d\d\.\d+)")
+    _STREAM = re.compile(r" *Stream #0:\d+.*?: (\w+): (\w+)")
+
+    def __init__(self, stream: IO[bytes], known: FileFormat) -> None:
+        self._known = known
+        self._errors: list[tuple[str, str]] = []
+        """For each of the first errors, the part of ffmpeg that reports it, and its text."""
+        self._duration = 0.0
+        self._is_input = True
+        self._is_readable = False
+        self._streams: list[tuple[str, str]] = []
+        """The kind and the codec of each stream of the file."""
+        self._thread = threading.Thread(target=self._run, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end of the log."""
+        self._thread.join()
+
+    def _run(self, stream: IO[bytes]) -> None:
+        with stream:
+            while line := stream.readline(_MAX_LINE):
+                self._note(line.decode(errors="replace").rstrip())
+
+    def _note(self, line: str) -> None:
+        if (found := self._LINE.match(line)) is None:
+            return
+        level, text = found["level"], found["text"]
+        if level in ("error", "fatal") or "Packet corrupt" in text:
+            if len(self._errors) < 100:
+                self._errors.append((found["part"] or "", text))
+        elif text.startswith("Output #0"):
+            self._is_input = False
+        elif level == "info" and self._is_input:
+            self._note_input(text)
+
+    def _note_input(self, text: str) -> None:
+        if text.startswith("Input #0"):
+            self._is_readable = True
+        elif duration := self._DURATION.match(text):
+            hours, minutes, seconds = duration.groups()
+            self._duration = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+        elif (stream := self._STREAM.match(text)) and len(self._streams) < 100:
+            self._streams.append((stream[1], stream[2]))
+
+    def failure(self, name: str) -> UsageError:
+        """The error if nothing was decoded."""
+        kinds = [kind for kind, _ in self._streams]
+        if self._is_readable and "Audio" not in kinds:
+            return UsageError(f"{name} contains no audio", hint="use a file with audio")
+        why = f" ({shown_name(self._errors[0][1])})" if self._errors else ""
+        message = f"{name} is damaged: nothing in this {self._known.name} file can be read{why}"
+        return UsageError(message, hint="use a complete copy of it")
+
+    def finding(self, seconds: float, *, failed: bool) -> str:
+        """What is wrong with a file of which `seconds` were decoded; empty if nothing is."""
+        others = {codec for kind, codec in self._streams if kind != "Audio"}
+        errors = [text for part, text in self._errors if part not in others and "s16le" not in part]
+        is_length_known = len(self._streams) == 1 and self._known.demuxer in _DECLARES_LENGTH
+        missing = self._duration - seconds if is_length_known else 0.0
+        if errors or failed:
+            return damaged(missing)
+        return truncated(missing) if missing > _TOLERANCE else ""
