@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from rtchat.app.audio_conversion import SessionAudio
 from rtchat.app.audio_io import AudioSettings, audio_config
 from rtchat.app.chat_history import Past, open_history
 from rtchat.app.environment import Environment, OutputFormat, unblocked
@@ -26,7 +25,15 @@ from rtchat.app.questions import (
     typed_question,
 )
 from rtchat.app.recording import finish_recording, recorder_of
-from rtchat.app.wiring import close_trace, model_of, open_toolbox, prepare, server_of, trace_of
+from rtchat.app.wiring import (
+    close_trace,
+    conversion_of,
+    model_of,
+    open_toolbox,
+    prepare,
+    server_of,
+    trace_of,
+)
 from rtchat.client.session import Session, SessionParts
 from rtchat.client.view_queue import MAX_UNWRITTEN
 from rtchat.config.settings import Settings
@@ -301,7 +308,7 @@ class _Chat:
                 connect,
                 settings.forced_dialect,
                 redactor,
-                conversion=SessionAudio(setup.input_format, setup.output_format),
+                conversion=conversion_of(setup),
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,

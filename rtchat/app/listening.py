@@ -7,11 +7,10 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rtchat.app.audio_conversion import SessionAudio
 from rtchat.app.environment import Environment
 from rtchat.app.live_audio import LiveAudio
 from rtchat.app.os_signals import signal_events
-from rtchat.app.wiring import close_trace, server_of, trace_of
+from rtchat.app.wiring import close_trace, conversion_of, server_of, trace_of
 from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Connecting, Ready, Update, Waiting
@@ -74,7 +73,7 @@ async def run_session(
             connect,
             dialect,
             redactor,
-            conversion=SessionAudio(setup.input_format, setup.output_format),
+            conversion=conversion_of(setup),
             taps=() if trace is None else (trace,),
             player=player,
             output=environment.output,

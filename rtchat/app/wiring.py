@@ -16,8 +16,9 @@ from rtchat.client.transport import Endpoint, endpoint, open_connection
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Notice
 from rtchat.core.errors import ExitCode
-from rtchat.core.ports import Link, View
+from rtchat.core.ports import AudioConversion, Link, View
 from rtchat.core.redaction import Redactor
+from rtchat.core.setup import MachineSetup
 from rtchat.ui.plain_view import StatusWriter
 
 if TYPE_CHECKING:
@@ -88,6 +89,16 @@ async def open_toolbox(
 
         toolboxes.append(await stack.enter_async_context(open_servers(settings.mcp, say=say)))
     return combine(*toolboxes)
+
+
+def conversion_of(setup: MachineSetup) -> AudioConversion | None:
+    """The conversion of a session's audio; None if it has none. Raises UsageError if that needs a
+    package that is not installed."""
+    if setup.input_format is None and setup.output_format is None:
+        return None
+    from rtchat.app.audio_conversion import SessionAudio
+
+    return SessionAudio(setup.input_format, setup.output_format)
 
 
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]
