@@ -30,6 +30,7 @@ from websockets.typing import Subprotocol
 End: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Meet: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Talk: TypeAlias = Callable[[ServerConnection], Awaitable[None]]
+Refuse: TypeAlias = Callable[[ServerConnection, Request], Response | None]
 
 
 @asynccontextmanager
@@ -139,16 +140,18 @@ async def sockets(
     subprotocols: Iterable[str] = (),
     tls: ssl.SSLContext | None = None,
     refusals: Iterable[tuple[int, str]] = (),
+    refuse: Refuse | None = None,
 ) -> AsyncIterator[str]:
     """Serve WebSockets with `talk`; the connection closes with 1000 when it returns.
 
-    The first handshakes get these HTTP statuses and `Retry-After` values instead.
+    The first handshakes get these HTTP statuses and `Retry-After` values instead; `refuse` may
+    refuse any handshake.
     """
     left = list(refusals)
 
-    def refuse(client: ServerConnection, _: Request) -> Response | None:
+    def answer(client: ServerConnection, request: Request) -> Response | None:
         if not left:
-            return None
+            return None if refuse is None else refuse(client, request)
         status, wait = left.pop(0)
         response = client.respond(status, "")
         if wait:
@@ -167,7 +170,7 @@ async def sockets(
         compression=None,
         max_size=None,
         close_timeout=1,
-        process_request=refuse,
+        process_request=answer,
         ssl=tls,
     )
     async with server:

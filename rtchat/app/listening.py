@@ -4,18 +4,22 @@ or the microphone."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from rtchat.app.environment import Environment
 from rtchat.app.live_audio import LiveAudio
 from rtchat.app.os_signals import signal_events
+from rtchat.app.piece_sessions import PieceSessions
+from rtchat.app.piece_store import PieceStore
 from rtchat.app.wiring import close_trace, conversion_of, server_of, trace_of
 from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
 from rtchat.core.effects import Connecting, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
+from rtchat.core.long_transcription import MAX_SESSIONS, FinishedPiece, LongTranscription
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
 from rtchat.core.pricing import Budget, known_rates
@@ -23,6 +27,7 @@ from rtchat.core.setup import SessionSetup
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.translation import TranslationSetup
 from rtchat.core.values import Dialect
+from rtchat.ui.progress_view import Progress
 
 
 def audio_source(file: str | None, environment: Environment) -> str | None:
@@ -94,6 +99,44 @@ async def run_session(
         code = await session.run(run, signal_events(stop))
         await close_trace(trace, code)
         return code
+
+
+async def run_pieces(
+    file: Path,
+    setup: TranscriptionSetup,
+    settings: Settings,
+    environment: Environment,
+    view: View,
+    progress: Progress,
+    *,
+    resumes: bool,
+) -> ExitCode:
+    """Transcribe a long file in pieces, several at once where the server allows it. `resumes` is
+    whether an interrupted transcription of it is continued."""
+    dialect = settings.forced_dialect
+    async with AsyncExitStack() as stack:
+        connect, redactor = server_of(settings, environment, stack, transcribes=True)
+
+        def make(view: View) -> Session:
+            conversion = conversion_of(setup)
+            parts = SessionParts(view, connect, dialect, redactor, conversion=conversion)
+            return Session(setup.make(), parts)
+
+        store = None
+        finished: Mapping[int, FinishedPiece] = {}
+        if settings.history:
+            identity = (setup.model, setup.options, settings.url, settings.local, dialect)
+            store = PieceStore(environment.state_dir / "transcripts", file, identity)
+            stack.callback(store.close)
+            finished = await store.load(resumes=resumes)
+        sessions = 1 if settings.local else MAX_SESSIONS
+        machine = LongTranscription(
+            setup.model, finished, sessions=sessions, keeps=store is not None
+        )
+        pieces = PieceSessions(
+            file, machine, make, view, progress, output=environment.output, store=store
+        )
+        return await pieces.run()
 
 
 async def _read(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from rtchat.app.audio_io import AudioSettings, requested_format
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
-from rtchat.app.listening import audio_source, price_of, run_session
+from rtchat.app.listening import audio_source, price_of, run_pieces, run_session
 from rtchat.app.wiring import prepare
+from rtchat.audio.duration import duration_ms
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import ExitCode
@@ -16,12 +18,15 @@ from rtchat.core.ports import View
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.ui.json_view import TranscriptJsonView
 from rtchat.ui.plain_view import PlainView
+from rtchat.ui.progress_view import Progress, ProgressView
 from rtchat.ui.transcript_view import TranscriptView
 from rtchat.wire.audio_options import has_speakers, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
 """OpenAI's model for live transcription."""
 LOCAL_MODEL = "whisper-tiny.en"
+LONG_MS = 180_000
+"""Longer files are transcribed in pieces."""
 
 
 def transcribe(
@@ -31,8 +36,10 @@ def transcribe(
     model: str | None,
     *,
     as_json: bool = False,
+    resumes: bool = True,
 ) -> ExitCode:
-    """Transcribe a file, stdin (`-`) or, without either, the microphone."""
+    """Transcribe a file, stdin (`-`) or, without either, the microphone. `resumes` is whether the
+    interrupted transcription of a long file is continued."""
     file = audio_source(file, environment)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
@@ -45,8 +52,41 @@ def transcribe(
             view = TranscriptJsonView(out, status)
         elif environment.stdout_is_terminal:
             view = TranscriptView(out, status)
-        running = run_session(file, setup, settings.forced_dialect, settings, environment, view)
+        if file in (None, "-"):
+            dialect = settings.forced_dialect
+            running = run_session(file, setup, dialect, settings, environment, view)
+        else:
+            running = _run_file(Path(file), setup, settings, environment, view, resumes=resumes)
         return asyncio.run(running)
+
+
+async def _run_file(
+    file: Path,
+    setup: TranscriptionSetup,
+    settings: Settings,
+    environment: Environment,
+    view: View,
+    *,
+    resumes: bool,
+) -> ExitCode:
+    """Transcribe a file: a long one in pieces, unless its sessions are recorded or the server tells
+    the speakers apart, which it does anew in each session."""
+    length_ms = await asyncio.to_thread(duration_ms, file)
+    progress = Progress(length_ms)
+    err = environment.stderr
+    is_long = length_ms is None or length_ms > LONG_MS
+    in_pieces = is_long and settings.trace is None and not setup.has_speakers
+    shows = environment.stderr_is_terminal and environment.can_repaint and not settings.quiet
+    shown = None
+    if shows and err is not None:
+        shown = view = ProgressView(view, progress, err, follows_turns=not in_pieces)
+    if in_pieces:
+        return await run_pieces(file, setup, settings, environment, view, progress, resumes=resumes)
+    background = None if shown is None else shown.run
+    dialect = settings.forced_dialect
+    return await run_session(
+        str(file), setup, dialect, settings, environment, view, background=background
+    )
 
 
 def _setup(file: str | None, settings: Settings, model: str) -> TranscriptionSetup:

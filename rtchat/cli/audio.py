@@ -25,6 +25,10 @@ def transcribe(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object for each spoken turn.")
     ] = False,
+    no_resume: Annotated[
+        bool,
+        typer.Option("--no-resume", help="Do not continue an interrupted transcription."),
+    ] = False,
     no_env: NoEnv = False,
     **options: object,
 ) -> int:
@@ -35,7 +39,9 @@ def transcribe(
     from rtchat.app.transcribe import transcribe
 
     settings = settings_of(options, no_env=no_env, may_ask=not json)
-    return transcribe(file, settings, environment_of(), _given_model(settings), as_json=json)
+    model = _given_model(settings)
+    environment = environment_of()
+    return transcribe(file, settings, environment, model, as_json=json, resumes=not no_resume)
 
 
 def translate(

@@ -43,7 +43,8 @@ from rtchat.core.redaction import Redactor
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, value
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
-_SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+"""The exit codes of a program that a signal ended."""
 
 
 @value
@@ -153,7 +154,7 @@ class Session:
         finally:
             self._stop_clocks()
             self._views.close()
-            await self._views.write_rest(INTERRUPT_TIMEOUT if self._exit in _SIGNALLED else None)
+            await self._views.write_rest(INTERRUPT_TIMEOUT if self._exit in SIGNALLED else None)
             for number in signals:
                 loop.remove_signal_handler(number)
             loop.set_exception_handler(handler)
@@ -360,18 +361,18 @@ class Session:
         """Handle an exception in a callback of the event loop. One in a library is only a detail:
         if the connection fails, its caller reports that."""
         error = context.get("exception")
-        if isinstance(error, Exception) and _is_own_error(error):
+        if isinstance(error, Exception) and is_own_error(error):
             self._views.failed(error)
         else:
             self._note("detail", f"{context['message']}: {error}")
 
     def _lose_output(self, code: ExitCode) -> None:
-        if self._exit is not None and self._exit not in _SIGNALLED:
+        if self._exit is not None and self._exit not in SIGNALLED:
             self._exit = code
         self.post(ev.LeaveAsked(code))
 
 
-def _is_own_error(error: Exception) -> bool:
+def is_own_error(error: Exception) -> bool:
     """Whether its traceback contains code of rtchat or of the line editor."""
     frames = (frame for frame, _ in walk_tb(error.__traceback__))
     modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames}

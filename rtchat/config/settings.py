@@ -287,7 +287,8 @@ class Settings:
         "Save conversations on disk.",
         example=False,
         option="--no-history",
-        option_help="Do not save the conversation.",
+        option_help="Keep nothing on disk.",
+        commands=(*_ONCE, "transcribe"),
         variable=Variable("RTCHAT_HISTORY", dotenv="yes"),
     )
     keep_audio: Setting[bool] = Setting(

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from rtchat.core import server_errors
 from rtchat.core.effects import Level, Notice, Show
+from rtchat.core.errors import Problem
 from rtchat.core.replay import Replay
 from rtchat.core.signals import notice
+from rtchat.core.text import clock
 
 # ---------------------------------------------------------------------- questions and conversations
 
@@ -283,3 +285,28 @@ def call_not_allowed(name: str) -> Show:
         f"{name} was not run because it is not allowed",
         f"use --allow-tool {name} to allow it",
     )
+
+
+# ---------------------------------------------------------------------------------- long recordings
+
+CAN_CONTINUE = notice(
+    "info", "the finished part is kept", "run the same command again to transcribe the rest"
+)
+
+
+def continuing(seconds: float) -> Show:
+    """An earlier run transcribed so many seconds of the recording."""
+    text = f"continuing: {clock(seconds)} were transcribed before"
+    return notice("info", text, "use --no-resume to start anew")
+
+
+def fewer_sessions(problem: Problem, sessions: int) -> Show:
+    """The server refused a session, so there are fewer at once."""
+    what = "1 session" if sessions == 1 else f"{sessions} sessions"
+    return notice("detail", f"the server refused a session ({problem}); continuing with {what}")
+
+
+def transcript_incomplete(start: float, end: float, problem: Problem | None) -> Notice:
+    """A part of a recording could not be transcribed; its times are in seconds."""
+    why = f": {problem}" if problem is not None else ""
+    return Notice("error", f"the transcript from {clock(start)} to {clock(end)} is incomplete{why}")

@@ -195,3 +195,10 @@ def _control_characters() -> re.Pattern[str]:
     """Matches the characters that `visible` replaces, except those that JSON escapes anyway."""
     codes = (0x7F, *(code for codes in _REPLACED for code in codes))
     return re.compile(f"[{''.join(map(chr, codes))}]")
+
+
+def clock(seconds: float) -> str:
+    """A position in a recording: `3:12`, `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

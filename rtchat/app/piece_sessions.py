@@ -1,0 +1,297 @@
+"""Transcribes a long file: cuts its audio into pieces, and runs a session for each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, assert_never
+
+from rtchat.app.os_signals import SESSION_EXIT_CODES
+from rtchat.app.piece_store import PieceStore
+from rtchat.client.session import SIGNALLED, Session, is_own_error
+from rtchat.client.view_queue import TICK, ViewQueue
+from rtchat.core import effects as fx
+from rtchat.core import long_transcription as lt
+from rtchat.core.audio_cutter import AudioCutter, AudioPiece
+from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.events import AudioCaptured, InputEnded, LeaveAsked
+from rtchat.core.ports import Post, View
+from rtchat.core.values import BYTES_A_MS
+from rtchat.system.output import INTERRUPT_TIMEOUT, Output
+from rtchat.ui.progress_view import Progress
+
+_CHUNK = 100 * BYTES_A_MS
+"""Bytes of audio sent at a time."""
+
+
+class PieceView(View):
+    """Collects what the session of one piece shows. `post` and `show` are of the whole
+    transcription; `refuse` ends the session if the server does not accept it."""
+
+    def __init__(
+        self,
+        number: int,
+        progress: Progress,
+        post: Callable[[lt.Event], None],
+        show: Callable[[fx.Update], None],
+    ) -> None:
+        self._number = number
+        self._progress = progress
+        self._post = post
+        self._show = show
+        self._updates: list[lt.PieceUpdate] = []
+        self._over: fx.ReplyOver | None = None
+        self._refusal: fx.Waiting | None = None
+        self._last_error = ""
+        self.ready = asyncio.Event()
+        """Set while the server accepts audio."""
+        self._was_ready = False
+        self.refuse: Callable[[], None] = lambda: None
+
+    def show(self, update: fx.Update) -> None:
+        """Collect an update."""
+        match update:
+            case fx.Ready(session=session):
+                if self._was_ready:
+                    self._show(update)
+                self._was_ready = True
+                self.ready.set()
+                self._progress.begin()
+                self._post(lt.PieceReady(session))
+            case fx.Waiting():
+                self.ready.clear()
+                if self._was_ready:
+                    self._show(update)
+                else:
+                    self._refusal = update
+                    self.refuse()
+            case fx.Connecting():
+                self.ready.clear()
+            case fx.TurnTranscribed(end_ms=end_ms):
+                self._progress.reach(self._number, end_ms or 0)
+                self._updates.append(update)
+            case fx.TextArrived() | fx.Notice():
+                self._updates.append(update)
+                if isinstance(update, fx.Notice) and update.level == "error":
+                    self._last_error = update.text
+            case fx.ReplyOver():
+                self._over = update
+            case _:
+                pass
+
+    def outcome(self, code: ExitCode) -> lt.PieceOutcome:
+        """How the session ended."""
+        over, refusal = self._over, self._refusal
+        problem: Problem | None
+        text = "" if over is None else over.text
+        transcript = lt.PieceTranscript(tuple(self._updates), text)
+        if refusal is not None:
+            problem = Problem(ExitCode.LIMIT, refusal.why, "wait a moment and try again")
+            return lt.PieceOutcome(transcript, code, problem, was_ready=False, wait=refusal.seconds)
+        if over is None:
+            return lt.PieceOutcome(transcript, code, was_ready=self._was_ready)
+        problem = over.problem
+        if problem is None and code is ExitCode.LIMIT:
+            problem = Problem(code, self._last_error, "wait a moment and try again")
+        return lt.PieceOutcome(
+            transcript, code, problem, was_ready=self._was_ready, usage=over.usage, cost=over.cost
+        )
+
+
+class PieceSessions:
+    """Runs the transcription of one file. `make` makes a session for a view."""
+
+    def __init__(
+        self,
+        file: Path,
+        machine: lt.LongTranscription,
+        make: Callable[[View], Session],
+        view: View,
+        progress: Progress,
+        *,
+        output: Output | None = None,
+        store: PieceStore | None = None,
+    ) -> None:
+        self._file = file
+        self._machine = machine
+        self._make = make
+        self._view = view
+        self._progress = progress
+        self._store = store
+        self._views = ViewQueue(
+            view, output, time.monotonic, lost=self._lose_output, fail=self._fail
+        )
+        self._tasks = asyncio.TaskGroup()
+        self._background: list[asyncio.Task[None]] = []
+        """The tasks that the end of the transcription stops."""
+        self._pieces: dict[int, AudioPiece] = {}
+        """The pieces that are not finished yet."""
+        self._events: deque[lt.Event] = deque()
+        self._is_busy = False
+        self._has_room = asyncio.Event()
+        """Set while another piece may be read."""
+        self._done = asyncio.Event()
+        self._was_signalled = False
+        self._is_complete = False
+        self._exit: ExitCode | None = None
+        self._error: BaseException | None = None
+
+    async def run(self) -> ExitCode:
+        """Transcribe the file."""
+        loop = asyncio.get_running_loop()
+        for number, code in SESSION_EXIT_CODES.items():
+            loop.add_signal_handler(number, self._on_signal, LeaveAsked(code))
+        handler = loop.get_exception_handler()
+        loop.set_exception_handler(self._on_loop_error)
+        self._views.start()
+        try:
+            async with self._tasks:
+                self._run_task(self._tick())
+                self._run_task(self._read())
+                self._post(lt.Begun())
+                await self._done.wait()
+                for task in self._background:
+                    task.cancel()
+        finally:
+            self._views.close()
+            await self._views.write_rest(INTERRUPT_TIMEOUT if self._exit in SIGNALLED else None)
+            for number in SESSION_EXIT_CODES:
+                loop.remove_signal_handler(number)
+            loop.set_exception_handler(handler)
+        if self._error is not None:
+            raise self._error
+        if self._store is not None and self._is_complete and self._views.lost_with is None:
+            await self._store.forget()
+        assert self._exit is not None
+        return self._views.lost_with or self._exit
+
+    def _run_task(self, work: Coroutine[None, None, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._fail(error)
+
+        self._background.append(self._tasks.create_task(run()))
+
+    # --------------------------------------------------------------------------- events and effects
+
+    def _post(self, event: lt.Event) -> None:
+        """Handle an event, after those that are being handled or waiting."""
+        self._events.append(event)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._events and not self._done.is_set():
+                event = self._events.popleft()
+                for effect in self._machine.handle(event, time.monotonic()):
+                    self._perform(effect)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._is_busy = False
+        if self._machine.needs_audio:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
+
+    def _perform(self, effect: lt.Effect) -> None:
+        match effect:
+            case fx.Show(update):
+                self._views.show(update)
+            case lt.StartPiece(number):
+                self._run_task(self._transcribe(self._pieces[number]))
+            case lt.EndPiece(number, finished, is_old):
+                piece = self._pieces.pop(number)
+                self._progress.end(number, piece.end_ms - piece.start_ms, is_old=is_old)
+                if self._store is not None and finished is not None:
+                    self._store.keep(number, finished)
+            case lt.Wait(seconds):
+                self._run_task(self._wait(seconds))
+            case lt.ForgetPieces():
+                self._is_complete = True
+            case fx.Stop(code):
+                self._exit = code
+                self._done.set()
+            case _:
+                assert_never(effect)
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._post(lt.WaitOver())
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            if not self._views.has_unwritten_output:
+                self._views.call(self._view.tick)
+
+    # ----------------------------------------------------------------------------- pieces, sessions
+
+    async def _read(self) -> None:
+        """Read the file, not faster than its pieces are transcribed."""
+        from rtchat.audio.files import IncompleteFileError, stream_async
+
+        cutter = AudioCutter()
+        problem = None
+        try:
+            async for audio in stream_async(self._file):
+                await self._add(cutter.add(audio))
+        except (UsageError, IncompleteFileError) as error:
+            problem = error.problem
+        await self._add(cutter.finish())
+        self._post(lt.AudioEnded(problem))
+
+    async def _add(self, pieces: Iterable[AudioPiece]) -> None:
+        for piece in pieces:
+            self._pieces[piece.number] = piece
+            self._post(lt.PieceCut(piece.number, piece.start_ms, piece.end_ms))
+            await self._has_room.wait()
+
+    async def _transcribe(self, piece: AudioPiece) -> None:
+        view = PieceView(piece.number, self._progress, self._post, self._views.show)
+        session = self._make(view)
+        view.refuse = lambda: session.post(LeaveAsked(ExitCode.LIMIT))
+
+        async def send(post: Post) -> None:
+            for start in range(0, len(piece.audio), _CHUNK):
+                await view.ready.wait()
+                post(AudioCaptured(piece.audio[start : start + _CHUNK]))
+                await session.drained()
+            post(InputEnded())
+
+        code = await session.run(send)
+        # Sessions end in another order than they began, and each restores the earlier handler.
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        self._post(lt.PieceOver(piece.number, view.outcome(code)))
+
+    # -------------------------------------------------------------------------------------- the end
+
+    def _lose_output(self, code: ExitCode) -> None:
+        self._post(LeaveAsked(code))
+
+    def _on_signal(self, event: LeaveAsked) -> None:
+        """End the transcription. After its end, a first signal shortens the wait for output and a
+        second one ends it."""
+        is_first, self._was_signalled = not self._was_signalled, True
+        if self._exit is None:
+            self._post(event)
+        elif is_first:
+            self._views.give_up_soon()
+        else:
+            self._views.give_up()
+
+    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception) and is_own_error(error):
+            self._fail(error)
+        else:
+            self._views.show(fx.Notice("detail", f"{context['message']}: {error}"))
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        self._done.set()

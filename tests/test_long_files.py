@@ -1,0 +1,167 @@
+"""The program with long recordings: pieces, limits, faults and interruptions."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faulty import sockets
+from tests.marked_audio import MarkServer, expected, write_recording
+from tests.program import PATIENCE, Program, background
+
+SECONDS = 250
+"""The length of the recordings: three pieces."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recording(tmp_path_factory.mktemp("recording") / "long.wav", SECONDS)
+
+
+@contextmanager
+def served(server: MarkServer, home: Path) -> Iterator[Program]:
+    """The program, with a server."""
+    program = Program(home)
+    with background(lambda: sockets(server.talk, refuse=server.refuse)) as url:
+        program.environ["RTCHAT_URL"] = url
+        yield program
+
+
+def kept(program: Program) -> list[Path]:
+    """The files with the pieces of interrupted transcriptions."""
+    return [path for path in program.home.rglob("transcripts/*") if path.is_file()]
+
+
+def test_a_long_file_is_transcribed_in_several_sessions(recording: Path, tmp_path: Path) -> None:
+    server = MarkServer()
+    with served(server, tmp_path) as program:
+        ran = program.run("transcribe", str(recording))
+    assert (ran.code, ran.text.split()) == (0, expected(SECONDS))
+    assert len(server.heard) == 3
+    assert server.most > 1
+    assert kept(program) == []
+
+
+@pytest.mark.full
+def test_the_turns_of_a_long_file_have_its_times(recording: Path, tmp_path: Path) -> None:
+    with served(MarkServer(), tmp_path) as program:
+        ran = program.run("transcribe", str(recording), "--json")
+    turns = [json.loads(line) for line in ran.text.splitlines()]
+    assert " ".join(turn["text"] for turn in turns).split() == expected(SECONDS)
+    for turn in turns:
+        first, last = (int(turn["text"].split()[index]) - 1000 for index in (0, -1))
+        assert turn["start"] <= first < turn["start"] + 1
+        assert last < turn["end"] <= last + 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("refuses_by", ["error", "http"])
+def test_a_server_may_allow_fewer_sessions(
+    recording: Path, tmp_path: Path, refuses_by: str
+) -> None:
+    server = MarkServer(sessions=2, refuses_by=refuses_by)
+    with served(server, tmp_path) as program:
+        ran = program.run("transcribe", str(recording))
+    assert (ran.code, ran.text.split()) == (0, expected(SECONDS))
+    assert "rtchat: " not in ran.err
+    assert server.most <= 2
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("fault", ["reset", "failed"])
+def test_a_piece_that_fails_once_is_tried_again(
+    recording: Path, tmp_path: Path, fault: str
+) -> None:
+    server = MarkServer(faults={"1130": fault})
+    with served(server, tmp_path) as program:
+        ran = program.run("transcribe", str(recording))
+    assert (ran.code, ran.text.split()) == (0, expected(SECONDS))
+    assert "rtchat: " not in ran.err
+    assert len(server.heard) == 4
+
+
+@pytest.mark.full
+def test_the_place_of_a_piece_that_fails_is_reported(recording: Path, tmp_path: Path) -> None:
+    server = MarkServer(faults={"1130": "failed"}, always=True)
+    with served(server, tmp_path) as program:
+        ran = program.run("transcribe", str(recording))
+        words = ran.text.split()
+        assert (ran.code, len(words) < SECONDS) == (1, True)
+        assert "1:59 to 3:58" in ran.err
+        server.heal()
+        again = program.run("transcribe", str(recording))
+    assert (again.code, again.text.split()) == (0, expected(SECONDS))
+    assert len(server.heard) == 3 + 1 + 1
+    assert kept(program) == []
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.full),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.full),
+        signal.SIGKILL,
+    ],
+)
+def test_an_interrupted_transcription_is_continued(
+    recording: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    server = MarkServer(sessions=1)
+    server.hold_at("1130")
+    with served(server, tmp_path) as program:
+        process = program.start("transcribe", str(recording))
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.read(5)
+            server.wait_for_hold()
+            process.send_signal(number)
+            process.communicate(timeout=PATIENCE)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+        (file,) = kept(program)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        server.heal()
+        ran = program.run("transcribe", str(recording))
+        assert (ran.code, ran.text.split()) == (0, expected(SECONDS))
+        assert "--no-resume" in ran.err
+        assert [words[0] for words in server.heard].count("1000") == 1
+    assert kept(program) == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("option", ["--no-resume", "--model", "--no-history"])
+def test_an_interrupted_transcription_is_not_continued(
+    recording: Path, tmp_path: Path, option: str
+) -> None:
+    """With `--no-resume`, with other settings, or if nothing was kept."""
+    server = MarkServer(faults={"1130": "failed"}, always=True)
+    first = [option] if option == "--no-history" else []
+    with served(server, tmp_path) as program:
+        assert program.run("transcribe", str(recording), *first).code == 1
+        assert len(kept(program)) == (option != "--no-history")
+        server.heal()
+        server.heard.clear()
+        again = [option, "another"] if option == "--model" else [option]
+        ran = program.run("transcribe", str(recording), *again)
+    assert (ran.code, ran.text.split()) == (0, expected(SECONDS))
+    assert len(server.heard) == 3
+
+
+@pytest.mark.full
+def test_a_changed_file_is_transcribed_anew(recording: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(recording.read_bytes())
+    server = MarkServer(faults={"1130": "failed"}, always=True)
+    with served(server, tmp_path) as program:
+        assert program.run("transcribe", "a.wav").code == 1
+        write_recording(file, SECONDS + 1)
+        server.heal()
+        server.heard.clear()
+        ran = program.run("transcribe", "a.wav")
+    assert (ran.code, ran.text.split()) == (0, expected(SECONDS + 1))
+    assert len(server.heard) == 3
