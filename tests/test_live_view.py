@@ -176,6 +176,10 @@ def test_a_turn_of_a_conversation() -> None:
     [
         (ReplyOver(Status.CANCELLED, "Hel", MODEL), ["Hel", "", "interrupted"]),
         (
+            ReplyOver(Status.CANCELLED, "Hel", MODEL, reason="no_words"),
+            ["Hel", "", "no words recognised"],
+        ),
+        (
             ReplyOver(
                 Status.FAILED, "", MODEL, problem=Problem(ExitCode.LIMIT, "\x1b[2Jtoo fast", "wait")
             ),

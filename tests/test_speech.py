@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
+from rtchat.core.deadline import WORDLESS_WAIT
 from rtchat.core.effects import (
     AddItem,
     AppendAudio,
@@ -1192,6 +1194,64 @@ def test_the_microphone_is_turned_off_when_a_line_is_refused_for_the_budget(mode
         assert [e for e in effects if isinstance(e, Stop)] == [Stop(ExitCode.LIMIT)]
 
 
+def begin_turn(play: Playbook) -> None:
+    """A spoken turn, to which the server has not replied yet."""
+    play.skip(SpeechStarted("u1", 0), SpeechStopped("u1", 900), AudioCommitted("u1"))
+
+
+def overdue(play: Playbook, event: Event) -> list[Effect]:
+    """What an event does to the timer of a late reply."""
+    done = play.conversation.handle(event)
+    play.note(done)
+    timers = [e for e in done if isinstance(e, SetTimer | ClearTimer)]
+    return [timer for timer in timers if timer.timer is Timer.OVERDUE]
+
+
+def over(effects: list[Effect]) -> list[tuple[Status, str]]:
+    return [(each.status, each.reason) for each in shown(effects) if isinstance(each, ReplyOver)]
+
+
+@pytest.mark.parametrize("words", ["", " \n"])
+def test_a_turn_without_words_ends_soon_if_the_server_does_not_reply(words: str) -> None:
+    play = talking(OPEN_MICROPHONE)
+    begin_turn(play)
+    assert overdue(play, transcript(words, "u1")) == [SetTimer(Timer.OVERDUE, WORDLESS_WAIT)]
+    assert over(after(play, TimerFired(Timer.OVERDUE))) == [(Status.CANCELLED, "no_words")]
+    begin_turn(play)  # the session continues
+    assert not over(after(play, TimerFired(Timer.OVERDUE)))
+
+
+def test_a_reply_to_a_turn_without_words_is_shown() -> None:
+    play = talking(OPEN_MICROPHONE)
+    begin_turn(play)
+    play.skip(transcript("", "u1"))
+    assert overdue(play, ReplyStarted("r1")) == [ClearTimer(Timer.OVERDUE)]
+    assert not over(after(play, TimerFired(Timer.OVERDUE)))
+    play.skip(text_delta("Pardon?", "r1"))
+    done = after(play, ReplyEnded("r1", Status.COMPLETED))
+    assert over(done) == [(Status.COMPLETED, "")]
+
+
+def test_speech_after_a_turn_without_words_is_waited_for_as_usual() -> None:
+    play = talking(OPEN_MICROPHONE)
+    begin_turn(play)
+    play.skip(transcript("", "u1"))
+    play.skip(SpeechStarted("u2", 950), SpeechStopped("u2", 1900))
+    assert overdue(play, AudioCommitted("u2")) == [ClearTimer(Timer.OVERDUE)]
+    assert not over(after(play, TimerFired(Timer.OVERDUE)))
+
+
+@pytest.mark.parametrize("case", ["words", "late", "requested"])
+def test_other_turns_are_waited_for_as_usual(case: str) -> None:
+    play = talking(
+        OPEN_MICROPHONE if case != "requested" else replace(OPEN_MICROPHONE, replies=False)
+    )
+    begin_turn(play)
+    if case == "late":
+        play.skip(ReplyStarted("r1"))
+    assert overdue(play, transcript("No." if case == "words" else "", "u1")) == []
+
+
 # --------------------------------------------------------------------------------------------- echo
 
 
@@ -1232,6 +1292,56 @@ def test_three_replies_in_a_row_that_are_cut_early_mute_the_microphone(transcrib
 def test_three_replies_to_empty_transcripts_mute_the_microphone() -> None:
     play = talking(OPEN_MICROPHONE)
     assert [muted(echo(play, n, " ", played_ms=None)) for n in (1, 2, 3)] == [False, False, True]
+
+
+ECHOES = ("cut early", "no words", "both")
+NO_ECHOES = ("heard", "cut late")
+
+
+def spoken_turn(play: Playbook, number: int, kind: str, comes: str) -> bool:
+    """A spoken turn and the start of the next one; `comes` is when its transcript arrives. Returns
+    whether the microphone was muted."""
+    item, reply = f"u{number}", f"r{number}"
+    transcripts: list[Event] = [transcript("" if kind in ("no words", "both") else "No.", item)]
+    early, late, later = ((transcripts if comes == when else []) for when in WHEN[:3])
+    played_ms = {"cut early": 400, "both": 400, "cut late": 3000}.get(kind)
+    events: list[Event] = [SpeechStopped(item, 9), AudioCommitted(item)]
+    events += [*early, ReplyStarted(reply), text_delta("No.", reply), audio_delta(ms(500), reply)]
+    events += [*late, ReplyEnded(reply, Status.COMPLETED), SpeechStarted(f"u{number + 1}", 0)]
+    events += [PlaybackCut("a1", 0, played_ms)] if played_ms is not None else []
+    effects = [effect for event in (*events, *later) for effect in after(play, event)]
+    return muted(effects)
+
+
+WHEN = ("before the reply", "during the reply", "after the reply", "never")
+
+
+@pytest.mark.parametrize("comes", WHEN)
+def test_any_three_signs_of_an_echo_in_a_row_mute_the_microphone(comes: str) -> None:
+    kinds = (*ECHOES, *NO_ECHOES) if comes != "never" else ("cut early", *NO_ECHOES)
+    for turns in product(kinds, repeat=3):
+        play = talking(OPEN_MICROPHONE)
+        after(play, SpeechStarted("u1", 0))
+        in_a_row = 0
+        for number, kind in enumerate((*turns, *("cut early",) * 3), 1):
+            in_a_row = in_a_row + 1 if kind in ECHOES else 0
+            is_muted = spoken_turn(play, number, kind, comes)
+            assert is_muted == (in_a_row == 3), (turns, number)
+            if is_muted:
+                break
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_transcripts_that_come_after_the_next_question_are_counted(first: int) -> None:
+    play = talking(OPEN_MICROPHONE)
+    after(play, SpeechStarted("u1", 0))
+    spoken_turn(play, 0, "heard", "before the reply")
+    results = []
+    for number in range(1, 5):
+        spoken_turn(play, number, "cut early" if number == first else "heard", "never")
+        if number > 1:
+            results.append(muted(after(play, transcript("", f"u{number - 1}"))))
+    assert results == [False, False, True]
 
 
 def test_a_reply_with_both_signs_of_an_echo_is_counted_once() -> None:

@@ -17,6 +17,9 @@ requests the next reply, as some servers expect."""
 CALL_WAIT = 5.0
 """Seconds that a server has to end or continue a reply after a complete call. Then the calls are
 made."""
+WORDLESS_WAIT = 1.0
+"""Seconds that a server has to reply to a spoken turn without words. Many servers do not reply to
+it, and report nothing but its empty transcript."""
 CANCEL_WAIT = 3.0
 """Seconds that a server has to end a reply that was cancelled."""
 
@@ -33,6 +36,8 @@ class ReplyDeadline:
         """Whether the reply is requested when the time is over."""
         self.ends = False
         """Whether the reply counts as complete when the time is over."""
+        self.is_wordless = False
+        """Whether no reply is expected when the time is over, because the question has no words."""
 
     def continues(self) -> fx.SetTimer:
         """The server may begin the next reply by itself."""
@@ -43,6 +48,11 @@ class ReplyDeadline:
         """The reply has a complete call: the server should end it soon."""
         self._error, self.ends = None, True
         return self._start(CALL_WAIT)
+
+    def heard_nothing(self) -> fx.SetTimer:
+        """The question has no words: the server may not reply."""
+        self.is_wordless = True
+        return self._start(WORDLESS_WAIT)
 
     def cancelled(self) -> fx.SetTimer:
         """The reply was cancelled: the server should end it soon."""
@@ -62,7 +72,7 @@ class ReplyDeadline:
         """More of the reply arrived, or it ended: show an error that did not end it."""
         if not self.is_running:
             return []
-        self.is_running = self.asks = self.ends = False
+        self.is_running = self.asks = self.ends = self.is_wordless = False
         error, self._error = self._error, None
         out: list[fx.Effect] = [fx.ClearTimer(Timer.OVERDUE)]
         if error is None or error.code == server_errors.ACTIVE_RESPONSE:

@@ -14,41 +14,46 @@ class EchoDetector:
     played, or answer a question without words."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._echoes: list[Question] = []
+        """The last questions whose replies show a sign of an echo."""
+        self._has_transcripts = False
+        """Whether the server has sent any transcript; some never do."""
         self._last: Question | None = None
         """The last question, if it was spoken."""
-        self._counted: Question | None = None
-        """The last question whose reply was counted."""
 
     @property
     def is_echo(self) -> bool:
-        """Whether the count has reached the limit."""
-        return self._count >= MAX_ECHOES
+        """Whether enough replies in a row show a sign of an echo."""
+        return len(self._echoes) >= MAX_ECHOES
 
-    def asked(self, question: Question, *, transcribes: bool) -> None:
-        """Take the next question. Reset the count if it is typed, or if the last question was
-        answered and has words, or no transcripts are made."""
+    def asked(self, question: Question) -> None:
+        """Take the next question. Begin again if it is typed, or if the reply to the last one shows
+        no sign of an echo; a transcript that is still to come may be one."""
         last, self._last = self._last, question if question.is_spoken else None
-        if not question.is_spoken:
-            self._count = 0
-        elif last is not None and last.is_answered and last is not self._counted:
-            self._count = self._count if transcribes and not last.transcript.strip() else 0
+        if not question.is_spoken or (last is not None and self._is_heard(last)):
+            self._echoes.clear()
+
+    def _is_heard(self, question: Question) -> bool:
+        """Whether a reply ran its course, and answers words as far as can be known."""
+        is_known = question.transcript_done or not self._has_transcripts
+        return question.is_answered and is_known and question not in self._echoes
 
     def cut(self, played_ms: int) -> None:
         """Speech interrupted the last reply after this many milliseconds of its audio."""
-        if self._last is not None and 0 < played_ms < ECHO_MS:
-            self._count_reply(self._last)
+        if self._last is None or self._last in self._echoes:
+            return
+        if 0 < played_ms < ECHO_MS:
+            self._echoes.append(self._last)
+        elif played_ms >= ECHO_MS:
+            self._echoes.clear()
 
     def replied(self, question: Question) -> None:
         """The reply to a question, or its transcript, has arrived."""
-        if question.has_reply and question.transcript_is_empty:
-            self._count_reply(question)
+        self._has_transcripts |= question.is_spoken and question.transcript_done
+        is_empty = question.has_reply and question.transcript_is_empty
+        if is_empty and question not in self._echoes:
+            self._echoes.append(question)
 
     def forget(self) -> None:
-        """Reset the count."""
-        self._count = 0
-
-    def _count_reply(self, question: Question) -> None:
-        if question is not self._counted:
-            self._count += 1
-            self._counted = question
+        """Begin again."""
+        self._echoes.clear()

@@ -324,7 +324,17 @@ class Replies:
             return out
         if self.is_due:
             self.phase = ReplyPhase.IDLE
+        if self.deadline.is_wordless:
+            out += self.deadline.clear()
         return [*out, fx.ClearTimer(ev.Timer.STALL)]
+
+    def heard_nothing(self) -> list[Output]:
+        """The question has no words: wait only shortly for a reply that the server begins by
+        itself."""
+        is_pending = self.turn is not None and not self.turn.is_requested
+        if not is_pending or self.phase is not ReplyPhase.ASKED or self.deadline.is_running:
+            return []
+        return [self.deadline.heard_nothing()]
 
     def reset(self) -> None:
         """No reply is pending any more."""
@@ -375,7 +385,10 @@ class Replies:
             return self.stopped()
         asks, self.deadline.asks = self.deadline.asks, False
         ends, self.deadline.ends = self.deadline.ends, False
+        is_wordless, self.deadline.is_wordless = self.deadline.is_wordless, False
         problem = self.deadline.take_error()
+        if is_wordless and self.phase is ReplyPhase.ASKED:
+            return [ReplyDone(Status.CANCELLED, "no_words", None)]
         if asks and self.turn is not None and self.phase is ReplyPhase.ASKED:
             return self.ask()
         if ends and self.turn is not None and self.is_due:

@@ -89,7 +89,7 @@ class Turns:
 
     def _begin(self, question: Question) -> list[Output]:
         out = self._replies.silence(by_speech=question.is_spoken)
-        self._speech.echo.asked(question, transcribes=self._speech.options.transcribes)
+        self._speech.echo.asked(question)
         out += self._call_outputs.close()
         self._connection.items.begin(question.turn)
         self._replies.turn = Turn(question, self._time.now, self._policy.limits)
@@ -234,6 +234,8 @@ class Turns:
         if turn is not None and turn.question is question:
             out += turn.release()
             question.has_reply |= turn.has_begun
+            if question.transcript_is_empty:
+                out += self._replies.heard_nothing()
         return out
 
     def save(self) -> list[Output]:

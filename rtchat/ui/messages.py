@@ -142,7 +142,7 @@ def ending(over: ReplyOver) -> str:
         return with_ids(over.problem.message, over.problem.ids)
     match over.status:
         case Status.CANCELLED:
-            return "interrupted"
+            return NO_WORDS.strip("()") if over.reason == "no_words" else "interrupted"
         case Status.INCOMPLETE:
             return over.reason or "the reply is incomplete"
         case Status.FAILED:
