@@ -21,7 +21,7 @@ _MAY_IMPORT = {
     "tools": "core wire system",
     "client": "core wire system",
     "api": "core wire system client",
-    "server": "core wire system",
+    "server": "core wire system audio",
     "config": "core wire system client markdown",
     "trace": "core wire system",
     "history": "core wire system markdown",

@@ -616,7 +616,7 @@ def test_the_item_of_an_active_response_can_be_deleted() -> None:
         (configure(colour="red"), "unknown_parameter", "session.colour"),
         ({"type": "input_audio_buffer.clear"}, "audio_not_supported", None),
         (
-            configure(audio={"output": {"format": {"type": "audio/pcmu"}}}),
+            configure(audio={"output": {"format": {"type": "audio/opus"}}}),
             "invalid_value",
             "session.audio.output.format.type",
         ),

@@ -14,15 +14,16 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.values import (
     BYTES_A_MS,
+    AudioFormat,
     Channel,
     Item,
     JsonObject,
     Message,
-    Options,
     Part,
     Usage,
     value,
 )
+from rtchat.server.audio_formats import decoded_size, decoder, format_of
 from rtchat.server.items import CommandError, Items
 from rtchat.server.turn_detection import (
     MAX_TURN_MS,
@@ -37,6 +38,8 @@ from rtchat.wire.fields import Fields
 from rtchat.wire.server_events import ServerMessage
 from rtchat.wire.validators import FieldError
 
+_DECODED_AT_ONCE = 65_536
+"""The maximum number of bytes decoded at once."""
 _MIN_COMMIT_MS = 100
 """The minimum length of audio that can be committed, in milliseconds."""
 
@@ -86,6 +89,8 @@ class AudioInput:
         self, voice: Voice | str, items: Items, new_id: Callable[[str], str], session: JsonObject
     ) -> None:
         self._detector = voice if isinstance(voice, str) else TurnDetector(voice.detector)
+        self._format = AudioFormat()
+        self._decode = decoder(self._format)
         self._items = items
         self._new_id = new_id
         self._turn_options: TurnOptions | None = None
@@ -138,6 +143,8 @@ class AudioInput:
             self._detector.configure(self._turn_options)
         if self._turn_options is None:
             self._speech_item_id = ""
+        if (format := format_of(session, "input")) != self._format:
+            self._format, self._decode = format, decoder(format)
 
     def clear(self) -> None:
         """Drop all audio, and refuse more."""
@@ -160,10 +167,15 @@ class AudioInput:
         assert_never(command)
 
     def _append(self, detector: TurnDetector, audio: bytes) -> Iterator[Step]:
-        if not detector.has_room_for(audio):
+        if not detector.has_room_for(decoded_size(len(audio), self._format)):
             minutes = MAX_TURN_MS // 60_000
             message = f"The buffer is full ({minutes} minutes). Commit or clear it."
             raise CommandError("input_audio_buffer_full", message, "audio")
+        for start in range(0, len(audio), _DECODED_AT_ONCE):
+            piece = audio[start : start + _DECODED_AT_ONCE]
+            yield from self._feed(detector, self._decode(piece, last=False))
+
+    def _feed(self, detector: TurnDetector, audio: bytes) -> Iterator[Step]:
         for boundary in detector.feed(audio):
             if isinstance(boundary, TurnBegan):
                 self._speech_item_id = self._new_id("item")
@@ -176,6 +188,7 @@ class AudioInput:
                 yield ReplyDue(item_id)
 
     def _commit(self, detector: TurnDetector) -> Iterator[Step]:
+        yield from self._feed(detector, self._decode(b"", last=True))
         if detector.milliseconds < _MIN_COMMIT_MS:
             message = (
                 "Error committing input audio buffer: buffer too small. Expected at least "
@@ -186,6 +199,7 @@ class AudioInput:
         yield from self._make_item(detector.take())
 
     def _clear(self, detector: TurnDetector) -> Iterator[Step]:
+        self._decode(b"", last=True)
         detector.take()
         self._speech_item_id = ""
         yield ev.AudioCleared()
@@ -213,7 +227,11 @@ class AudioInput:
                     audio += read_audio(part.data, f"{path}.content[{index}].audio")
                 except FieldError as error:
                     raise CommandError(error.code, str(error), error.param) from None
+        if decoded_size(len(audio), self._format) > MAX_TURN_MS * BYTES_A_MS:
+            message = f"The audio of an item may be {MAX_TURN_MS // 60_000} minutes long."
+            raise CommandError("invalid_value", message, f"{path}.content")
         parts = tuple(replace(p, data="") if p.kind == "audio" else p for p in item.parts)
+        audio = decoder(self._format)(audio, last=True)
         return replace(item, parts=parts), audio[: len(audio) // 2 * 2]
 
     def start_transcription(self, message: Item, audio: bytes) -> Transcribe:
@@ -258,13 +276,3 @@ def as_text(item: Item) -> Item:
         return item
     parts = tuple(Part("text", p.text) if p.kind == "audio" else p for p in item.parts)
     return replace(item, parts=parts)
-
-
-def check_formats(options: Options, path: str) -> None:
-    """Raises `CommandError` for an audio format other than `audio/pcm`."""
-    audio = Fields(options.other, []).fields("audio")
-    for way in ("input", "output"):
-        kind = audio.fields(way).fields("format").text("type")
-        if kind not in ("", "audio/pcm"):
-            message = f"Invalid value: '{kind}'. Supported values are: 'audio/pcm'."
-            raise CommandError("invalid_value", message, f"{path}.audio.{way}.format.type")

@@ -14,7 +14,8 @@ from typing import assert_never
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.values import Dialect, Item, JsonObject, Options, Status, value
-from rtchat.server.audio_input import AudioInput, ReplyDue, Transcribe, check_formats
+from rtchat.server.audio_formats import check_formats
+from rtchat.server.audio_input import AudioInput, ReplyDue, Transcribe
 from rtchat.server.audio_input import Step as AudioStep
 from rtchat.server.engine import CallPiece, Engine, Finish
 from rtchat.server.images import check_images

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from rtchat.core import events as ev
 from rtchat.core.thinking import Kind, Piece, ThoughtReader
 from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, value
+from rtchat.server.audio_formats import encoder, format_of
 from rtchat.server.engine import CallPiece, Finish
 from rtchat.server.items import Items
 from rtchat.server.limits import size_of
@@ -77,6 +78,7 @@ class ResponseBuilder:
         self.is_over = False
         self.size = size_of(options)
         """The approximate size of the response in bytes."""
+        self._encode = encoder(format_of(options.other, "output"))
         self._items = items
         self._new_id = new_id
         self._outputs: dict[int | None, _Output] = {}
@@ -120,7 +122,12 @@ class ResponseBuilder:
         self._sentences.add_audio(len(audio))
         if not self.is_out_of_band:
             self._items.speak(output.item_id, self._sentences.spoken)
-        yield ev.Delta(Channel.AUDIO, write_audio(audio), self.id, output.item_id, output.index)
+        yield from self._audio(output, self._encode(audio, last=False))
+
+    def _audio(self, output: _Output, encoded: bytes) -> Iterator[ev.Delta]:
+        if encoded:
+            data = write_audio(encoded)
+            yield ev.Delta(Channel.AUDIO, data, self.id, output.item_id, output.index)
 
     def end_speech(self) -> Iterator[BuildStep]:
         """End the current sentence."""
@@ -214,6 +221,7 @@ class ResponseBuilder:
         if output.sentences is None:
             yield ev.ChannelDone(Channel.TEXT, part.text, *place)
         else:
+            yield from self._audio(output, self._encode(b"", last=True))
             yield ev.ChannelDone(Channel.AUDIO, "", *place)
             yield ev.ChannelDone(Channel.TRANSCRIPT, part.text, *place)
         yield ev.PartDone(*place, 0, part)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from rtchat.core import events as ev
 from rtchat.core.values import Item, Options, OtherItem, Status
-from rtchat.server.audio_input import AudioInput, as_text, check_formats
+from rtchat.server.audio_formats import check_formats
+from rtchat.server.audio_input import AudioInput, as_text
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput, words_of
 from rtchat.server.images import check_images
 from rtchat.server.items import CommandError, Items, complete, converted

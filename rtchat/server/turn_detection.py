@@ -122,9 +122,9 @@ class TurnDetector:
             self._detector = None
             self._reset()
 
-    def has_room_for(self, audio: bytes) -> bool:
-        """Whether the buffer can take this audio."""
-        return self._turn_options is not None or len(self._audio) + len(audio) <= _MAX_BYTES
+    def has_room_for(self, size: int) -> bool:
+        """Whether the buffer can take so many bytes of audio."""
+        return self._turn_options is not None or len(self._audio) + size <= _MAX_BYTES
 
     def feed(self, audio: bytes) -> Iterator[TurnBoundary]:
         """Process more audio, of any number of bytes."""
