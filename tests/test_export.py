@@ -251,6 +251,7 @@ def test_json_has_all_fields() -> None:
             "total_tokens": 105,
         },
         "timing": {"first_token_ms": 210, "total_ms": 1900},
+        "heard": None,
         "item": {
             "type": "message",
             "role": "assistant",
@@ -267,6 +268,7 @@ def test_json_has_all_fields() -> None:
         "reason": None,
         "usage": None,
         "timing": {"first_token_ms": None, "total_ms": None},
+        "heard": None,
         "item": {"type": "odd", "x": 1},
     }
     assert entries[7]["reason"] == "no\nquota"
@@ -472,3 +474,15 @@ def test_a_long_paragraph_is_exported() -> None:
     text = "word " * 3000 + "end"
     page: Any = _Page(export(_conversation(_message("assistant", text)), "html"))
     assert "word word end" in " ".join(page.text.split())
+
+
+def test_what_was_not_heard_of_a_reply_is_apart() -> None:
+    reply = Message("assistant", (Part("audio", "It is *late*. Go to <b>."),), heard=14)
+    conversation = _conversation(_message("user", "When?"), reply)
+    blocks = export(conversation, "markdown", UTC).split("\n\n")
+    assert blocks[-2:] == ["It is *late*.", "*not heard:* Go to \\<b\\>.\n"]
+    page = export(conversation, "html", UTC)
+    assert "<p>It is <em>late</em>.</p>" in page
+    assert '<p class="unheard" dir="auto">[not heard] Go to &lt;b&gt;.</p>' in page
+    entries = json.loads(export(conversation, "json"))["entries"]
+    assert [entry["heard"] for entry in entries] == [None, 14]

@@ -224,13 +224,22 @@ class World:
         self.heads = [0]
         """The last turns of their current branches."""
         self.stopped: ExitCode | None = None
+        self.heard: list[Record] = []
+        """What was heard of replies and is not saved yet."""
         self.post(Started())
 
     def post(self, event: Event) -> list[Effect]:
         effects = self.conversation.handle(event)
         assert not (effects and self.stopped is not None), "effects after the end"
         for effect in effects:
-            self.perform(effect)
+            if isinstance(event, PlaybackCut) and isinstance(effect, Record):
+                self.heard.append(
+                    effect
+                )  # saved after the entries that it changes, as in a session
+            else:
+                self.perform(effect)
+        while self.heard and not isinstance(event, PlaybackCut):
+            self.perform(self.heard.pop(0))
         shown = [effect.update for effect in effects if isinstance(effect, Show)]
         notices = [update.text for update in shown if isinstance(update, Notice)]
         if server_errors.echo().message in notices:
@@ -291,7 +300,7 @@ class World:
             case Delete(id):
                 assert id in self.server_items, f"{id} is not an item of this session"
             case AddItem(item):
-                said = {kept.text for kept in self.items() if isinstance(kept, Message)}
+                said = {heard(kept) for kept in self.items() if isinstance(kept, Message)}
                 in_session = isinstance(item, Message) and (
                     item.text in said or self.is_summary(item)
                 )
@@ -827,6 +836,11 @@ def run_history(seed: int) -> None:
             elif Timer.RETRY in world.timers:
                 world.fire_timer()
     assert last != "end" or world.stopped is not None
+
+
+def heard(message: Message) -> str:
+    """What a session may receive of a message: of an interrupted reply, only what was heard."""
+    return message.text if message.heard is None else message.text[: message.heard].rstrip()
 
 
 @in_chunks(CHUNKS)

@@ -14,6 +14,7 @@ from rtchat.core.effects import (
     Notice,
     QuestionAsked,
     Ready,
+    ReplyHeard,
     ReplyOver,
     Report,
     TextArrived,
@@ -516,3 +517,22 @@ def test_events_are_printed_above_the_panel() -> None:
     show.view.show(EventReceived('{"type":"odder"}'))
     show.view.show(ReplyOver(Status.COMPLETED, "Yes.", MODEL))
     assert show.screen.rows() == ['{"type":"odd"}', '{"type":"odder"}', "Yes."]
+
+
+def test_a_reply_shows_how_much_of_it_was_heard() -> None:
+    show = Show(50, 12, banner=True)
+    show.view.show(QuestionAsked("", MODEL, spoken=True))
+    show.view.show(TextArrived("It is late. Go to bed."))
+    show.view.show(ReplyHeard("It is late.", "Go to bed."))
+    assert "heard up to here" not in "\n".join(show.screen.visible()), "the reply is not over"
+    show.view.show(ReplyOver(Status.CANCELLED, "It is late. Go to bed.", MODEL))
+    show.view.show(ReplyHeard("one two three four five six", "seven eight nine ten eleven"))
+    show.view.show(ReplyHeard("", "Go."))
+    rows = show.screen.rows()
+    assert rows[-4:] == [
+        "interrupted",
+        "heard up to here: It is late. Go to bed.",
+        "heard up to here: … four five six seven eight ni…",
+        "heard up to here: nothing Go.",
+    ]
+    assert rows[:2] == ["", "It is late. Go to bed."]

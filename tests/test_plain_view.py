@@ -21,8 +21,10 @@ from rtchat.core.effects import (
     Notice,
     QuestionAsked,
     Ready,
+    ReplyHeard,
     ReplyOver,
     Report,
+    SpeechHeard,
     TextArrived,
     ThemeChosen,
     Timing,
@@ -133,6 +135,10 @@ _ALL: list[Update] = [
     TextArrived("text"),
     ReplyOver(Status.COMPLETED, "text", "m", usage=Usage(5, 0, 6), timing=Timing(None, 0.2, 1.9)),
     _over(Status.CANCELLED),
+    ReplyHeard("It is\nlate.", "Go."),
+    ReplyHeard("word " * 20, "Go."),
+    ReplyHeard("", "Go."),
+    SpeechHeard(is_speaking=True, words="not shown"),
     _over(Status.FAILED, _FAILED),
     Notice("detail", "a detail"),
     Notice("info", "some\ninformation"),
@@ -163,6 +169,9 @@ _NORMAL = [
     "you said: What is ␛[31mit?",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",
+    "heard up to here: It is late.",
+    f"heard up to here: …{'word ' * 9}word",
+    "heard up to here: nothing",
     "rtchat: the reply failed: boom␛",
     "hint: try again",
     "some",
@@ -176,9 +185,9 @@ _NORMAL = [
 _VERBOSE = [
     "connecting to m",
     f"rtchat {__version__} · m · connected in 0.31 s",
-    *_NORMAL[:8],
+    *_NORMAL[:11],
     "a detail",
-    *_NORMAL[8:],
+    *_NORMAL[11:],
 ]
 
 

@@ -93,7 +93,7 @@ def test_recorded_entries_are_read_back(store: Store, clock: Clock, path: Path) 
     reply = Entry(
         1,
         1,
-        Message("assistant", (Part("audio", "Hello.", "UklGRg=="),), "i2", "completed"),
+        Message("assistant", (Part("audio", "Hello.", "UklGRg=="),), "i2", "completed", heard=2),
         State.COMPLETED,
         "m2",
         "",

@@ -63,3 +63,11 @@ def test_commentary_is_marked() -> None:
     conversation = StoredConversation(1, "", 0.0, 0.0, "m", 1, entries)
     names = [entry.name for entry in transcript_entries(conversation)]
     assert names == ["", "m (commentary)", "m"]
+
+
+def test_what_was_not_heard_of_a_reply_is_apart() -> None:
+    item = Message("assistant", (Part("audio", "It is late. Go to bed."),), heard=12)
+    stored = StoredConversation(1, "", 0.0, 0.0, "m", 1, (Entry(1, 1, item, State.COMPLETED),))
+    (entry,) = transcript_entries(stored)
+    assert (entry.text, entry.unheard) == ("It is late.", "Go to bed.")
+    assert plain(stored) == "It is late.\n[not heard] Go to bed.\n"

@@ -201,8 +201,23 @@ class Session:
             self._busy = False
 
     def _handle(self, happened: ev.LocalEvent | Received) -> None:
-        """Perform the effects of an event or frame. The taps receive everything that the
-        conversation handles in the same order."""
+        """Perform the effects of an event or frame."""
+        records: list[fx.Effect] = []
+        for effect in self._effects(happened):
+            cut = self._perform(effect)
+            # The server must know what was heard before the next response is requested. It is saved
+            # after the entries that it changes, some of which may be saved only now.
+            for caused in () if cut is None else self._effects(cut):
+                if isinstance(caused, fx.Record):
+                    records.append(caused)
+                else:
+                    self._perform(caused)
+        for record in records:
+            self._perform(record)
+
+    def _effects(self, happened: ev.LocalEvent | Received) -> list[fx.Effect]:
+        """The effects of an event or frame. The taps receive everything that the conversation
+        handles in the same order."""
         now = self._clock()
         events = self._incoming(happened[1]) if isinstance(happened, tuple) else (happened,)
         effects: list[fx.Effect] = []
@@ -211,11 +226,7 @@ class Session:
                 effects += self._conversation.handle(event, now)
         finally:
             self._taps.handled(happened, effects, now)
-        for effect in effects:
-            cut = self._perform(effect)
-            if cut is not None:
-                # The server must know what was heard before the next response is requested.
-                self._handle(cut)
+        return effects
 
     def _incoming(self, events: Sequence[ev.ServerEvent]) -> Sequence[ev.ServerEvent]:
         """The events with their audio converted."""

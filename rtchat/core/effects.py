@@ -321,6 +321,15 @@ class ReplyOver:
 
 
 @value
+class ReplyHeard:
+    """The playback of a reply was interrupted: its text up to there, and the text that was not
+    heard. It may come before the `ReplyOver` of this reply."""
+
+    heard: str
+    unheard: str
+
+
+@value
 class ToolAsked:
     """Ask the user whether to make this call; `ToolAnswered` has the answer."""
 
@@ -443,6 +452,7 @@ Update: TypeAlias = (
     | TurnTranscribed
     | SourceArrived
     | ReplyOver
+    | ReplyHeard
     | ToolAsked
     | ToolBegan
     | ToolEnded

@@ -7,6 +7,7 @@ A new connection has an empty session, and so has a saved conversation that is r
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -27,6 +28,9 @@ from rtchat.core.values import (
     TranscriptDetails,
 )
 
+_MAX_MESSAGES = 16
+"""How many messages of replies may be marked as interrupted later."""
+
 
 class ConversationLog:
     """One conversation. `stores_audio` is whether the audio of speech is saved in addition to its
@@ -41,6 +45,8 @@ class ConversationLog:
         """The turns so far, by number, and where the items of each begin in `items`."""
         self.instructions: str | None = None
         """The instructions as last saved."""
+        self._messages: deque[tuple[Message, Entry]] = deque(maxlen=_MAX_MESSAGES)
+        """The last messages of replies, each with its entry as saved."""
         self._turns = self._tip = 0
         """The highest turn number, and the turn that the next one follows."""
         self.restart(stored)
@@ -292,7 +298,9 @@ class ConversationLog:
         if audio:
             spoken = Part("audio", last.text, b64encode(audio).decode())
             last = replace(last, parts=(spoken,))
-        yield Record(self._placed(question, replace(end, index=question.entries, item=last)))
+        entry = self._placed(question, replace(end, index=question.entries, item=last))
+        self._messages.extend((message, entry) for message in messages[-1:])
+        yield Record(entry)
         question.entries += 1
 
     def answered(self, question: Question, answers: Sequence[Item], model: str) -> Iterator[Record]:
@@ -305,8 +313,10 @@ class ConversationLog:
         for item in items:
             self.items.append(item)
             entry = Entry(question.turn, question.entries, item, State.COMPLETED, model)
-            entry = replace(entry, response_model=response_model)
-            yield Record(self._placed(question, entry))
+            entry = self._placed(question, replace(entry, response_model=response_model))
+            if isinstance(item, Message):
+                self._messages.append((item, entry))
+            yield Record(entry)
             question.entries += 1
 
     def end_turn(
@@ -340,6 +350,18 @@ class ConversationLog:
         if question.raw is None:
             entry = Entry(question.turn, 0, question.item, state, over.model, reason)
             yield self._save(question, entry)
+
+    def mark_heard(self, before: Message, after: Message) -> Iterator[Record]:
+        """A message of a reply was saved as `before`; only a part of it was heard, as `after` says.
+        Messages of another conversation or branch are left as they are."""
+        if not any(item is before for item in self.items):
+            return
+        self.items = [after if item is before else item for item in self.items]
+        for at, (message, entry) in enumerate(self._messages):
+            if message is before and isinstance(entry.item, Message):
+                entry = replace(entry, item=replace(entry.item, heard=after.heard))
+                self._messages[at] = after, entry
+                yield Record(entry)
 
     def add_summary(self, index: int, summary: Message, over: ReplyOver) -> Record:
         """Insert a summary into `items`. It is saved after the last turn that it replaces, which

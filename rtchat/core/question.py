@@ -128,10 +128,13 @@ class Question:
 
 def replay_item(item: Item) -> Item | None:
     """An item in the form in which a new session receives it: speech as its transcript if known,
-    else as audio if it is the user's. None if nothing is left, or if it is a call that the server
-    made in another session."""
+    else as audio if it is the user's, and of an interrupted reply only what was heard. None if
+    nothing is left, or if it is a call that the server made in another session."""
     if isinstance(item, RemoteCall):
         return None
+    if isinstance(item, Message) and item.heard is not None:
+        text = item.text[: item.heard].rstrip()
+        return replace(item, parts=(Part("text", text),), heard=None) if text else None
     if not isinstance(item, Message) or all(part.kind != "audio" for part in item.parts):
         return item
     parts = tuple(

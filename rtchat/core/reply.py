@@ -13,7 +13,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from rtchat.core.delta_joiner import DeltaJoiner
-from rtchat.core.events import ChannelDone, Delta, PartDone
+from rtchat.core.events import ChannelDone, Delta, PartDone, PlaybackCut
+from rtchat.core.heard import PartAudio
 from rtchat.core.text import whole_characters
 from rtchat.core.values import Channel, Item, Message, Part, Phase, TurnLimits
 
@@ -45,6 +46,8 @@ class _Part:
         self.done = False
         self.size = 0
         """Bytes of its text."""
+        self.characters = 0
+        """Characters of the deltas so far."""
 
     @property
     def text(self) -> str:
@@ -63,6 +66,7 @@ class _Part:
             return 0
         added = size(text)
         self.size += added
+        self.characters += len(text)
         if not self.half and text.isascii():
             self.pieces.append(text)
             return added
@@ -109,6 +113,12 @@ class Reply:
         self._announced: dict[str, Phase | None] = {}
         """The ids and phases of the messages that the server said it began."""
         self._shown_last: _Part | None = None
+        self._audio: dict[tuple[str, int], PartAudio] = {}
+        """The audio of the parts, by the id of their item and their content index."""
+        self._cut_at: tuple[_Part | None, int] | None = None
+        """The part whose playback was interrupted, and how many characters of it were heard. None
+        for the part if nothing of the reply was heard."""
+        self._saved: list[Message] = []
 
     @property
     def text(self) -> str:
@@ -119,15 +129,51 @@ class Reply:
     def messages(self) -> list[Message]:
         """The text so far as messages: a new one begins where the phase changes."""
         written = (
-            (part.phase or self._announced.get(part.item_id), part.text)
+            (part.phase or self._announced.get(part.item_id), part)
             for part in self._parts
             if part.text
         )
         out = []
+        is_silent = self._cut_at == (None, 0)
         for phase, group in groupby(written, itemgetter(0)):
-            text = self._between.join(text for _, text in group)
-            out.append(Message("assistant", (Part("text", text),), phase=phase))
+            text, heard = "", 0 if is_silent else None
+            for _, part in group:
+                text += self._between if text else ""
+                if self._cut_at is not None and part is self._cut_at[0]:
+                    heard, is_silent = len(text) + self._cut_at[1], True
+                text += part.text
+            heard = None if heard is None or heard >= len(text) else heard
+            out.append(Message("assistant", (Part("text", text),), phase=phase, heard=heard))
         return out
+
+    # ------------------------------------------------------------------------------- what is heard
+
+    def played(self, item_id: str, content_index: int, ms: float) -> None:
+        """Audio of a part is played."""
+        self._audio.setdefault((item_id, content_index), PartAudio()).audio_arrived(ms)
+
+    def cut_playback(self, cut: PlaybackCut) -> bool:
+        """Note how much of the reply was heard. Return whether the audio is of this reply."""
+        key = cut.item_id, cut.content_index
+        audio, part = self._audio.get(key), self._by_id.get(key)
+        if audio is not None and part is not None:
+            self._cut_at = part, audio.heard(part.text, cut.played_ms)
+        return audio is not None
+
+    def skip_playback(self) -> None:
+        """Note that nothing of the reply was heard."""
+        self._cut_at = None, 0
+
+    def save(self) -> list[Message]:
+        """The messages, which are saved now."""
+        self._saved = self.messages
+        return self._saved
+
+    def changes(self) -> list[tuple[Message, Message]]:
+        """The saved messages that have changed, each with the present one."""
+        old, new = self._saved, self.messages if self._saved else []
+        self._saved = new
+        return [(before, after) for before, after in zip(old, new, strict=False) if before != after]
 
     @property
     def has_begun(self) -> bool:
@@ -142,6 +188,9 @@ class Reply:
     def add(self, delta: Delta) -> str:
         """Add a piece of a text or transcript; other channels are ignored."""
         part = self._part(delta)
+        if part is not None and delta.channel is Channel.TRANSCRIPT:
+            audio = self._audio.setdefault((delta.item_id, delta.content_index), PartAudio())
+            audio.text_arrives(part.characters)
         if part is None or part.final is not None:  # the final text contains the piece
             return ""
         self._size += part.add(self._truncated(delta.text))

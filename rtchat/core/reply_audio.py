@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections import deque
 
-from rtchat.core.effects import Play, StopPlaying
-from rtchat.core.events import ChannelDone, Delta
+from rtchat.core.effects import Play, ReplyHeard, StopPlaying
+from rtchat.core.events import ChannelDone, Delta, PlaybackCut
 from rtchat.core.mpeg_audio import adts_frame, mp3_frame
+from rtchat.core.reply import BETWEEN_PARTS, Reply
+from rtchat.core.values import BYTES_A_MS
 
 MAX_PLAYED = 1000
 """How many of the last items with audio are remembered."""
+_MAX_REPLIES = 8
+"""How many of the last replies with audio are remembered: more are not played at the same time."""
 
 
 class FormatError(Exception):
@@ -27,6 +32,10 @@ class ReplyAudio:
         """The ids of this session's last items with audio."""
         self._parts: dict[tuple[str, int], bytes] = {}
         """The parts being played, each with the first byte of an incomplete sample, if any."""
+        self._replies: deque[Reply] = deque(maxlen=_MAX_REPLIES)
+        """The last replies with audio."""
+        self.cut_replies: list[Reply] = []
+        """The reply whose playback was interrupted last, and those that were to be played next."""
 
     def silence(self, *, by_speech: bool) -> list[StopPlaying]:
         """Stop playback."""
@@ -39,6 +48,36 @@ class ReplyAudio:
     def was_played(self, item_id: str) -> bool:
         """Whether an item of this session has audio."""
         return item_id in self._played
+
+    def belongs_to(self, reply: Reply, play: Play) -> None:
+        """Note that audio to be played is of this reply."""
+        if reply not in self._replies:
+            self._replies.append(reply)
+        reply.played(play.item_id, play.content_index, len(play.audio) / BYTES_A_MS)
+
+    def cut(self, cut: PlaybackCut) -> None:
+        """Note how much of the replies was heard before playback was interrupted."""
+        self.cut_replies = []
+        for reply in reversed(self._replies):
+            self.cut_replies.insert(0, reply)
+            if reply.cut_playback(cut):
+                break
+        else:
+            self.cut_replies = []
+        for reply in self.cut_replies[1:]:
+            reply.skip_playback()
+
+    @property
+    def heard(self) -> ReplyHeard:
+        """How much of `cut_replies` was heard."""
+        texts: list[str] = []
+        rests: list[str] = []
+        for message in (message for reply in self.cut_replies for message in reply.messages):
+            end = len(message.text) if message.heard is None else message.heard
+            texts.append(message.text[:end])
+            rests.append(message.text[end:])
+        heard, unheard = (BETWEEN_PARTS.join(filter(None, part)) for part in (texts, rests))
+        return ReplyHeard(heard, unheard)
 
     @property
     def parts(self) -> int:

@@ -18,7 +18,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, report
 from rtchat.core.speech_input import MIN_TURN_MS, TAIL_MS
 from rtchat.core.turn import Turn
-from rtchat.core.turns import Turns
+from rtchat.core.turns import Turns, show_heard
 from rtchat.core.values import BYTES_A_MS, TranscriptDetails
 
 
@@ -239,10 +239,24 @@ class SpokenTurns:
         if self._audio.was_played(cut.item_id):
             truncate = fx.Truncate(cut.item_id, cut.content_index, cut.played_ms)
             out.append(self._connection.send(truncate))
+        out += self._note_heard(cut)
         if not self._audio.was_cut_by_speech:
             return out
         self._speech.echo.cut(cut.played_ms)
         return [*out, *self.end_echo()]
+
+    def _note_heard(self, cut: ev.PlaybackCut) -> list[Output]:
+        """Save and show how much of the interrupted reply was heard; if it is not over, when it
+        ends."""
+        self._audio.cut(cut)
+        replies = self._audio.cut_replies
+        out: list[Output] = []
+        for before, after in (change for reply in replies for change in reply.changes()):
+            out += self._log.mark_heard(before, after)
+        turn = self._turns.current
+        return (
+            out if turn is not None and turn.reply in replies else [*out, *show_heard(self._audio)]
+        )
 
     def end_echo(self) -> list[Output]:
         """Mute a microphone that picks up the speaker: the server would reply to itself."""

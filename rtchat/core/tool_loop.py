@@ -48,7 +48,7 @@ class ToolLoop:
         out += self._audio.finish()
         reply, audio = turn.reply, b"".join(turn.audio)
         model = self._connection.model
-        out += self._log.called(turn.question, reply.messages, turn.calls.made, model, audio)
+        out += self._log.called(turn.question, reply.save(), turn.calls.made, model, audio)
         self._call_outputs.note(turn.calls.made)
         turn.begin_calls(self._policy)
         return [*out, *self.update(ToolCallBatch.begin)]

@@ -228,6 +228,9 @@ class Message:
     status: str = ""
     phase: Phase | None = None
     """For a message of the model; None if the server does not give it."""
+    heard: int | None = None
+    """For a spoken message whose playback was interrupted, how many characters of its text were
+    heard. It is no part of the item on the server."""
 
     @property
     def text(self) -> str:

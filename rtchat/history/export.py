@@ -16,9 +16,9 @@ from rtchat._version import __version__
 from rtchat.core.text import visible, write_json
 from rtchat.core.thinking import split
 from rtchat.core.turn_tree import parents_of
-from rtchat.core.values import Entry, StoredConversation
+from rtchat.core.values import Entry, Message, StoredConversation
 from rtchat.history.dates import when
-from rtchat.history.transcript import TranscriptEntry, transcript_entries
+from rtchat.history.transcript import NOT_HEARD, TranscriptEntry, transcript_entries
 from rtchat.markdown.dialect import parser, references
 from rtchat.markdown.info_string import parse_info
 from rtchat.markdown.list_items import add_boxes, number_items
@@ -109,6 +109,7 @@ def _entry(entry: Entry, parents: Mapping[int, int]) -> dict[str, object]:
             "first_token_ms": _milliseconds(entry.first_token),
             "total_ms": _milliseconds(entry.seconds),
         },
+        "heard": entry.item.heard if isinstance(entry.item, Message) else None,
         "item": write_item(entry.item),
     }
 
@@ -125,6 +126,8 @@ def _markdown(conversation: StoredConversation, zone: tzinfo | None) -> str:
     blocks = [f"# {title}", _literal(_subtitle(conversation, zone))]
     for entry in transcript_entries(conversation):
         blocks += [f"## {_literal(_heading(entry))}", *_body(entry)]
+        if entry.unheard:
+            blocks.append(f"*{NOT_HEARD}:* {_literal(entry.unheard)}")
         if entry.note:
             blocks.append(f"*{_literal(entry.note)}*")
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -208,6 +211,7 @@ body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: var(--text);
   background: var(--back); font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere }
 header h1 { font-size: 1.4rem; margin: 0 }
 h2.who { font-size: .85rem; font-weight: 600; color: var(--soft); margin: 2rem 0 .3rem }
+.unheard { color: var(--soft); white-space: pre-wrap }
 .about, .note { color: var(--soft); font-size: .85rem }
 .note { color: var(--bad) }
 .question, .instructions { white-space: pre-wrap; border-left: 3px solid var(--accent);
@@ -252,6 +256,7 @@ def _section(entry: TranscriptEntry) -> str:
             f'<section>\n<h2 class="who" dir="auto">{_escaped(_heading(entry))}</h2>',
             _content(entry),
             *(_image_tag(url) for url in entry.images),
+            *([_unheard(entry.unheard)] if entry.unheard else ()),
             f'<p class="note">{_escaped(entry.note)}</p>\n</section>'
             if entry.note
             else "</section>",
@@ -277,6 +282,10 @@ def _thought(text: str) -> str:
         '<details class="thought" dir="auto">\n<summary>Reasoning</summary>\n'
         f"<div>{_escaped(text)}</div>\n</details>\n"
     )
+
+
+def _unheard(text: str) -> str:
+    return f'<p class="unheard" dir="auto">[{NOT_HEARD}] {_escaped(text)}</p>'
 
 
 def _image_tag(url: str) -> str:

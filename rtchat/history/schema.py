@@ -87,12 +87,13 @@ MIGRATIONS = (
         "ALTER TABLE conversation ADD COLUMN head INTEGER",
         "ALTER TABLE conversation ADD COLUMN forked_from INTEGER",
     ),
+    ("ALTER TABLE item ADD COLUMN heard INTEGER",),
 )
 """The statements that upgrade a file from each version to the next; a new file is version 0."""
 
 COLUMNS = (
     *("state", "model", "reason", "input", "cached", "output", "total", "audio_seconds"),
-    *("first_token", "seconds", "response_model", "json", "text"),
+    *("first_token", "seconds", "response_model", "heard", "json", "text"),
 )
 """The columns of an item's row, in order; searches look in `text`."""
 _MAX_TITLE = 80
@@ -147,6 +148,7 @@ def row(entry: Entry) -> tuple[object, ...]:
         entry.first_token,
         entry.seconds,
         whole_characters(entry.response_model),
+        entry.item.heard if isinstance(entry.item, Message) else None,
         compact_json(write_item(entry.item)),
         _searchable_text(entry.item) if is_searched else None,
     )
@@ -158,15 +160,18 @@ def entry(row: tuple[Any, ...]) -> Entry:
     Raises:
         ValueError: the row does not contain an item.
     """
-    turn, index, state, model, reason, *numbers, response_model, json = row
+    turn, index, state, model, reason, *numbers, response_model, heard, json = row
     *counts, audio_seconds, first_token, seconds = numbers
     data = read_json(json)
     if not isinstance(data, dict):
         raise ValueError("not an item")  # noqa: TRY004 # like every other error in a row
+    item = read_item(Fields(data, []))
+    if isinstance(item, Message):
+        item = replace(item, heard=heard)
     return Entry(
         turn,
         index,
-        read_item(Fields(data, [])),
+        item,
         State(state),
         model,
         reason,

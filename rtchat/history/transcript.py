@@ -36,6 +36,8 @@ _MAX_BEGINNING = 50
 """Characters of a question or a reply in a tree."""
 SPOKEN = "(spoken)"
 """Stands for speech that has no transcript."""
+NOT_HEARD = "not heard"
+"""Marks the rest of a reply whose playback was interrupted."""
 _KINDS: dict[str, Kind] = {"user": "question", "assistant": "reply", "system": "instructions"}
 _NOTES = {
     State.QUEUED: "not sent",
@@ -63,6 +65,9 @@ class TranscriptEntry:
     images: tuple[str, ...]
     """Data URLs."""
     entry: Entry
+    unheard: str = ""
+    """The text of a reply that was not heard because its playback was interrupted; `text` has what
+    was heard."""
 
     @property
     def mark(self) -> str:
@@ -97,13 +102,16 @@ def _transcript_entry(conversation: StoredConversation, entry: Entry, note: str)
         model = entry.model or conversation.model or "assistant"
         name = model_names(model, entry.response_model)
     images: tuple[str, ...] = ()
+    unheard = ""
     if isinstance(item, Message):
+        if item.heard is not None:
+            text, unheard = text[: item.heard].rstrip(), text[item.heard :].strip()
         if item.phase == "commentary":
             name = f"{name} (commentary)"
         if entry.turn and is_summary(item):
             name = "summary"
         images = tuple(part.data for part in item.parts if part.kind == "image")
-    return TranscriptEntry(kind, name, text, note, images, entry)
+    return TranscriptEntry(kind, name, text, note, images, entry, unheard)
 
 
 def _read(item: Item) -> tuple[Kind, str, str]:
@@ -204,6 +212,8 @@ def _rows(text: str, width: int) -> int:
 def _plain(entry: TranscriptEntry) -> str:
     lines = [" ".join(filter(None, (opening(entry), entry.mark)))]
     lines += ["[image]"] * len(entry.images)
+    if entry.unheard:
+        lines.append(f"[{NOT_HEARD}] {entry.unheard}")
     if entry.note:
         lines.append(f"[{entry.note}]")
     return "\n".join(line for line in lines if line)

@@ -18,7 +18,7 @@ from rtchat.core.thinking import split
 from rtchat.core.values import Entry, SessionInfo, Status, StoredConversation
 from rtchat.history.dates import ago
 from rtchat.history.store import SearchHit
-from rtchat.history.transcript import TranscriptEntry, opening, transcript_entries
+from rtchat.history.transcript import NOT_HEARD, TranscriptEntry, opening, transcript_entries
 from rtchat.markdown import theme
 from rtchat.markdown.render import MarkdownStream
 from rtchat.markdown.theme import StyleSheet
@@ -127,6 +127,9 @@ def _lines(
             if reply.thought and answer:
                 yield Text()
             yield from answer
+            if entry.unheard:
+                yield Text()
+                yield Text(visible(f"[{NOT_HEARD}] {entry.unheard}"), theme.DIM)
         else:
             style = "" if entry.kind == "question" else theme.DIM
             line = Text(visible(opening(entry)), style)

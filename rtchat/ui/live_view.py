@@ -93,6 +93,8 @@ class LiveView:
         self._was_ready = False
         self._is_pending = False
         """Whether a question was asked and its reply is not over."""
+        self._heard: fx.ReplyHeard | None = None
+        """How much was heard of the reply that is pending."""
         self._panel: LivePanel | None = None
         self._frame = ReplyFrame(now, is_plain=plain)
         self._shown = 0
@@ -135,6 +137,10 @@ class LiveView:
                 self._add(text)
             case fx.ReplyOver():
                 self._finish(update)
+            case fx.ReplyHeard() if self._is_pending:
+                self._heard = update
+            case fx.ReplyHeard():
+                self._show_heard(update)
             case fx.ToolAsked():
                 self._end_block()
             case fx.ToolBegan(call):
@@ -279,6 +285,9 @@ class LiveView:
             self._notice("error", messages.ending(over), over.problem.hint)
         self._notice("info", messages.stats(over))
         self._notice("detail", messages.response(over))
+        if self._heard is not None:
+            self._show_heard(self._heard)
+            self._heard = None
 
     def _paint(self, settled: list[Text]) -> None:
         """Print final lines and paint the panel below them."""
@@ -336,6 +345,13 @@ class LiveView:
         line.append(" (spoken)" if self._is_pending else " (spoken, answered above)", theme.DIM)
         print_text(self._out, line)
 
+    def _show_heard(self, update: fx.ReplyHeard) -> None:
+        """Print where the playback of a reply was interrupted, and dim what was not heard."""
+        if not self._quiet:
+            from rtchat.ui.heard_line import heard_line
+
+            self._print_line(heard_line(update, self._out.width))
+
     def echo(self, entry: str) -> None:
         """Print what the user entered."""
         print_text(self._out, _question(entry))
@@ -381,9 +397,12 @@ class LiveView:
 
     def _print_status(self, text: str, style: str = theme.DIM) -> None:
         """Print a line about the conversation, above the panel if there is one."""
+        self._print_line(Text(visible(text), style))
+
+    def _print_line(self, line: Text) -> None:
         has_panel = self._panel is not None or self._outer_panel is not None
         console = self._out if has_panel and self._err.is_terminal else self._err
-        print_text(console, Text(visible(text), style), soft_wrap=not console.is_terminal)
+        print_text(console, line, soft_wrap=not console.is_terminal)
 
 
 def _question(text: str) -> Text:

@@ -13,6 +13,7 @@ from rtchat.core.effects import (
     ConversationStatus,
     MicrophoneStatus,
     Ready,
+    ReplyHeard,
     ReplyOver,
     ToolEnded,
     Totals,
@@ -37,6 +38,11 @@ from rtchat.ui.approval import as_code
 HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
 NO_WORDS = "(no words recognised)"
 """Shown instead of an empty transcript."""
+HEARD = "heard up to here: "
+"""Begins the line about a reply whose playback was interrupted."""
+NOTHING = "nothing"
+_MAX_HEARD = 50
+"""Characters of the last words that were heard."""
 THINKING = "thinking…"
 THOUGHT_ABOVE = "the text above is what the model thought"
 """Printed if only the end of a thought shows that it is one."""
@@ -123,6 +129,12 @@ def transcript(update: UserTranscript) -> str:
 def microphone(update: MicrophoneStatus) -> str:
     """Whether the microphone is on, for views without a status line."""
     return f"microphone {'on' if update.is_on else 'off'}"
+
+
+def heard(update: ReplyHeard) -> str:
+    """The last words that were heard of a reply whose playback was interrupted."""
+    text = " ".join(update.heard.split()) or NOTHING
+    return HEARD + (text if len(text) <= _MAX_HEARD else f"…{text[1 - _MAX_HEARD :]}")
 
 
 def stop_keys(microphone: MicrophoneStatus | None) -> str:

@@ -77,6 +77,8 @@ class StatusWriter(View):
                 self._info(messages.outcome(update, in_full=self._verbose))
             case fx.ReplyOver():
                 self._ended(update)
+            case fx.ReplyHeard():
+                self._info(messages.heard(update))
             case fx.Totals():
                 self._line(messages.totals(update))
             case fx.Resumed(stored):
