@@ -24,10 +24,11 @@ from rtchat.core.effects import (
     Show,
     SpeechHeard,
     StartRecord,
+    UseMicrophone,
 )
 from rtchat.core.events import Event, ReplyStarted, Timer
 
-MINOR = (Timer.OVERDUE, Timer.SETUP, Timer.OWNER)
+MINOR = (Timer.OVERDUE, Timer.SETUP, Timer.OWNER, Timer.MICROPHONE)
 """Timers that playbooks of whole conversations leave to those of the units."""
 QUIET: tuple[Effect, ...] = tuple(
     ClearTimer(timer) for timer in Timer if timer not in (Timer.SAVE, *MINOR)
@@ -109,6 +110,8 @@ def _is_minor(effect: Effect) -> bool:
         case Show(Queued() | QuestionDropped()):  # `test_queue` asserts them
             return True
         case Show(SpeechHeard()):  # `test_captions` asserts them
+            return True
+        case UseMicrophone():  # `test_microphone` asserts them
             return True
         case SetTimer(timer) | ClearTimer(timer):
             return timer in MINOR

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rtchat.audio.devices import Device, Microphone, Speaker, find, list_devices
+from rtchat.audio.devices import IDLE_SECONDS, Device, Microphone, Speaker, find, list_devices
 from rtchat.audio.pcm import RATE
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
+from rtchat.system.worker import is_any_busy
 from tests.program import PATIENCE
 from tests.sounds import frequency, tone, trim_silence
 
@@ -40,14 +41,16 @@ class Stream:
         self.options = options
         self.samplerate = options["samplerate"]
         self.time = 0.0
-        self.is_closed = False
+        self.runs = self.is_closed = False
         self.made.append(self)
 
     def start(self) -> None:
         if self.cannot_start:
             raise PortAudioError("Device unavailable")
+        self.runs = True
 
     def abort(self) -> None:
+        self.runs = False
         self.options["finished_callback"]()  # as in PortAudio
 
     def close(self, *, ignore_errors: bool) -> None:
@@ -59,7 +62,7 @@ class Stream:
         self.options["callback"](audio, len(audio) // 2, time, status)
 
     def play_block(self, *, underflow: bool = False) -> bytes:
-        """A block that will have been played in 60 ms."""
+        """A block that will have been played in 80 ms."""
         status = SimpleNamespace(output_underflow=True) if underflow else None
         out = bytearray(self.options["blocksize"] * 2)
         time = SimpleNamespace(outputBufferDacTime=self.time + 0.04, currentTime=self.time)
@@ -182,8 +185,10 @@ class Callbacks:
         return Speaker(find(1, "output"), on_lost=self.lost.append, loop=loop)
 
 
-async def turn() -> None:
-    """Let the loop run the scheduled callbacks."""
+async def settle() -> None:
+    """Let the threads of the devices and the loop do what they were asked to."""
+    while is_any_busy():  # noqa: ASYNC110 - the threads have no event
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
@@ -194,15 +199,15 @@ def test_a_microphone_delivers_its_audio() -> None:
         callbacks = Callbacks()
         with callbacks.microphone() as microphone:
             (stream,) = Stream.made
-            assert (stream.samplerate, stream.options["blocksize"]) == (RATE, 480)
+            assert (stream.samplerate, stream.options["blocksize"]) == (RATE, 960)
             loud = tone(440, 0.02, loud=1)
             stream.capture(loud)
-            await turn()
+            await settle()
             assert (callbacks.audio, microphone.overruns) == ([loud], 0)
             assert microphone.level > 0.9
             stream.capture(b"\1\0" * 480)
             stream.capture(b"\2\0" * 480)
-            await turn()
+            await settle()
             assert callbacks.audio[1:] == [b"\1\0" * 480 + b"\2\0" * 480]
         assert (stream.is_closed, microphone.level) == (True, 0)
 
@@ -214,10 +219,10 @@ def test_a_late_loop_loses_the_oldest_blocks_and_counts_them() -> None:
     async def main() -> None:
         callbacks = Callbacks()
         with callbacks.microphone() as microphone:
-            for number in range(1, 104):
-                Stream.made[0].capture(bytes([number, 0]) * 480, overflow=number == 50)
-            await turn()
-            assert callbacks.audio == [b"".join(bytes([n, 0]) * 480 for n in range(4, 104))]
+            for number in range(1, 54):
+                Stream.made[0].capture(bytes([number, 0]) * 480, overflow=number == 20)
+            await settle()
+            assert callbacks.audio == [b"".join(bytes([n, 0]) * 480 for n in range(4, 54))]
             assert microphone.overruns == 4
 
     asyncio.run(main())
@@ -241,7 +246,7 @@ def test_audio_is_resampled_for_a_device_with_another_rate(
             samples = tone(440, 1, rate=48000)
             for start in range(0, len(samples), 1920):
                 input_stream.capture(samples[start : start + 1920])
-            await turn()
+            await settle()
             audio = b"".join(callbacks.audio)
             assert len(audio) / 2 / RATE == pytest.approx(1, abs=0.1)
             assert frequency(audio) == pytest.approx(440, rel=0.01)
@@ -266,14 +271,45 @@ def test_a_speaker_plays_and_reports_the_position_when_stopped() -> None:
             speaker.play("a", 0, tone(440, 1))
             assert speaker.playing
             out = b""
-            for _ in range(10):
+            for _ in range(5):
                 out += stream.play_block()
-                stream.time += 0.02
+                stream.time += 0.04
             assert out == tone(440, 1)[: len(out)]
             cut = speaker.stop()
             assert cut == PlaybackCut("a", 0, 160)  # 200 ms minus 40 ms in the device's buffer
-            assert stream.play_block() == bytes(960)
+            assert stream.play_block() == bytes(1920)
             assert (speaker.playing, speaker.stop(), speaker.underruns) == (False, None, 0)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_speaker_runs_only_while_there_is_audio() -> None:
+    async def main() -> None:
+        callbacks = Callbacks()
+        with callbacks.speaker() as speaker:
+            (stream,) = Stream.made
+            seen = [stream.runs]
+            for item in ("a", "b"):
+                speaker.play(item, 0, tone(440, 1))
+                speaker.end(item)
+                await settle()
+                seen.append(stream.runs)
+                while stream.runs:
+                    stream.play_block()
+                    stream.time += 0.04
+                    await settle()
+            speaker.play("c", 0, tone(440, 1))
+            speaker.stop()
+            assert stream.play_block() == bytes(1920)
+            speaker.play("d", 0, tone(440, 1))
+            assert stream.play_block() == bytes(1920)  # the buffer is about to be dropped
+            await settle()
+            assert stream.runs
+            assert stream.play_block() == tone(440, 1)[:1920]
+        assert seen == [False, True, True]
+        assert stream.time == pytest.approx(2 * (1 + IDLE_SECONDS), abs=0.1)
+        assert callbacks.lost == []
 
     asyncio.run(main())
 
@@ -288,6 +324,7 @@ def test_a_speaker_that_cannot_restart_is_lost(monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setattr(Stream, "cannot_start", True)
             assert speaker.stop() is not None
             speaker.play("b", 0, tone(440, 1))
+            await settle()
             assert (len(callbacks.lost), speaker.playing) == (1, False)
 
     asyncio.run(main())
@@ -316,7 +353,7 @@ def test_a_lost_device_is_reported_once() -> None:
             for stream in Stream.made:
                 stream.options["finished_callback"]()
                 stream.options["finished_callback"]()
-            await turn()
+            await settle()
             assert [problem.exit for problem in callbacks.lost] == [
                 ExitCode.USAGE,
                 ExitCode.OUTPUT,
@@ -360,11 +397,11 @@ def test_a_device_that_cannot_be_opened_is_a_usage_error(monkeypatch: pytest.Mon
 
     async def main() -> None:
         monkeypatch.setattr(Stream, "cannot_start", True)
-        message = refusal(Callbacks().speaker)
+        message = refusal(Callbacks().microphone)
         assert message == f"{name} cannot be opened (Device unavailable)"
         assert Stream.made[0].is_closed
         monkeypatch.setattr(Stream, "refused", {RATE, 48000})
-        message = refusal(Callbacks().microphone)
+        message = refusal(Callbacks().speaker)
         assert message == f"{name} cannot be opened (Invalid sample rate)"
 
     asyncio.run(main())

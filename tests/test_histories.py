@@ -56,6 +56,7 @@ from rtchat.core.effects import (
     ToolAsked,
     Update,
     UseFormats,
+    UseMicrophone,
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
@@ -81,7 +82,10 @@ from rtchat.core.events import (
     ItemDeleted,
     LeaveAsked,
     LocalNotice,
+    MicrophoneClosed,
+    MicrophoneFound,
     MicrophoneLost,
+    MicrophoneOpened,
     MicrophoneToggled,
     ModelSet,
     NewConversationAsked,
@@ -148,7 +152,9 @@ class World:
         self.is_configured = False
         self.playing = ""
         """The item that is playing."""
-        self.is_muted = False
+        self.is_muted = True
+        self.uses_microphone = False
+        """Whether the device of the microphone is to be open."""
         self.echoes = 0
         """How often an echo muted the microphone."""
         self.speaking = ""
@@ -274,6 +280,10 @@ class World:
             case StopTools():
                 self.running.clear()
                 self.asking = False
+            case UseMicrophone(is_used):
+                assert self.speech.has_microphone, "there is no microphone to use"
+                assert is_used != self.uses_microphone, "the microphone is used twice"
+                self.uses_microphone = is_used
             case Play(item_id):
                 self.playing = item_id
             case StopPlaying():
@@ -336,8 +346,11 @@ class World:
                 self.unasked.append(text)
             case Queued(texts):
                 self.queued = texts
-            case MicrophoneStatus(is_on):
-                self.is_muted = not is_on
+            case MicrophoneStatus(is_on, is_opening=is_opening):
+                self.is_muted = not (is_on or is_opening)
+                if is_on or is_opening:
+                    assert self.uses_microphone, "the microphone is on, but not used"
+                    assert Timer.MICROPHONE not in self.timers, "an open microphone is closed"
             case ReplyOver(text=text):
                 self.over += 1
                 said = [item.text for item in self.items() if isinstance(item, Message)]
@@ -606,6 +619,14 @@ class World:
         self.post(AudioCaptured(bytes(96)))
         self.post(MicrophoneToggled())
 
+    def change_device(self) -> None:
+        """The device of the microphone is opened or lost, is replaced, or is there again."""
+        lost = MicrophoneLost(Problem(ExitCode.USAGE, "it is gone"))
+        change = self.rng.choice((MicrophoneOpened("x"), MicrophoneClosed(), lost))
+        self.post(change if self.uses_microphone else MicrophoneFound())
+        if change is lost:
+            self.post(MicrophoneFound())
+
     def ask(self) -> None:
         self.questions += 1
         self.said += 1
@@ -775,6 +796,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "greet": World.greet,
     "die": World.die,
     "microphone": World.toggle_microphone,
+    "device": World.change_device,
     "attach": World.attach,
     "detach": World.detach,
     "take_back": World.take_back,
@@ -782,7 +804,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"} | {
     *("undo", "edit", "fork", "clear", "compact", "summary"),
 }
-SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone"}
+SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone", "device"}
 
 
 WEIGHTS = {

@@ -69,7 +69,14 @@ def test_it_says_how_to_stop_playback() -> None:
 def test_a_missing_microphone_is_not_shown_as_muted() -> None:
     meter = Meter(_Meters(), lambda: 80)
     meter.show(MicrophoneStatus(is_on=False, push_to_talk=False, is_available=False))
-    assert _line(meter) == "○ no microphone"
+    assert _line(meter) == "○ no microphone · Ctrl-T tries again"
+
+
+@pytest.mark.parametrize("push_to_talk", [True, False])
+def test_a_microphone_is_not_shown_as_on_before_audio_arrives(push_to_talk: bool) -> None:
+    meter = Meter(_Meters(), lambda: 80)
+    meter.show(MicrophoneStatus(False, push_to_talk, is_opening=True))
+    assert _line(meter).startswith("○ opening the microphone · ")
 
 
 def test_it_is_empty_before_the_microphone_state_is_known() -> None:

@@ -178,7 +178,7 @@ def test_a_new_connection_has_no_dialect_until_the_server_reports_it() -> None:
 
 def test_the_status_includes_the_microphone() -> None:
     assert status(begun()).microphone is None
-    spoken = status(begun(speech=SERVER_VAD))
+    spoken = status(begun(ev.MicrophoneOpened(), speech=SERVER_VAD))
     assert (spoken.microphone, spoken.speaks) == (MicrophoneStatus(True, False), True)
 
 
@@ -389,13 +389,14 @@ def test_voice_says_what_is_on(speech: SpeechOptions, key: str) -> None:
 
 
 def test_voice_turns_a_muted_microphone_on() -> None:
-    play = begun(MicrophoneToggled(), speech=SERVER_VAD)
+    play = begun(ev.MicrophoneOpened(), MicrophoneToggled(), speech=SERVER_VAD)
     play >> VoiceAsked() << Show(MicrophoneStatus(True, push_to_talk=False))
 
 
-def test_voice_reports_a_lost_microphone() -> None:
+def test_voice_opens_a_lost_microphone_again() -> None:
     gone = MicrophoneLost(Problem(ExitCode.USAGE, "it is gone"))
-    begun(gone, speech=TALKS) >> VoiceAsked() << notices.MICROPHONE_LOST
+    opening = MicrophoneStatus(is_on=False, push_to_talk=False, is_opening=True)
+    begun(gone, speech=SERVER_VAD) >> VoiceAsked() << Show(opening)
 
 
 # -------------------------------------------------------------------------------------- /reasoning

@@ -179,8 +179,13 @@ def test_a_microphone_captures_audio(server: SoundServer, wav: Path) -> None:
 def test_a_crashed_sound_server_is_reported_once(wav: Path) -> None:
     if reason := reason_to_skip():
         pytest.skip(reason)
-    with sound_server() as server, running(server, PROGRAM, str(wav)) as child:
+    with (
+        sound_server() as server,
+        server.record() as recording,
+        running(server, PROGRAM, str(wav)) as child,
+    ):
         read_json(child.stdout)
+        recording.waits(any)
         server.dies()
         lost = {read_json(child.stdout)["lost"], read_json(child.stdout)["lost"]}
         assert lost == {"lost the speaker pulse", "lost the microphone default"}

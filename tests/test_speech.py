@@ -61,6 +61,7 @@ from rtchat.core.events import (
     InputEnded,
     ItemDeleted,
     MicrophoneLost,
+    MicrophoneOpened,
     MicrophoneToggled,
     ModelSet,
     NewConversationAsked,
@@ -128,9 +129,9 @@ def text64(audio: bytes) -> str:
 def talking(
     options: SpeechOptions, mode: Mode = Mode.CHAT, *, stores_audio: bool = False
 ) -> Playbook:
-    """A conversation whose session is ready."""
+    """A conversation whose session is ready, and whose microphone is open if it is on."""
     play = Playbook(Conversation("m", AUDIO, mode=mode, speech=options), stores_audio=stores_audio)
-    return connected(play.skip(Started()))
+    return connected(play.skip(Started(), MicrophoneOpened()))
 
 
 def connected(play: Playbook) -> Playbook:
@@ -185,7 +186,7 @@ def test_all_audio_of_the_open_microphone_is_sent() -> None:
         play
         >> Started()
         << [
-            Show(MicrophoneStatus(is_on=True, push_to_talk=False)),
+            Show(MicrophoneStatus(is_on=False, push_to_talk=False, is_opening=True)),
             *QUIET,
             Show(Connecting("m")),
             Connect("m"),
@@ -466,9 +467,8 @@ def test_push_to_talk_audio_is_asked_when_the_microphone_is_lost() -> None:
     play = talking(PUSH_TO_TALK).skip(MicrophoneToggled(), AudioCaptured(ms(300)))
     effects = after(play, MicrophoneLost(GONE))
     assert sent(effects) == [AppendAudio(ms(300)), CommitAudio(), CreateResponse(AUDIO)]
-    (notice,) = shown(after(play, MicrophoneToggled()))
-    assert isinstance(notice, Notice)
-    assert notice.level == "error"
+    opening = MicrophoneStatus(is_on=False, push_to_talk=True, is_opening=True)
+    assert opening in shown(after(play, MicrophoneToggled()))
 
 
 def test_speech_stops_playback_without_response_ids() -> None:
@@ -543,8 +543,12 @@ def test_audio_between_two_key_presses_is_a_question() -> None:
     (
         play
         >> MicrophoneToggled()
-        << [Show(MicrophoneStatus(is_on=True, push_to_talk=True)), StopPlaying()]
+        << [
+            Show(MicrophoneStatus(is_on=False, push_to_talk=True, is_opening=True)),
+            StopPlaying(),
+        ]
     )
+    play >> MicrophoneOpened() << Show(MicrophoneStatus(is_on=True, push_to_talk=True))
     play >> AudioCaptured(ms(300)) >> AudioCaptured(ms(400, 2))
     effects = after(play, MicrophoneToggled())
     assert shown(effects) == [MicrophoneStatus(False, True), QuestionAsked("", "m", spoken=True)]

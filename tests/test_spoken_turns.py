@@ -52,7 +52,8 @@ def current(units: Units) -> Question:
 def test_the_key_begins_a_turn_and_ends_it() -> None:
     units = ready(speech=KEY)
     on = fx.MicrophoneStatus(is_on=True, push_to_talk=True)
-    assert on in shown(units.spoken.toggle_microphone())
+    units.spoken.toggle_microphone()
+    assert on in shown(units.spoken.microphone_opened(""))
     assert units.spoken.captured(ms(500)) == []
     commands = sent(units.spoken.toggle_microphone())
     assert [type(command) for command in commands] == [

@@ -314,6 +314,7 @@ class _Chat:
                 tools=toolbox,
                 actions=actions,
                 player=player,
+                microphone=self.voice,
                 output=environment.output,
             )
             conversation = setup.make()

@@ -87,7 +87,9 @@ async def run_session(
 
         async def listen(post: Post) -> None:
             if file is None:
-                await LiveAudio(settings, speaks=False).listen(post)
+                microphone = LiveAudio(settings, speaks=False)
+                microphone.use(True)
+                await microphone.listen(post)
             else:
                 await _read(file, environment, session, gated, post)
 

@@ -131,7 +131,8 @@ async def _run(
     with ExitStack() as stack:
         speaker: Speaker | None = None
         if options.plays:
-            speaker = stack.enter_context(_speaker(settings, view))
+            loop = asyncio.get_running_loop()
+            speaker = stack.enter_context(await asyncio.to_thread(_speaker, settings, view, loop))
         players: list[Player] = [each for each in (speaker, recorder) if each is not None]
         player = TeePlayer(*players) if len(players) == 2 else next(iter(players), None)
         background: Source | None = None
@@ -156,11 +157,11 @@ async def _watch(recorder: Recorder, view: View, _: Post) -> None:
     await recorder.watch(view.show)
 
 
-def _speaker(settings: Settings, view: View) -> Speaker:
+def _speaker(settings: Settings, view: View, loop: asyncio.AbstractEventLoop) -> Speaker:
     from rtchat.audio.devices import Speaker, find
 
     return Speaker(
         find(settings.output_device, "output"),
         on_lost=lambda problem: view.show(error_notice(problem)),
-        loop=asyncio.get_running_loop(),
+        loop=loop,
     )

@@ -21,7 +21,9 @@ from rtchat.core.events import PlaybackCut
 from rtchat.core.values import value
 from rtchat.system.loop import post_to
 
-_MAX_LATE_BLOCKS = 100
+IDLE_SECONDS = 2.0
+"""Seconds of silence after which a speaker is paused, so that it costs no CPU."""
+_MAX_LATE_BLOCKS = 50
 """The number of blocks kept if the event loop is late."""
 
 
@@ -108,7 +110,7 @@ def find(name_or_index: str | int | None, kind: Kind) -> Device:
 class Microphone:
     """Captures audio from a device until closed, as PCM16, mono, 24 kHz.
 
-    `on_audio` is called on the loop with 20 ms of audio, or more if the loop is late; `on_lost`
+    `on_audio` is called on the loop with 40 ms of audio, or more if the loop is late; `on_lost`
     once if the device is lost. `overruns` counts lost audio: blocks dropped because the loop was
     too late, and overflows that the device reports.
     """
@@ -122,8 +124,8 @@ class Microphone:
         loop: asyncio.AbstractEventLoop,
         canceller: EchoCanceller | None = None,
     ) -> None:
-        """`canceller` removes the echo of a speaker that has the same one. Call in the loop's
-        thread. Raises UsageError if the device cannot be opened."""
+        """Open the device, which may block. `canceller` removes the echo of a speaker that has the
+        same one. Raises UsageError if the device cannot be opened."""
         self.device = device
         self.overruns = 0
         self._canceller = canceller
@@ -134,11 +136,13 @@ class Microphone:
         """Audio, and the time at which its capture began."""
         self._last = b""
         self._is_delivery_scheduled = False
-        self._stream = AudioStream("input", device.index, device.name, loop)
+        self._stream = AudioStream(
+            "input", device.index, device.name, loop, self._on_block, self._on_stream_lost
+        )
         self._resample = resampler(
             self._stream.rate, RATE, f"the device uses {self._stream.rate} Hz"
         )
-        self._stream.start(self._on_block, self._on_stream_lost)
+        self._stream.start()
 
     def _on_block(self, data: Any, _frames: int, time: Any, status: Any) -> None:
         self.overruns += len(self._blocks) == _MAX_LATE_BLOCKS or bool(
@@ -175,7 +179,7 @@ class Microphone:
         return level(self._last)
 
     def close(self) -> None:
-        """Stop capturing."""
+        """Stop capturing. May block for a short time."""
         self._stream.close()
         self._blocks.clear()
         self._last = b""
@@ -190,8 +194,8 @@ class Microphone:
 class Speaker:
     """Plays items one after another and tracks how much of each was played.
 
-    `on_lost` is called once, on the loop, if the device is lost. Audio passed in after that is
-    dropped.
+    The device runs only while there is audio to play, and for `IDLE_SECONDS` after that. `on_lost`
+    is called once, on the loop, if the device is lost. Audio passed in after that is dropped.
     """
 
     def __init__(
@@ -202,21 +206,27 @@ class Speaker:
         loop: asyncio.AbstractEventLoop,
         canceller: EchoCanceller | None = None,
     ) -> None:
-        """`canceller` is told what is played. Call in the loop's thread. Raises UsageError if the
-        device cannot be opened."""
+        """Open the device, which may block. `canceller` is told what is played. Raises UsageError
+        if the device cannot be opened."""
         self.device = device
+        self._loop = loop
         self._on_lost = on_lost
         self._canceller = canceller
         self._last = b""
+        self._silent_frames = 0
         self._late_underruns = 0
         self._item: tuple[str, int] | None = None
-        self._stream = AudioStream("output", device.index, device.name, loop)
+        self._stream = AudioStream(
+            "output", device.index, device.name, loop, self._fill, self._on_stream_lost
+        )
         self._rate = self._stream.rate
         self._resample = resampler(RATE, self._rate, f"the device uses {self._rate} Hz")
         self._playback = Playback(self._rate)
-        self._stream.start(self._fill, self._on_stream_lost)
 
     def _fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
+        if self._stream.is_pausing:
+            out[:] = bytes(len(out))
+            return
         if status and status.output_underflow and any(self._last):
             self._late_underruns += 1
         begins = time.outputBufferDacTime or time.currentTime + self._stream.latency
@@ -224,6 +234,19 @@ class Speaker:
         out[:] = self._last
         if self._canceller is not None:
             self._canceller.played(self._last, self._rate, begins)
+        self._count_silence(frames)
+
+    def _count_silence(self, frames: int) -> None:
+        before = self._silent_frames
+        self._silent_frames = 0 if any(self._last) else before + frames
+        limit = round(IDLE_SECONDS * self._rate)
+        if self._silent_frames // limit > before // limit:
+            post_to(self._loop, self._pause)
+
+    def _pause(self) -> None:
+        if not self.playing:
+            self._last = b""
+            self._stream.pause()
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         """Queue audio of an item. Playback starts once 100 ms are buffered."""
@@ -233,6 +256,7 @@ class Speaker:
             self._flush()
             self._item = (item_id, content_index)
         self._playback.put(item_id, content_index, self._resample(audio, last=False))
+        self._stream.resume()
 
     def end(self, item_id: str) -> None:
         """Mark an item as complete. Must be called for each item, or its last 100 ms may not be
@@ -255,10 +279,10 @@ class Speaker:
         self._resample(b"", last=True)
         self._item = None
         cut = self._playback.stop(self._stream.now)
-        if cut is not None and not self._stream.is_over:
-            self._stream.restart()
-            if self._canceller is not None:
-                self._canceller.restarted()
+        self._last = b""
+        self._stream.pause()
+        if cut is not None and self._canceller is not None:
+            self._canceller.restarted()
         return cut
 
     @property
@@ -278,7 +302,7 @@ class Speaker:
         self._on_lost(_device_lost("speaker", self.device, ExitCode.OUTPUT))
 
     def close(self) -> None:
-        """Stop playback and drop the queue."""
+        """Stop playback and drop the queue. May block for a short time."""
         self._stream.close()
         self._playback.stop()
         self._last = b""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -14,9 +13,10 @@ from rtchat.audio.pcm import RATE
 from rtchat.core.errors import UsageError
 from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
+from rtchat.system.worker import Worker
 
-BLOCK_SECONDS = 0.02
-"""The length of audio passed to or from a device at a time."""
+BLOCK_SECONDS = 0.04
+"""The length of audio passed to or from a device at a time. Shorter blocks cost more CPU."""
 LATENCY_SECONDS = 0.12
 """The output buffer of a speaker, so that a busy machine causes no gaps. Stopping drops it, so it
 adds no delay there."""
@@ -24,6 +24,8 @@ DEVICE_TIMEOUT = 2.0
 """Seconds without a callback after which a device counts as lost."""
 START_TIMEOUT = 6.0
 """Seconds allowed for the first callback. Some headsets are slow."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds allowed for closing a device. One that does not respond is left open."""
 _CHECK_SECONDS = 0.5
 """Seconds between two checks for callbacks."""
 Kind: TypeAlias = Literal["input", "output"]
@@ -52,15 +54,38 @@ def library() -> Any:
 
 
 class AudioStream:
-    """An open, monitored device."""
+    """An open, monitored device. Its own thread starts, stops and closes it, which may block: with
+    PortAudio forever, if the sound server is gone."""
 
-    def __init__(self, kind: Kind, index: int, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        """Open the device at `RATE`, or at its own rate if it refuses that."""
+    def __init__(
+        self,
+        kind: Kind,
+        index: int,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        process: Callable[..., None],
+        lost: Callable[[], None],
+    ) -> None:
+        """Open the device at `RATE`, or at its own rate if it refuses that. This may block.
+
+        `process` is called in the device's thread. `lost` is called once, on the loop, if the
+        device is lost.
+
+        Raises:
+            UsageError: the device cannot be opened.
+        """
         sounddevice = library()
         self._loop = loop
+        self._worker = Worker("device", limit=0)
         self._name = name
+        self._process = process
+        self._report_lost = lost
         self.is_over = False
-        self._is_restarting = False
+        self.is_running = False
+        """Whether the stream is to run: it may be about to start."""
+        self._pauses = self._pauses_done = 0
+        """How often the stream was to be stopped, and was: counted by the loop and the thread."""
+        self._watch: asyncio.TimerHandle | None = None
         self._callbacks = self._callbacks_before = self._idle_checks = 0
         make = getattr(sounddevice, f"Raw{kind.title()}Stream")
         try:
@@ -86,64 +111,88 @@ class AudioStream:
             "finished_callback": self._finished,
         }
 
-    def start(self, process: Callable[..., None], lost: Callable[[], None]) -> None:
-        """Start. `process` is called in the device's thread. `lost` is called once, on the loop, if
-        the device is lost."""
-        sounddevice = library()
-        self._process = process
-        self._report_lost = lost
+    def start(self) -> None:
+        """Start the stream at once. This may block.
+
+        Raises:
+            UsageError: the device cannot be started. It is closed.
+        """
+        self.is_running = True
         try:
             self._stream.start()
-        except sounddevice.PortAudioError as error:
+        except library().PortAudioError as error:
             self.is_over = True
             self._close_stream()
             raise _open_error(self._name, error) from error
-        self._watch = self._loop.call_later(_CHECK_SECONDS, self._check)
+        post_to(self._loop, self._watch_callbacks)
 
-    def restart(self) -> None:
-        """Drop the audio in the device's buffer and continue."""
-        self._is_restarting = True
+    def resume(self) -> None:
+        """Start the stream soon, unless it is running."""
+        if not (self.is_running or self.is_over):
+            self.is_running = True
+            self._worker.do(self._try_to_start)
+            self._watch_callbacks()
+
+    def _try_to_start(self) -> None:
+        if self.is_over:
+            return
         try:
-            self._stream.abort()
             self._stream.start()
         except library().PortAudioError:
-            self._handle_lost()
-        finally:
-            self._is_restarting = False
+            post_to(self._loop, self._handle_lost)
+
+    def pause(self) -> None:
+        """Stop the stream soon, and drop the audio in the device's buffer."""
+        if self.is_running and not self.is_over:
+            self.is_running = False
+            self._pauses += 1
+            self._worker.do(self._abort)
+
+    def _abort(self) -> None:
+        with suppress(library().PortAudioError):  # a lost device is noticed elsewhere
+            if not self.is_over:
+                self._stream.abort()
+        self._pauses_done += 1
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the stream is about to be stopped, and must not be given audio."""
+        return self._pauses != self._pauses_done
 
     def _on_block(self, *arguments: Any) -> None:
         self._callbacks += 1
         self._process(*arguments)
 
     def _finished(self) -> None:
-        if self._is_restarting:
-            return
-        post_to(self._loop, self._handle_lost)
+        if not self.is_pausing:
+            post_to(self._loop, self._handle_lost)
+
+    def _watch_callbacks(self) -> None:
+        """The stream was started: expect callbacks until it is paused."""
+        self._callbacks = self._callbacks_before = self._idle_checks = 0
+        if self._watch is None:
+            self._check()
 
     def _check(self) -> None:
         """Counts checks, not time, so that suspending the process does not count as a loss."""
-        self._idle_checks = (
-            0 if self._callbacks != self._callbacks_before else self._idle_checks + 1
-        )
+        self._watch = None
+        if self.is_over or not self.is_running:
+            return
+        is_idle = self._callbacks == self._callbacks_before
+        self._idle_checks = self._idle_checks + 1 if is_idle else 0
         self._callbacks_before = self._callbacks
         if self._idle_checks * _CHECK_SECONDS > (
             DEVICE_TIMEOUT if self._callbacks else START_TIMEOUT
         ):
             self._handle_lost()
-        elif not self.is_over:
+        else:
             self._watch = self._loop.call_later(_CHECK_SECONDS, self._check)
 
     def _handle_lost(self) -> None:
-        if self.is_over:
-            return
-        self._end()
-        # Closing a device that does not respond may block.
-        threading.Thread(target=self._close_stream, name="device", daemon=True).start()
-        self._report_lost()
-
-    def _end(self) -> None:
-        self.is_over = True
-        self._watch.cancel()
+        if not self.is_over:
+            self.is_over = True
+            self._worker.do(self._close_stream)
+            self._report_lost()
 
     def _close_stream(self) -> None:
         self._stream.close(ignore_errors=True)
@@ -156,9 +205,11 @@ class AudioStream:
         return inf
 
     def close(self) -> None:
+        """Close the device. Blocks for up to `CLOSE_TIMEOUT` seconds."""
         if not self.is_over:
-            self._end()
-            self._close_stream()
+            self.is_over = True
+            self._worker.do(self._close_stream)
+        self._worker.close(CLOSE_TIMEOUT)
 
 
 def _open_error(name: str, error: Exception) -> UsageError:

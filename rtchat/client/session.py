@@ -33,6 +33,7 @@ from rtchat.core.ports import (
     AudioConversion,
     Link,
     Machine,
+    MicrophoneSwitch,
     Player,
     Source,
     Tap,
@@ -65,6 +66,7 @@ class SessionParts:
     tools: Tools | None = None
     actions: Actions | None = None
     player: Player | None = None
+    microphone: MicrophoneSwitch | None = None
     output: Output | None = None
     """The output of the view and the taps, if they share one."""
     now: Callable[[], float] = time.monotonic
@@ -108,6 +110,7 @@ class Session:
         self._tools = ToolRuns(ports.tools, self._tasks, self.post)
         self._actions = ActionRuns(ports.actions, self._tasks, self._views.show, self._fail)
         self._audio = AudioPlayback(ports.player, self._report)
+        self._microphone = ports.microphone
         self._timers = Timers(
             lambda timer: self.post(ev.TimerFired(timer)), now, lambda: self._history.is_waiting
         )
@@ -253,6 +256,9 @@ class Session:
                 self._dropped_bytes += len(audio)
             case fx.Play() | fx.StopPlaying():
                 return self._audio.perform(effect)
+            case fx.UseMicrophone(is_used):
+                if self._microphone is not None:
+                    self._microphone.use(is_used)
             case fx.Send(event_id, command):
                 for each in self._outgoing(command):
                     data = wire.encode(each, event_id, self._frames.dialect)

@@ -214,8 +214,14 @@ class Conversation:
                 return self._tool_loop.update(lambda calls: calls.finish(call_id, output))
             case ev.MicrophoneToggled():
                 return self._spoken.toggle_microphone()
+            case ev.MicrophoneOpened(name):
+                return self._spoken.microphone_opened(name)
+            case ev.MicrophoneClosed():
+                return self._spoken.microphone_closed()
             case ev.MicrophoneLost(problem):
                 return self._spoken.lose_microphone(problem)
+            case ev.MicrophoneFound():
+                return self._spoken.microphone_found()
             case ev.PlaybackCut():
                 return self._spoken.playback_cut(event)
             case ev.SpeechStarted(_, start_ms):
@@ -470,6 +476,8 @@ class Conversation:
                 return self._branches.not_deleted()
             case ev.Timer.INPUT:
                 return self._queue.turn_did_not_come()
+            case ev.Timer.MICROPHONE:
+                return self._spoken.close_microphone()
             case _:
                 assert_never(timer)
 

@@ -246,8 +246,13 @@ class MicrophoneStatus:
     and off is a turn."""
 
     is_on: bool
+    """Whether the user's speech is taken: the microphone is on, and audio arrives from it."""
     push_to_talk: bool
     is_available: bool = True
+    is_opening: bool = False
+    """Whether it was turned on, but no audio has arrived yet."""
+    name: str = field(default="", kw_only=True, compare=False)
+    """The name of the device, once it is open."""
 
 
 @value
@@ -556,6 +561,14 @@ class NameConversation:
 
 
 @value
+class UseMicrophone:
+    """Open or close the device of the microphone. `MicrophoneOpened` or `MicrophoneLost` says
+    whether it could be opened."""
+
+    is_used: bool
+
+
+@value
 class Play:
     """Play this audio after any audio that is already playing: PCM16, mono, 24 kHz."""
 
@@ -686,6 +699,7 @@ Effect: TypeAlias = (
     | LoadConversation
     | NameConversation
     | UseFormats
+    | UseMicrophone
     | Play
     | StopPlaying
     | RunTool

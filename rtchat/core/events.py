@@ -417,6 +417,8 @@ class Timer(StrEnum):
     """The server did not delete the items of removed turns in time."""
     INPUT = "input"
     """The wait for the last audio, after the input was stopped or the microphone lost, is over."""
+    MICROPHONE = "microphone"
+    """The microphone has been muted for a while: close its device."""
 
 
 @value
@@ -458,10 +460,28 @@ class MicrophoneToggled:
 
 
 @value
+class MicrophoneOpened:
+    """Audio arrives from this device, after `UseMicrophone` or because the shell chose another."""
+
+    name: str = ""
+
+
+@value
+class MicrophoneClosed:
+    """The shell closed the device to open another one."""
+
+
+@value
 class MicrophoneLost:
-    """The microphone was lost, for example unplugged. The conversation continues in text."""
+    """The microphone was lost, for example unplugged, or it cannot be opened. The conversation
+    continues in text."""
 
     problem: Problem
+
+
+@value
+class MicrophoneFound:
+    """There is a microphone again that can be used instead of the lost one."""
 
 
 @value
@@ -794,7 +814,10 @@ LocalEvent: TypeAlias = (
     | AudioSaid
     | AudioCaptured
     | MicrophoneToggled
+    | MicrophoneOpened
+    | MicrophoneClosed
     | MicrophoneLost
+    | MicrophoneFound
     | PlaybackCut
     | Attached
     | AttachmentsAsked

@@ -235,7 +235,6 @@ def raw_refused(kind: str, message: str) -> Show:
 
 # --------------------------------------------------------------------------------- speech and audio
 
-MICROPHONE_LOST = notice("error", "the microphone was lost", "restart rtchat to use it again")
 NO_MICROPHONE = notice(
     "error", "rtchat was started without a microphone", "use `rtchat talk --voice` to speak"
 )

@@ -68,6 +68,14 @@ class Player(Protocol):
         """Stop at once. Return what was cut off, if anything."""
 
 
+class MicrophoneSwitch(Protocol):
+    """Opens and closes the microphone, as `live_audio.LiveAudio` does. What it captures, and what
+    happens to it, are events."""
+
+    def use(self, is_used: bool, /) -> None:
+        """Open or close the device. Returns at once."""
+
+
 class Tools(Protocol):
     """The tools that the model may call, such as `toolbox.Toolbox`."""
 

@@ -162,9 +162,7 @@ class ShellCommands:
         microphone, speaks = self._spoken.microphone, self._shared.speech.options.speaks
         if microphone is None:
             return [fx.Show(fx.Report(notices.no_voice(speaks=speaks)))]
-        if not microphone.is_available:
-            return [notices.MICROPHONE_LOST]
-        if not (microphone.is_on or microphone.push_to_talk):
+        if not (microphone.is_on or microphone.is_opening or microphone.push_to_talk):
             return self._spoken.toggle_microphone()
         text = notices.voice(speaks=speaks, push_to_talk=microphone.push_to_talk)
         return [fx.Show(fx.Report(text))]

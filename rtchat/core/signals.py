@@ -150,8 +150,8 @@ def report(problem: Problem, level: fx.Level = "error") -> fx.Show:
 
 
 def clear_timers() -> list[fx.ClearTimer]:
-    """Stop all timers."""
-    return [fx.ClearTimer(timer) for timer in Timer]
+    """Stop all timers of a session. That of the microphone does not depend on the session."""
+    return [fx.ClearTimer(timer) for timer in Timer if timer is not Timer.MICROPHONE]
 
 
 def stop(exit_code: ExitCode) -> list[Output]:

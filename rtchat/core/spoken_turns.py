@@ -11,6 +11,7 @@ from rtchat.core.attachments import Attachments
 from rtchat.core.captions import Captions
 from rtchat.core.connection import Phase
 from rtchat.core.errors import Problem
+from rtchat.core.microphone import MicrophoneDevice
 from rtchat.core.question import Question
 from rtchat.core.question_queue import QuestionQueue
 from rtchat.core.replies import Replies, ReplyPhase
@@ -40,6 +41,7 @@ class SpokenTurns:
         self._connection = shared.connection
         self._log = shared.log
         self._speech = shared.speech
+        self._device = MicrophoneDevice(shared.speech)
         self._audio = shared.audio
         self._usage = shared.usage
         self._captions = Captions()
@@ -50,20 +52,37 @@ class SpokenTurns:
 
     def begin(self) -> list[Output]:
         """The program has started."""
-        return [] if self.microphone is None else [fx.Show(self.microphone)]
+        return self._follow_microphone() if self._speech.options.has_microphone else []
 
     @property
     def microphone(self) -> fx.MicrophoneStatus | None:
         """The state of the microphone; None if the program was started without one."""
-        return self._microphone if self._speech.options.has_microphone else None
+        return self._device.status if self._speech.options.has_microphone else None
 
-    @property
-    def _microphone(self) -> fx.MicrophoneStatus:
-        speech = self._speech
-        return fx.MicrophoneStatus(speech.is_on, speech.options.push_to_talk, speech.is_available)
+    def _follow_microphone(self) -> list[Output]:
+        return [*self._device.follow(), self._show_microphone()]
 
     def _show_microphone(self) -> fx.Show:
-        return fx.Show(self._microphone)
+        return fx.Show(self._device.status)
+
+    def microphone_opened(self, name: str) -> list[Output]:
+        """Audio arrives from the microphone."""
+        return [self._show_microphone()] if self._device.opened(name) else []
+
+    def microphone_closed(self) -> list[Output]:
+        """The microphone is replaced by another one."""
+        return [self._show_microphone()] if self._device.closed() else []
+
+    def microphone_found(self) -> list[Output]:
+        """There is a microphone again: use it as before the loss."""
+        if self._speech.is_available or not self._speech.options.has_microphone:
+            return []
+        self._speech.is_available = True
+        return self._switch_microphone() if self._device.found() else [self._show_microphone()]
+
+    def close_microphone(self) -> list[Output]:
+        """The microphone has been muted for a while: close its device."""
+        return [*self._device.muted_long()]
 
     def captured(self, audio: bytes) -> list[Output]:
         """Send the next audio from the microphone."""
@@ -72,14 +91,14 @@ class SpokenTurns:
 
     def toggle_microphone(self) -> list[Output]:
         """Turn the microphone on or off."""
-        if self._speech.is_available:
-            return self._switch_microphone()
-        was_lost = self._speech.options.has_microphone
-        return [notices.MICROPHONE_LOST if was_lost else notices.NO_MICROPHONE]
+        if not self._speech.options.has_microphone:
+            return [notices.NO_MICROPHONE]
+        self._speech.is_available = True  # if it was lost, it may be there again
+        return self._switch_microphone()
 
     def _switch_microphone(self) -> list[Output]:
         audio = self._speech.toggle()
-        out: list[Output] = [self._show_microphone()]
+        out: list[Output] = self._follow_microphone()
         if self._speech.is_on and self._connection.phase is Phase.DOWN:
             out += self._connection.connect()
         if self._speech.options.push_to_talk and self._speech.is_on:
@@ -106,17 +125,19 @@ class SpokenTurns:
             out += self.captured(bytes(TAIL_MS * BYTES_A_MS))
         was_there = speech.is_available
         speech.is_available = was_there and not is_gone
+        if is_gone:
+            out += self._device.lost()
         if speech.is_on:
             out += self._switch_microphone()
         elif speech.is_available != was_there:
-            out.append(self._show_microphone())
+            out += self._follow_microphone()
         return [*out, *self._queue.lose_microphone(problem, is_turn_due=is_turn_due)]
 
     def drop(self) -> list[Output]:
         """Drop the current push-to-talk turn; return nothing if there is none."""
         if not self._speech.drop():
             return []
-        return [self._show_microphone(), notices.RECORDING_DISCARDED]
+        return [*self._follow_microphone(), notices.RECORDING_DISCARDED]
 
     @property
     def sends_audio(self) -> bool:
@@ -280,4 +301,4 @@ class SpokenTurns:
 
     def fail(self) -> list[Output]:
         """No session can be made: turn the microphone off."""
-        return [self._show_microphone()] if self._speech.give_up() else []
+        return self._follow_microphone() if self._speech.give_up() else []

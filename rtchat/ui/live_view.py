@@ -130,7 +130,7 @@ class LiveView:
                 self._print_question(text)
             case fx.MicrophoneStatus():
                 self._frame.microphone = update
-                if self._plain:  # no level is shown
+                if self._plain and not update.is_opening:  # no level is shown
                     self._notice("info", messages.microphone(update))
             case fx.TextArrived(text, deltas):
                 self._frame.deltas += deltas

@@ -127,7 +127,9 @@ def transcript(update: UserTranscript) -> str:
 
 
 def microphone(update: MicrophoneStatus) -> str:
-    """Whether the microphone is on, for views without a status line."""
+    """Whether the microphone is on; also for views without a status line."""
+    if update.is_opening:
+        return "opening the microphone"
     return f"microphone {'on' if update.is_on else 'off'}"
 
 

@@ -119,7 +119,10 @@ class Meter:
         bars = " " + "".join(_BARS[height] for height in self._heights)
         match microphone.is_on, microphone.push_to_talk:
             case _ if not microphone.is_available:
-                parts = ["○ no microphone"]
+                parts = ["○ no microphone", " · Ctrl-T tries again"]
+            case _ if microphone.is_opening:
+                stop = "Esc discards" if microphone.push_to_talk else "Ctrl-T mutes"
+                parts = ["○ opening the microphone", f" · {stop}"]
             case True, True:
                 parts = ["● recording", bars, " · Ctrl-T sends", " · Esc discards"]
             case True, False:

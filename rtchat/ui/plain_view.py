@@ -64,7 +64,8 @@ class StatusWriter(View):
             case fx.UserTranscript():
                 self._info(messages.transcript(update))
             case fx.MicrophoneStatus():
-                self._info(messages.microphone(update))
+                if not update.is_opening:
+                    self._info(messages.microphone(update))
             case fx.TextArrived() | fx.PartialTranscript() | fx.TurnTranscribed():
                 pass
             case fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():

@@ -114,7 +114,7 @@ class Prompt:
             self._meter = Meter(meters, lambda: output.get_size().columns)
         self._editor: asyncio.Task[None] | None = None
         self._is_recording = False
-        """Whether the microphone records a push-to-talk turn."""
+        """Whether the microphone records a push-to-talk turn, or is about to."""
         self._has_draft = False
         """Whether the entry may hold a draft."""
         self._last_key = 0.0
@@ -213,7 +213,7 @@ class Prompt:
     def show(self, update: Update) -> None:
         """Show the state of the microphone and of what it hears."""
         if isinstance(update, MicrophoneStatus):
-            self._is_recording = update.is_on and update.push_to_talk
+            self._is_recording = update.push_to_talk and (update.is_on or update.is_opening)
         if self._meter is not None:
             self._meter.show(update)
             if isinstance(update, MicrophoneStatus | SpeechHeard):
