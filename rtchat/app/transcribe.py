@@ -15,15 +15,16 @@ from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.errors import ExitCode
 from rtchat.core.ports import View
+from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.transcription import TranscriptionSetup
-from rtchat.ui.json_view import TranscriptJsonView
-from rtchat.ui.plain_view import PlainView
 from rtchat.ui.progress_view import Progress, ProgressView
-from rtchat.ui.transcript_view import TranscriptView
+from rtchat.ui.transcript_formats import transcript_view
 from rtchat.wire.audio_options import has_speakers, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
 """OpenAI's model for live transcription."""
+TIMED_MODEL = "gpt-4o-transcribe"
+"""OpenAI's model for transcripts with the times of turns."""
 LOCAL_MODEL = "whisper-tiny.en"
 LONG_MS = 180_000
 """Longer files are transcribed in pieces."""
@@ -35,7 +36,7 @@ def transcribe(
     environment: Environment,
     model: str | None,
     *,
-    as_json: bool = False,
+    format: TranscriptFormat = "txt",
     resumes: bool = True,
 ) -> ExitCode:
     """Transcribe a file, stdin (`-`) or, without either, the microphone. `resumes` is whether the
@@ -43,15 +44,11 @@ def transcribe(
     file = audio_source(file, environment)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
-    setup = _setup(file, settings, model or (LOCAL_MODEL if settings.local else MODEL))
+    setup = _setup(file, settings, model or default_model(settings, format))
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
-        out = environment.stdout.buffer
-        view: View = PlainView(out, status, raw=True)
-        if as_json:
-            view = TranscriptJsonView(out, status)
-        elif environment.stdout_is_terminal:
-            view = TranscriptView(out, status)
+        out, is_terminal = environment.stdout.buffer, environment.stdout_is_terminal
+        view = transcript_view(format, out, status, is_terminal=is_terminal)
         if file in (None, "-"):
             dialect = settings.forced_dialect
             running = run_session(file, setup, dialect, settings, environment, view)
@@ -87,6 +84,13 @@ async def _run_file(
     return await run_session(
         str(file), setup, dialect, settings, environment, view, background=background
     )
+
+
+def default_model(settings: Settings, format: TranscriptFormat) -> str:
+    """The model, if the user named none. Formats with times need one with turn detection."""
+    if settings.local:
+        return LOCAL_MODEL
+    return TIMED_MODEL if format in ("srt", "vtt", "tsv") else MODEL
 
 
 def _setup(file: str | None, settings: Settings, model: str) -> TranscriptionSetup:

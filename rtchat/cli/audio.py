@@ -12,6 +12,7 @@ from rtchat.cli.options import NoEnv, settings_of
 
 if TYPE_CHECKING:
     from rtchat.config.settings import Settings
+    from rtchat.core.subtitles import TranscriptFormat
 
 AudioFile = Annotated[
     str | None,
@@ -22,8 +23,19 @@ AudioFile = Annotated[
 def transcribe(
     *,
     file: AudioFile = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--format",
+            metavar="txt|srt|vtt|json|tsv",
+            help="Text, subtitles (srt, vtt), JSON or a table of turns.  [default: txt]",
+            autocompletion=lambda: list(_FORMATS),
+        ),
+    ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object for each spoken turn.")
+        bool,
+        typer.Option("--json", help="Print one JSON object for each turn; same as -f json."),
     ] = False,
     no_resume: Annotated[
         bool,
@@ -38,10 +50,29 @@ def transcribe(
     """
     from rtchat.app.transcribe import transcribe
 
-    settings = settings_of(options, no_env=no_env, may_ask=not json)
+    chosen = _format(format, json=json)
+    settings = settings_of(options, no_env=no_env, may_ask=chosen != "json")
     model = _given_model(settings)
     environment = environment_of()
-    return transcribe(file, settings, environment, model, as_json=json, resumes=not no_resume)
+    return transcribe(file, settings, environment, model, format=chosen, resumes=not no_resume)
+
+
+_FORMATS: tuple[TranscriptFormat, ...] = ("txt", "srt", "vtt", "json", "tsv")
+
+
+def _format(name: str | None, *, json: bool) -> TranscriptFormat:
+    from rtchat.core.errors import UsageError
+    from rtchat.core.suggestions import closest, did_you_mean
+
+    if name is None:
+        return "json" if json else "txt"
+    for format in _FORMATS:
+        if format == name and (not json or format == "json"):
+            return format
+    if name in _FORMATS:
+        raise UsageError(f"--json cannot be combined with --format {name}", hint="use one of them")
+    hint = did_you_mean([closest(name, _FORMATS, {"text": "txt", "webvtt": "vtt"})])
+    raise UsageError(f"invalid format {name!r} (expected {', '.join(_FORMATS)})", hint=hint)
 
 
 def translate(

@@ -53,21 +53,6 @@ class JsonView(View):
         self._transcript = None
 
 
-class TranscriptJsonView(View):
-    """The turns of a transcription as JSON lines on `out`, everything else to `status`."""
-
-    def __init__(self, out: BinaryIO, status: StatusWriter) -> None:
-        self._out = out
-        self._status_writer = status
-
-    def show(self, update: Update) -> None:
-        """Write a turn once its transcript is complete."""
-        if isinstance(update, TurnTranscribed):
-            self._out.write((write_json(turn_as_json(update)) + "\n").encode())
-            self._out.flush()
-        self._status_writer.show(update)
-
-
 def turn_as_json(turn: TurnTranscribed) -> dict[str, object]:
     """The JSON object for a turn of a transcription. Times are in seconds; unknown values are
     null."""

@@ -1,0 +1,115 @@
+"""`transcribe --format`: the program with a scripted server, and what the views write."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import cast
+
+import pytest
+import srt as other_srt
+import webvtt
+
+from rtchat.core.effects import ReplyOver, TurnTranscribed
+from rtchat.core.subtitles import TranscriptFormat
+from rtchat.core.values import Status, TranscriptSegment
+from rtchat.ui.plain_view import StatusWriter
+from rtchat.ui.transcript_formats import ESTIMATED, transcript_view
+from tests.faulty import Step, frame
+from tests.program import Program
+from tests.test_translate_runs import DIARIZE, TOLD, transcribed
+from tests.test_voice_faults import committed, heard
+
+_BUFFER = "input_audio_buffer"
+SPOKEN: tuple[Step, ...] = (
+    frame(f"{_BUFFER}.speech_started", item_id="u", audio_start_ms=100),
+    frame(f"{_BUFFER}.speech_stopped", item_id="u", audio_end_ms=900),
+    committed(),
+    heard("When does it start?"),
+)
+
+
+def test_subtitles_have_the_times_of_turns(tmp_path: Path) -> None:
+    code, text = transcribed(tmp_path, "-f", "srt", steps=SPOKEN)
+    (cue,) = other_srt.parse(text)
+    assert (code, cue.start.total_seconds(), cue.end.total_seconds()) == (0, 0.1, 0.9)
+    code, text = transcribed(tmp_path, "--format", "vtt", steps=SPOKEN)
+    (caption,) = webvtt.from_string(text).captions
+    assert (code, caption.start, caption.text) == (0, "00:00:00.100", "When does it start?")
+
+
+def test_subtitles_name_the_speakers(tmp_path: Path) -> None:
+    code, text = transcribed(tmp_path, "-m", DIARIZE, "-f", "srt")
+    assert code == 0
+    assert [cue.content for cue in other_srt.parse(text)] == [
+        "A: When does it start?",
+        "B: At noon.",
+        "B: Or so.",
+    ]
+    code, text = transcribed(tmp_path, "-m", DIARIZE, "-f", "vtt")
+    assert [each.voice for each in webvtt.from_string(text).captions] == ["A", "B", "B"]
+
+
+def test_a_table_has_a_line_for_each_turn(tmp_path: Path) -> None:
+    rows = ["start\tend\ttext\tspeaker", "100\t900\tWhen does it start?\t"]
+    assert transcribed(tmp_path, "-f", "tsv", steps=SPOKEN) == (0, "\n".join([*rows, ""]))
+    code, text = transcribed(tmp_path, "-m", DIARIZE, "-f", "tsv")
+    assert (code, text.splitlines()[2]) == (0, "1000\t1500\tAt noon.\tB")
+
+
+def test_json_is_a_format(tmp_path: Path) -> None:
+    code, text = transcribed(tmp_path, "-f", "json", "--json", steps=TOLD)
+    assert (code, json.loads(text)["version"]) == (0, 1)
+
+
+@pytest.mark.parametrize("arguments", [["-f", "srt", "--json"], ["-f", "text"], ["-f", "docx"]])
+def test_an_unusable_format_is_refused(program: Program, arguments: list[str]) -> None:
+    ran = program.run("transcribe", "a.wav", *arguments)
+    assert (ran.code, ran.text) == (2, "")
+    assert arguments[1] in ran.err
+
+
+def written(format: str, *turns: TurnTranscribed, is_terminal: bool = False) -> tuple[str, str]:
+    """What a view writes to both streams."""
+    out, err = BytesIO(), StringIO()
+    status = StatusWriter(err)
+    view = transcript_view(cast("TranscriptFormat", format), out, status, is_terminal=is_terminal)
+    for turn in turns:
+        view.show(turn)
+    view.show(ReplyOver(Status.COMPLETED, "", "w"))
+    view.close()
+    return out.getvalue().decode(), err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format", "header"),
+    [("srt", ""), ("vtt", "WEBVTT\n\n"), ("tsv", "start\tend\ttext\tspeaker\n"), ("json", "")],
+)
+def test_a_transcript_without_words_is_a_valid_file(format: str, header: str) -> None:
+    assert written(format)[0] == header
+
+
+def test_cues_are_numbered_through_all_turns() -> None:
+    turns = [TurnTranscribed("u", "Go.", start_ms=s, end_ms=s + 500) for s in (0, 1000)]
+    assert [cue.index for cue in other_srt.parse(written("srt", *turns)[0])] == [1, 2]
+
+
+@pytest.mark.parametrize(("end_ms", "is_estimated"), [(900, False), (None, True)])
+def test_estimated_times_are_reported(end_ms: int | None, is_estimated: bool) -> None:
+    turn = TurnTranscribed("u", "Go.", start_ms=0, end_ms=end_ms)
+    assert (ESTIMATED.text in written("vtt", turn)[1]) is is_estimated
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt", "json", "tsv"])
+def test_a_transcript_cannot_control_the_terminal(format: str) -> None:
+    segment = TranscriptSegment("s", "\x9b2J\x1b[2J\tb\r\nc", "\x1b[31m", 0, 1)
+    turn = TurnTranscribed("u", segment.text, segments=(segment,), start_ms=0, end_ms=1)
+    text = written(format, turn, is_terminal=True)[0]
+    assert not {"\x1b", "\x9b", "\r"} & set(text)
+
+
+def test_a_row_of_a_table_is_one_line() -> None:
+    turn = TurnTranscribed("u", "a\tb\nc", start_ms=None, end_ms=None)
+    empty = TurnTranscribed("u", "", error="noise")
+    assert written("tsv", turn, empty)[0].splitlines()[1:] == ["\t\ta b c\t"]
