@@ -11,12 +11,13 @@ from itertools import count
 from typing import Any
 
 from rtchat.core.values import Dialect
-from rtchat.server.audio_input import Transcribe
+from rtchat.server.audio_input import Transcribe, TranscribeEarly
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput
-from rtchat.server.outputs import Output, StartResponse, StopResponse
+from rtchat.server.outputs import Output, PrepareAnswer, StartResponse, StopResponse
 from rtchat.server.protocol import NO_VOICE, ProtocolSession
 from rtchat.server.response import Speak
 from rtchat.server.script import EchoEngine
+from rtchat.server.tone_voice import ToneVoice
 from rtchat.server.voice import Voice
 from tests.oracle import assert_server_event
 
@@ -37,6 +38,12 @@ _TEXTS = {
     "function_call_arguments": "arguments",
 }
 """The field of a `done` event that repeats the text of its deltas."""
+
+
+class EarlyVoice(ToneVoice):
+    """A voice that also transcribes unfinished turns."""
+
+    transcribes_early = True
 
 
 class ProtocolDriver:
@@ -69,6 +76,8 @@ class ProtocolDriver:
         self.stopped: list[str] = []
         self.speaks: list[Speak] = []
         self.transcriptions: list[Transcribe] = []
+        self.early: list[TranscribeEarly] = []
+        self.prepared: list[ModelInput] = []
         self._sent: dict[str, str] = {}
         """The text of the deltas so far, by item id."""
 
@@ -83,6 +92,8 @@ class ProtocolDriver:
         self.started += [output for output in outputs if isinstance(output, StartResponse)]
         self.speaks += [output for output in outputs if isinstance(output, Speak)]
         self.transcriptions += [output for output in outputs if isinstance(output, Transcribe)]
+        self.early += [output for output in outputs if isinstance(output, TranscribeEarly)]
+        self.prepared += [output.prompt for output in outputs if isinstance(output, PrepareAnswer)]
         self.stopped += [
             output.response_id for output in outputs if isinstance(output, StopResponse)
         ]
@@ -125,6 +136,11 @@ class ProtocolDriver:
     def end_speech(self, failure: str = "") -> list[dict[str, Any]]:
         """End the last sentence."""
         return self.read(self.protocol.end_speech(self.speaks[-1].response_id, failure))
+
+    def end_early(self, text: str | None, index: int = -1) -> list[dict[str, Any]]:
+        """End a transcription of an unfinished turn (by default the last one) with this text."""
+        item_id = self.early[index].item_id
+        return self.read(self.protocol.add_early_transcript(item_id, text))
 
     def end_transcript(
         self, text: str, failure: str = "", *, transcription: Transcribe | None = None

@@ -59,6 +59,9 @@ class Recorder:
         self.prompts: list[list[str]] = []
         """For each time that it was asked, all that the user had said."""
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def on_connect(self) -> CloseConnection | None:
         return None
 

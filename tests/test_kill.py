@@ -45,6 +45,9 @@ class Slow:
     instructions = ""
     asked: list[str] = field(default_factory=list)
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def on_connect(self) -> CloseConnection | None:
         return None
 

@@ -134,6 +134,48 @@ def test_a_question_is_answered_with_its_usage() -> None:
     ]
 
 
+def test_a_prompt_is_processed_in_advance() -> None:
+    model = FakeModel()
+    items = [text_message("one two"), text_message("Two.", "assistant"), text_message("three")]
+
+    async def check(engine: LlamaEngine) -> None:
+        engine.prepare(ModelInput("Be brief.", items))
+        assert await collect(engine, *items) == ["three", Finish(usage=USAGE)]
+
+    with_engine(model, check)
+    prepared, answered = model.requests
+    assert prepared == {"messages": answered["messages"], "max_tokens": 1}
+
+
+def test_only_the_last_prompt_is_processed_in_advance() -> None:
+    model = FakeModel()
+    model.turn = threading.Semaphore(0)
+
+    async def check(engine: LlamaEngine) -> None:
+        answer = asyncio.create_task(collect(engine, text_message("one")))
+        await asyncio.to_thread(model.is_busy.wait)
+        for text in ("a", "b"):
+            engine.prepare(ModelInput("Be brief.", [text_message(text)]))
+        engine.prepare(ModelInput("Be brief.", [text_message("c")]))
+        model.turn.release(10)
+        await answer
+        await collect(engine)
+
+    with_engine(model, check)
+    assert model.asked[:2] == [["one"], ["c"]]
+
+
+def test_a_prompt_that_is_too_long_is_not_processed_in_advance() -> None:
+    model = FakeModel()
+
+    async def check(engine: LlamaEngine) -> None:
+        engine.prepare(ModelInput("Be brief.", [text_message("x" * 40_000)]))
+        await collect(engine, text_message("one"))
+
+    with_engine(model, check)
+    assert model.asked == [["one"]]
+
+
 def test_a_limit_makes_the_response_incomplete() -> None:
     assert ask(FakeModel(), text_message("one two"), most=1) == ["one", TOO_LONG]
 

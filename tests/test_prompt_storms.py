@@ -92,6 +92,9 @@ class Engine:
         self._delay = delay
         self.asked: list[str] = []
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def on_connect(self) -> CloseConnection | None:
         return _DROP if self._drops and self._random.random() < 0.1 else None
 

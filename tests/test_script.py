@@ -345,6 +345,9 @@ class ModelEngine:
     model = "m"
     instructions = ""
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def on_connect(self) -> CloseConnection | None:
         return None
 

@@ -965,6 +965,9 @@ class SlowEngine:
         self.go_on = asyncio.Event()
         self.stopped = asyncio.Event()
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def on_connect(self) -> CloseConnection | None:
         return None
 

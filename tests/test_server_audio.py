@@ -297,3 +297,50 @@ def test_other_sessions_are_realtime(query: str) -> None:
             assert (await peer.receive())["session"]["type"] == "realtime"
 
     asyncio.run(main())
+
+
+class EarlyVoice(ToneVoice):
+    """A voice that transcribes unfinished turns, and records what it hears."""
+
+    transcribes_early = True
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.heard: list[int] = []
+        self._failures = failures
+
+    async def transcribe(self, audio: bytes) -> AsyncGenerator[str, None]:
+        self.heard.append(len(audio) // BYTES_A_MS)
+        if len(self.heard) <= self._failures:
+            raise ValueError("deaf")
+        yield "Hello."
+
+
+SLOW = {"type": "server_vad", "prefix_padding_ms": 0, "silence_duration_ms": 320}
+HALF_SECOND = pcm(320) + pcm(320, QUIET)
+
+
+@pytest.mark.parametrize(("failures", "heard"), [(0, [512]), (1, [512, 640])])
+def test_a_turn_is_transcribed_before_its_end(failures: int, heard: list[int]) -> None:
+    async def main() -> None:
+        voice = EarlyVoice(failures)
+        async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
+            await peer.send(configure(output_modalities=["text"]))
+            await peer.send(configure_input(SLOW, transcription={}))
+            await stream(peer, HALF_SECOND)
+            assert text_of(await peer.until("response.done")) == "Hello."
+            assert voice.heard == heard
+
+    asyncio.run(main())
+
+
+def test_the_turns_of_a_recording_are_transcribed_once() -> None:
+    async def main() -> None:
+        voice = EarlyVoice()
+        async with run_server(EchoEngine(), voice=voice) as url, joined(url) as peer:
+            await peer.send(configure_input({**SLOW, "create_response": False}, transcription={}))
+            await peer.send(append(pcm(60_000, QUIET) + HALF_SECOND))
+            await peer.until("conversation.item.input_audio_transcription.completed")
+            assert voice.heard == [640]
+
+    asyncio.run(main())

@@ -22,7 +22,7 @@ from rtchat.server.script import EchoEngine
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.server.turn_detection import MAX_TURN_MS
 from tests.loopback import configure, reply, user
-from tests.protocol_driver import ProtocolDriver, types
+from tests.protocol_driver import EarlyVoice, ProtocolDriver, types
 
 VOICE = ToneVoice()
 LOUD, QUIET = b"\x00\x20", b"\x00\x00"
@@ -1093,18 +1093,24 @@ _STEPS = st.one_of(
         ]
     ),
     st.sampled_from(["say", "finish", "sound", "spoken", "hoarse", "heard", "deaf"]),
+    st.sampled_from(["early", "no early"]),
 )
 
 
 @given(st.lists(_STEPS, max_size=25), st.sampled_from([Dialect.GA, Dialect.BETA]), st.booleans())
-def test_nothing_raises_in_any_order(
+def test_nothing_raises_in_any_order(  # noqa: C901 - one case per step
     steps: list[dict[str, object] | str], dialect: Dialect, transcribes: bool
 ) -> None:
-    driver = make_driver(dialect=dialect, transcribes=transcribes)
+    driver = ProtocolDriver(voice=EarlyVoice(), dialect=dialect, transcribes=transcribes)
     for step in steps:
         if isinstance(step, dict):
             driver.send(step)
             continue
+        for early in driver.early[:1]:
+            if step in ("early", "no early"):
+                driver.early.remove(early)
+                text = "words" if step == "early" else None
+                driver.read(driver.protocol.add_early_transcript(early.item_id, text))
         for begun in driver.started[-2:]:
             if step == "say":
                 driver.read(driver.protocol.add_piece(begun.response_id, "One. Two"))

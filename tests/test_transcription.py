@@ -134,6 +134,15 @@ def test_each_turn_is_a_line_in_spoken_order() -> None:
     assert play.text(transcript("one.")) == "one.\ntwo.\n"
 
 
+def test_words_that_arrive_during_speech_belong_to_it() -> None:
+    play = Driver()
+    play.handle(*TURN, SpeechStarted("u2", 1000))
+    assert play.partial(transcript_delta("two", "u2")) == "two"
+    assert play.text(transcript("one.")) == "one.\n"
+    play.handle(SpeechStopped("u2", 1900), AudioCommitted("u2"))
+    assert play.text(transcript("two.", "u2")) == "two.\n"
+
+
 def test_the_final_transcript_replaces_what_was_recognised_before() -> None:
     play = Driver()
     play.handle(*TURN, AudioCommitted("u2"))

@@ -16,6 +16,7 @@ from rtchat.server.turn_detection import (
     TurnDetector,
     TurnEnded,
     TurnOptions,
+    TurnSoFar,
     read_turn_options,
 )
 from rtchat.server.voice import FRAME_MS
@@ -57,7 +58,7 @@ def test_a_turn_includes_padding_and_final_silence() -> None:
     percents = (0, 1, 2, 90, 91, 92, 3, 4, 5, 6)
     assert boundaries(make_detector(), *percents) == [
         TurnBegan(1 * FRAME_MS),
-        TurnEnded(9 * FRAME_MS, frames(1, 2, 90, 91, 92, 3, 4, 5)),
+        TurnEnded(9 * FRAME_MS, frames(1, 2, 90, 91, 92, 3, 4, 5), 3 * FRAME),
     ]
 
 
@@ -65,7 +66,7 @@ def test_padding_is_limited_to_audio_after_the_last_turn() -> None:
     detector = make_detector(TurnOptions(padding_ms=1000, silence_ms=32))
     assert boundaries(detector, 90, 90, 0) == [
         TurnBegan(0),
-        TurnEnded(3 * FRAME_MS, frames(90, 90, 0)),
+        TurnEnded(3 * FRAME_MS, frames(90, 90, 0), FRAME),
     ]
     assert boundaries(detector, 1, 90, 90)[0] == TurnBegan(3 * FRAME_MS)
 
@@ -78,7 +79,7 @@ def test_the_threshold_is_lower_during_speech() -> None:
     assert boundaries(make_detector(), 50, 50, 36, 0, 0, 36, 0, 0) == [TurnBegan(0)]
     assert boundaries(make_detector(TurnOptions(0.01, 0, 32)), 1, 1, 0) == [
         TurnBegan(0),
-        TurnEnded(96, frames(1, 1, 0)),
+        TurnEnded(96, frames(1, 1, 0), FRAME),
     ]
 
 
@@ -88,10 +89,30 @@ def test_the_threshold_is_the_minimum_probability(percent: int, is_speech: bool)
     assert found == ([TurnBegan(0)] if is_speech else [])
 
 
+def test_a_turn_is_reported_each_second_of_speech_and_at_each_pause() -> None:
+    detector = make_detector(TurnOptions(padding_ms=0, silence_ms=320))
+    assert boundaries(detector, *[90] * 33) == [TurnBegan(0)]
+    assert boundaries(detector, 90) == [
+        TurnSoFar(34 * FRAME_MS, frames(*[90] * 34), is_paused=False)
+    ]
+    assert boundaries(detector, *[0] * 5) == []
+    assert not detector.is_paused
+    (pause,) = boundaries(detector, 0)
+    assert detector.is_paused
+    assert pause == TurnSoFar(40 * FRAME_MS, frames(*[90] * 34, *[0] * 6), is_paused=True)
+    assert boundaries(detector, 0, 0, 90) == []
+    assert not detector.is_paused
+    assert [type(boundary) for boundary in boundaries(detector, *[0] * 10)] == [
+        TurnSoFar,
+        TurnEnded,
+    ]
+    assert not detector.is_paused
+
+
 def test_zero_silence_means_one_frame() -> None:
     assert boundaries(make_detector(TurnOptions(padding_ms=0, silence_ms=0)), 90, 90, 90, 0) == [
         TurnBegan(0),
-        TurnEnded(4 * FRAME_MS, frames(90, 90, 90, 0)),
+        TurnEnded(4 * FRAME_MS, frames(90, 90, 90, 0), FRAME),
     ]
 
 
@@ -116,6 +137,7 @@ def test_the_length_of_a_turn_is_limited() -> None:
     detector = make_detector()
     max_frames = MAX_TURN_MS // FRAME_MS
     found = boundaries(detector, *[90] * (max_frames + 5))
+    found = [boundary for boundary in found if not isinstance(boundary, TurnSoFar)]
     assert found[0] == TurnBegan(0)
     assert isinstance(found[1], TurnEnded)
     assert len(found[1].audio) >= MAX_TURN_MS * BYTES_A_MS

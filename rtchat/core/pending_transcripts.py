@@ -28,14 +28,21 @@ class PendingTranscripts:
         """The id of the turn for each other id that the server uses in its transcript."""
         self._known: set[str] = set()
         """The ids of all turns of the connection."""
+        self._begun = ""
+        """The id of the turn that has begun and is not complete."""
         self._skipped: set[str] = set()
         """The ids of the turns that are no longer waited for."""
 
     def __bool__(self) -> bool:
         return bool(self._audio)
 
+    def begin(self, item_id: str) -> None:
+        """A turn has begun. Words of it may arrive before it is complete."""
+        self._begun = item_id
+
     def add(self, item_id: str, audio: Sequence[AudioClip]) -> list[SetTimer | ClearTimer]:
         """Wait for the transcript of another turn."""
+        self._begun = ""
         self._audio[item_id] = audio
         self._known.add(item_id)
         return self._wait()
@@ -44,7 +51,8 @@ class PendingTranscripts:
         """The id of the turn that a transcript belongs to. One with an unknown id belongs to the
         oldest turn without a transcript: some servers use other ids."""
         taken = self._other_ids.values()
-        if item_id in self._known and item_id not in taken:
+        is_begun = item_id != "" and item_id == self._begun
+        if (is_begun or item_id in self._known) and item_id not in taken:
             return item_id
         if item_id not in self._other_ids:
             new = f"{item_id} again" if item_id in self._known else item_id
@@ -75,7 +83,7 @@ class PendingTranscripts:
         self._skipped.clear()
         self._known.clear()
         self._other_ids.clear()
-        self._first = ""
+        self._first = self._begun = ""
         return audio
 
     def _wait(self) -> list[SetTimer | ClearTimer]:

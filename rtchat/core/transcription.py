@@ -72,6 +72,7 @@ class Transcription(AudioSession):
                 self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=message)))
                 self._end_pending(item_id)
             case ev.SpeechStarted(item_id, start_ms):
+                self._pending.begin(item_id)
                 self._speech.started(start_ms)
                 self._times.started(item_id, start_ms)
             case ev.SpeechStopped(item_id, end_ms):

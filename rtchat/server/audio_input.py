@@ -24,12 +24,15 @@ from rtchat.core.values import (
     value,
 )
 from rtchat.server.audio_formats import decoded_size, decoder, format_of
+from rtchat.server.early_transcript import EarlyTranscript
 from rtchat.server.items import CommandError, Items
 from rtchat.server.turn_detection import (
     MAX_TURN_MS,
     TurnBegan,
     TurnDetector,
+    TurnEnded,
     TurnOptions,
+    TurnSoFar,
     read_turn_options,
 )
 from rtchat.server.voice import Voice
@@ -53,13 +56,41 @@ class Transcribe:
 
 
 @value
+class TranscribeEarly:
+    """Transcribe this audio of a turn that has not ended, and pass the complete transcript to
+    `add_early_transcript`; None if it was not made. `end_ms` is the end of the audio, relative to
+    the first audio of the session."""
+
+    item_id: str
+    audio: bytes
+    end_ms: int
+
+
+@value
+class Transcribed:
+    """The transcript of an item is complete: it was made before the end of the turn."""
+
+    item_id: str
+    text: str
+
+
+@value
+class ReplyLikely:
+    """This message and a response will follow if the user has finished speaking."""
+
+    message: Message
+
+
+@value
 class ReplyDue:
     """The user has finished a turn. The item gets a response if its transcript has words."""
 
     item_id: str
 
 
-Step: TypeAlias = ServerMessage | Transcribe | ReplyDue
+Step: TypeAlias = (
+    ServerMessage | Transcribe | TranscribeEarly | Transcribed | ReplyLikely | ReplyDue
+)
 
 
 @dataclass
@@ -69,6 +100,11 @@ class _AwaitingTranscript:
     message: Message
     size: int
     """The size of the audio in bytes."""
+    sent: str = ""
+    """The part of the transcript that the client has received. If it turns out to be wrong, the
+    client receives no more until the transcript is complete."""
+    audio: bytes = b""
+    """The audio, if an early transcript is being made of it."""
     pieces: list[str] = field(default_factory=list)
 
     @property
@@ -91,12 +127,15 @@ class AudioInput:
         self._detector = voice if isinstance(voice, str) else TurnDetector(voice.detector)
         self._format = AudioFormat()
         self._decode = decoder(self._format)
+        self._transcribes_early = not isinstance(voice, str) and voice.transcribes_early
         self._items = items
         self._new_id = new_id
         self._turn_options: TurnOptions | None = None
         self._reports_transcripts = False
         self._speech_item_id = ""
         """The id of the item for the current speech."""
+        self._early: EarlyTranscript | None = None
+        """The early transcripts of the current speech."""
         self._awaiting: dict[str, _AwaitingTranscript] = {}
         """Items that wait for their transcripts."""
         self.configure(session)
@@ -105,6 +144,12 @@ class AudioInput:
     def interrupts(self) -> bool:
         """Whether speech cancels the active response."""
         return self._turn_options is not None and self._turn_options.interrupts
+
+    @property
+    def _is_turn_ending(self) -> bool:
+        """Whether the user seems to have finished a turn that gets a response."""
+        is_paused = not isinstance(self._detector, str) and self._detector.is_paused
+        return is_paused and self._turn_options is not None and self._turn_options.auto_respond
 
     @property
     def is_speech_active(self) -> bool:
@@ -142,9 +187,12 @@ class AudioInput:
         if isinstance(self._detector, TurnDetector):
             self._detector.configure(self._turn_options)
         if self._turn_options is None:
-            self._speech_item_id = ""
+            self._end_speech()
         if (format := format_of(session, "input")) != self._format:
             self._format, self._decode = format, decoder(format)
+
+    def _end_speech(self) -> None:
+        self._speech_item_id, self._early = "", None
 
     def clear(self) -> None:
         """Drop all audio, and refuse more."""
@@ -177,15 +225,26 @@ class AudioInput:
 
     def _feed(self, detector: TurnDetector, audio: bytes) -> Iterator[Step]:
         for boundary in detector.feed(audio):
-            if isinstance(boundary, TurnBegan):
-                self._speech_item_id = self._new_id("item")
-                yield ev.SpeechStarted(self._speech_item_id, boundary.start_ms)
-                continue
-            yield ev.SpeechStopped(self._speech_item_id, boundary.end_ms)
-            item_id = self._speech_item_id
-            yield from self._make_item(boundary.audio)
-            if self._turn_options is not None and self._turn_options.auto_respond:
-                yield ReplyDue(item_id)
+            match boundary:
+                case TurnBegan(start_ms):
+                    self._speech_item_id = self._new_id("item")
+                    self._early = EarlyTranscript(self._speech_item_id)
+                    yield ev.SpeechStarted(self._speech_item_id, start_ms)
+                case TurnSoFar():
+                    yield from self._transcribe_early(boundary)
+                case TurnEnded():
+                    yield from self._end_turn(boundary)
+                case _:
+                    assert_never(boundary)
+
+    def _end_turn(self, turn: TurnEnded) -> Iterator[Step]:
+        item_id, early = self._speech_item_id, self._early
+        yield ev.SpeechStopped(item_id, turn.end_ms)
+        yield from self._make_item(turn.audio, speech=len(turn.audio) - turn.silence)
+        if self._turn_options is not None and self._turn_options.auto_respond:
+            yield ReplyDue(item_id)
+        if self._awaiting[item_id].audio and early is not None and early.text is not None:
+            yield from self.add_early_transcript(item_id, early.text)
 
     def _commit(self, detector: TurnDetector) -> Iterator[Step]:
         yield from self._feed(detector, self._decode(b"", last=True))
@@ -201,18 +260,25 @@ class AudioInput:
     def _clear(self, detector: TurnDetector) -> Iterator[Step]:
         self._decode(b"", last=True)
         detector.take()
-        self._speech_item_id = ""
+        self._end_speech()
         yield ev.AudioCleared()
 
-    def _make_item(self, audio: bytes) -> Iterator[Step]:
-        item_id = self._speech_item_id or self._new_id("item")
-        self._speech_item_id = ""
+    def _make_item(self, audio: bytes, *, speech: int = 0) -> Iterator[Step]:
+        """Make an item. An early transcript is used if it has the first `speech` bytes."""
+        item_id, early = self._speech_item_id or self._new_id("item"), self._early
+        self._end_speech()
         message = Message("user", (Part("audio"),), item_id, "completed")
         previous = self._items.append(message)
         yield ev.AudioCommitted(item_id, previous)
         yield ev.ItemAdded(message, previous)
         yield ev.ItemDone(message, previous)
-        yield self.start_transcription(message, audio)
+        transcribe = self.start_transcription(message, audio)
+        awaiting = self._awaiting[item_id]
+        awaiting.sent = early.shown if early is not None and self._reports_transcripts else ""
+        if early is not None and early.is_complete(speech):
+            awaiting.audio = audio
+        else:
+            yield transcribe
 
     # --------------------------------------------------------------------------------- transcripts
 
@@ -240,14 +306,43 @@ class AudioInput:
         self._awaiting[message.id] = _AwaitingTranscript(message, len(audio))
         return Transcribe(message.id, audio)
 
+    def _transcribe_early(self, turn: TurnSoFar) -> Iterator[Step]:
+        """Transcribe a turn that has not ended, unless an earlier turn waits for its transcript."""
+        is_useful = turn.is_paused or self._reports_transcripts
+        early = self._early if self._transcribes_early and not self._awaiting else None
+        if early is not None and is_useful and (begun := early.begin(turn)):
+            yield TranscribeEarly(early.item_id, begun.audio, begun.end_ms)
+
+    def add_early_transcript(self, item_id: str, text: str | None) -> Iterator[Step]:
+        """Add the result of a `TranscribeEarly`, which may belong to a turn that has ended or was
+        dropped."""
+        early, awaiting = self._early, self._awaiting.get(item_id)
+        if early is not None and early.item_id == item_id:
+            yield from self._continue_early(early, text)
+        elif awaiting is not None and awaiting.audio:
+            audio, awaiting.audio = awaiting.audio, b""
+            yield Transcribe(item_id, audio) if text is None else Transcribed(item_id, text)
+
+    def _continue_early(self, early: EarlyTranscript, text: str | None) -> Iterator[Step]:
+        words = early.add(text)
+        if words and self._reports_transcripts:
+            yield ev.Delta(Channel.INPUT_TRANSCRIPT, words, "", early.item_id)
+        if begun := early.begin_next():
+            yield TranscribeEarly(early.item_id, begun.audio, begun.end_ms)
+        elif text and text.strip() and self._is_turn_ending:
+            yield ReplyLikely(Message("user", (Part("audio", text),), early.item_id, "completed"))
+
     def add_transcript(self, item_id: str, piece: str) -> list[ServerMessage]:
         """Add the next piece of an item's transcript. Returns the events for the client."""
         awaiting = self._awaiting[item_id]
         awaiting.pieces.append(piece)
+        text = "".join(awaiting.pieces)
+        new = text.removeprefix(awaiting.sent)
         is_reported = self._reports_transcripts and awaiting.message in self._items
-        if not (piece and is_reported):
+        if not (is_reported and new and text.startswith(awaiting.sent)):
             return []
-        return [ev.Delta(Channel.INPUT_TRANSCRIPT, piece, "", item_id, 0, awaiting.index)]
+        awaiting.sent = text
+        return [ev.Delta(Channel.INPUT_TRANSCRIPT, new, "", item_id, 0, awaiting.index)]
 
     def end_transcript(self, item_id: str, failure: str) -> tuple[Message, list[ServerMessage]]:
         """End an item's transcript, or fail it if `failure` is not empty. Returns the item with its

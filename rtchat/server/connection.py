@@ -11,7 +11,7 @@ import secrets
 import string
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -25,15 +25,16 @@ from websockets.http11 import Request
 from rtchat.core.effects import AppendAudio
 from rtchat.core.events import ServerProblem
 from rtchat.core.text import sentence
-from rtchat.core.values import BYTES_A_MS, Dialect, Status
-from rtchat.server.audio_input import Transcribe
+from rtchat.core.values import Dialect
+from rtchat.server.audio_input import Transcribe, TranscribeEarly
 from rtchat.server.client_secrets import ClientSecrets
 from rtchat.server.engine import Answer, CloseConnection, Engine, Finish, limited
 from rtchat.server.handshake import FRAGMENT, ClientConnection, offered
 from rtchat.server.limits import MB, EventRate, MemoryBudget, ServerLimits, return_memory
-from rtchat.server.outputs import Output, StartResponse, StopResponse
+from rtchat.server.outputs import Output, PrepareAnswer, StartResponse, StopResponse, Work
 from rtchat.server.protocol import SESSION_SECONDS, ProtocolSession
 from rtchat.server.response import Speak
+from rtchat.server.streams import ENDED_EARLY, audio_pieces, catch_engine_errors, fragments
 from rtchat.server.voice import Voice
 
 _P = ParamSpec("_P")
@@ -43,8 +44,6 @@ _LOCK_FRAME = MB
 """Of longer frames (images, files or attacks), only one is decoded at a time."""
 _MAX_PENDING_TRANSCRIPTIONS = 8
 """The number of pending transcriptions after which the server stops reading from the client."""
-_AUDIO_PIECE = 100 * BYTES_A_MS
-"""Bytes of audio sent at a time. A cancel can take effect between two pieces."""
 CLOSE_SECONDS = 2.0
 """The maximum time to wait for the closing handshake."""
 _MAX_GENERATIONS = 4
@@ -54,6 +53,9 @@ _TRIM_BYTES = 8 * MB
 _NORMAL, _GOING_AWAY = 1000, 1001
 _ABNORMAL = 1006
 """The code of a connection that ended without a close frame. It cannot be sent."""
+_MAX_AHEAD_SECONDS = 1.0
+"""A client that has sent this much more audio than time has passed sends a recording. The turns of
+a recording are not transcribed early, because nobody waits for them."""
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -117,6 +119,8 @@ class Client:
         self._responses: dict[str, set[asyncio.Task[None]]] = {}
         """The running tasks of each response: its engine and its voice."""
         self._generation_slots = asyncio.Semaphore(_MAX_GENERATIONS)
+        self._opened = time.monotonic()
+        self._early_transcriptions: set[asyncio.Task[None]] = set()
         self._transcriptions: set[asyncio.Task[None]] = set()
         self._transcription_lock = asyncio.Lock()
         """One client's recordings are transcribed in order; clients take turns."""
@@ -179,7 +183,8 @@ class Client:
                 return
             finally:
                 responses = chain.from_iterable(self._responses.values())
-                for task in (closed, keep_alive, *self._transcriptions, *responses):
+                transcriptions = chain(self._early_transcriptions, self._transcriptions)
+                for task in (closed, keep_alive, *transcriptions, *responses):
                     task.cancel()
 
     async def _keep_alive(self) -> None:
@@ -246,18 +251,24 @@ class Client:
 
     async def _send(self, frame: str) -> None:
         # Send long frames in fragments: encoding them at once would block other clients.
-        await self._socket.send(frame if len(frame) <= FRAGMENT else _fragments(frame))
+        await self._socket.send(frame if len(frame) <= FRAGMENT else fragments(frame))
 
-    def _start_work(self, output: StartResponse | Speak | Transcribe | StopResponse) -> None:
+    def _start_work(self, output: Work) -> None:
         match output:
             case StartResponse(response_id, answer):
                 self._start(response_id, self._generate(response_id, answer))
+            case PrepareAnswer(prompt):
+                self._engine.prepare(prompt)
             case Speak(response_id, text):
                 self._start(response_id, self._speak(response_id, text))
             case Transcribe(item_id, audio):
                 task = self._group.create_task(self._transcribe(item_id, audio))
                 self._transcriptions.add(task)
                 task.add_done_callback(self._transcriptions.discard)
+            case TranscribeEarly():
+                task = self._group.create_task(self._transcribe_early(output))
+                self._early_transcriptions.add(task)
+                task.add_done_callback(self._early_transcriptions.discard)
             case StopResponse(response_id):
                 for task in self._responses.get(response_id, ()):
                     task.cancel()
@@ -277,11 +288,11 @@ class Client:
 
     async def _generate(self, response_id: str, answer: Answer) -> None:
         seconds = self._shared.limits.response_seconds
-        late = replace(_ENDED_EARLY, message=f"The response timed out after {seconds:g} s.")
+        late = replace(ENDED_EARLY, message=f"The response timed out after {seconds:g} s.")
         with suppress(ConnectionClosed):
             async with (
                 self._generation_slots,
-                aclosing(limited(_catch_engine_errors(answer), seconds, late)) as pieces,
+                aclosing(limited(catch_engine_errors(answer), seconds, late)) as pieces,
             ):
                 async for piece in pieces:
                     match piece:
@@ -297,7 +308,7 @@ class Client:
         assert not isinstance(self._voice, str)  # otherwise nothing is spoken
         failure = ""
         with suppress(ConnectionClosed):
-            async with aclosing(_audio_pieces(self._voice.speak(text))) as pieces:
+            async with aclosing(audio_pieces(self._voice.speak(text))) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
                         failure = sentence(f"Speech synthesis failed: {piece}")
@@ -322,6 +333,20 @@ class Client:
                 failure = sentence(f"Speech recognition failed: {type(error).__name__}: {error}")
             await self._feed_protocol(self._protocol.end_transcript, item_id, failure)
 
+    async def _transcribe_early(self, turn: TranscribeEarly) -> None:
+        assert not isinstance(self._voice, str)
+        text: str | None = None
+        elapsed = time.monotonic() - self._opened
+        if turn.end_ms / 1000 <= elapsed + _MAX_AHEAD_SECONDS:
+            with suppress(Exception):  # the transcription of the whole turn reports it
+                async with (
+                    self._transcription_lock,
+                    aclosing(self._voice.transcribe(turn.audio)) as pieces,
+                ):
+                    text = "".join([piece async for piece in pieces])
+        with suppress(ConnectionClosed):
+            await self._feed_protocol(self._protocol.add_early_transcript, turn.item_id, text)
+
     async def _feed_protocol(
         self, method: Callable[_P, Sequence[Output]], *args: _P.args, **kwargs: _P.kwargs
     ) -> None:
@@ -339,40 +364,6 @@ class Client:
             await self._close(close.code, close.reason)
 
 
-async def _fragments(frame: str) -> AsyncGenerator[str, None]:
-    for start in range(0, len(frame), FRAGMENT):
-        yield frame[start : start + FRAGMENT]
-        await asyncio.sleep(0)
-
-
-async def _catch_engine_errors(answer: Answer) -> Answer:
-    """Pass the pieces through. An error in the engine ends the response, not the server."""
-    try:
-        async with aclosing(answer):
-            async for piece in answer:
-                yield piece
-    except Exception as error:
-        message = sentence(f"The engine failed: {type(error).__name__}: {error}")
-        yield replace(_ENDED_EARLY, message=message)
-    else:
-        yield _ENDED_EARLY  # ignored after a `Finish`
-
-
-async def _audio_pieces(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes | str, None]:
-    """Pass the audio through in short pieces. If the voice fails, the last piece is the error."""
-    try:
-        async with aclosing(audio):
-            async for whole in audio:
-                for start in range(0, len(whole), _AUDIO_PIECE):
-                    yield whole[start : start + _AUDIO_PIECE]
-                    await asyncio.sleep(0)  # otherwise a fast voice and socket would never yield
-    except Exception as error:
-        yield f"{type(error).__name__}: {error}"
-
-
-_ENDED_EARLY = Finish(
-    Status.FAILED, code="server_error", message="The engine ended without finishing its response."
-)
 _EXPIRED_MESSAGE = f"Your session hit the maximum duration of {SESSION_SECONDS // 60} minutes."
 _EXPIRED = CloseConnection(
     1001,

@@ -151,5 +151,8 @@ class Engine(Protocol):
     def on_connect(self) -> CloseConnection | None:
         """Called when a client connects. Return a `CloseConnection` to refuse the session."""
 
+    def prepare(self, prompt: ModelInput) -> None:
+        """Get ready for this prompt, which will probably follow. Returns at once."""
+
     def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
         """Answer the prompt, or return the `error` event to send instead of a response."""

@@ -12,8 +12,8 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from threading import Event
@@ -110,6 +110,7 @@ class LlamaEngine:
         self._model = model
         self._config = config
         self._worker = worker
+        self._preparation: Future[None] | None = None
 
     def on_connect(self) -> CloseConnection | None:
         return None
@@ -122,6 +123,24 @@ class LlamaEngine:
         # Queued after any pending requests.
         request = {"messages": [*chat, _chat_messages("user", "Hello")], "max_tokens": 1}
         self._worker.submit(self._model.handle_chat_completions, request, lambda _: False)
+
+    def prepare(self, prompt: ModelInput) -> None:
+        """Process the prompt in advance: the answer then starts with its first token."""
+        if self._preparation is not None:
+            self._preparation.cancel()  # unless it has started
+        self._preparation = self._worker.submit(self._process, prompt)
+
+    def _process(self, prompt: ModelInput) -> None:
+        turns = recent_turns(_turns(prompt.items), self._config.budget)
+        chat = [*_opening(self._config, prompt.instructions), *chain(*turns)]
+        if not self._is_too_long(chat):
+            with suppress(Exception):  # the answer reports it
+                request = {"messages": chat, "max_tokens": 1}
+                self._model.handle_chat_completions(request, lambda _: False)
+
+    def _is_too_long(self, chat: _Chat) -> bool:
+        """Whether a chat cannot fit in the context. Tokenizing megabytes cannot be interrupted."""
+        return sum(len(line["content"]) for line in chat) > self._config.context * _MAX_TOKEN_CHARS
 
     async def answer(self, prompt: ModelInput) -> Answer:
         loop = asyncio.get_running_loop()
@@ -170,12 +189,10 @@ class LlamaEngine:
     def _chat(
         self, chat: _Chat, prompt: ModelInput, emit: _Emit, stop: Event
     ) -> tuple[str, Finish]:
-        context = self._config.context
-        if sum(len(line["content"]) for line in chat) > context * _MAX_TOKEN_CHARS:
-            # Refuse it now: tokenizing megabytes of text cannot be interrupted.
+        if self._is_too_long(chat):
             return "", _failed(
                 _CONTEXT_EXCEEDED,
-                f"This model's maximum context length is {context} tokens.",
+                f"This model's maximum context length is {self._config.context} tokens.",
             )
         finish = Finish(Status.CANCELLED, "client_cancelled")
         max_spoken = self._config.max_spoken_tokens if prompt.is_spoken else None

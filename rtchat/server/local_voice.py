@@ -42,6 +42,8 @@ class LocalVoice:
     """Recognition and synthesis, each in its own thread with its own model. Concurrent recognitions
     take turns after each half minute of audio, concurrent syntheses after each sentence."""
 
+    transcribes_early = True
+
     def __init__(self) -> None:
         self._recognizer = Worker("recognizer")
         self._synthesizer = Worker("synthesizer")

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from rtchat.core.text import compact_json
 from rtchat.core.values import Dialect, Options, value
-from rtchat.server.audio_input import Transcribe
-from rtchat.server.engine import Answer
+from rtchat.server.audio_input import Transcribe, TranscribeEarly
+from rtchat.server.engine import Answer, ModelInput
 from rtchat.server.response import BuildStep, Speak
 from rtchat.wire.server_events import encode_event
 
@@ -24,14 +24,25 @@ class StartResponse:
 
 
 @value
+class PrepareAnswer:
+    """Tell the engine that this prompt will probably follow."""
+
+    prompt: ModelInput
+
+
+@value
 class StopResponse:
     """This response has ended: stop its engine and its voice."""
 
     response_id: str
 
 
-Output: TypeAlias = str | StartResponse | Speak | Transcribe | StopResponse
-"""A frame to send, or an action for an engine or a voice."""
+Work: TypeAlias = (
+    StartResponse | PrepareAnswer | Speak | Transcribe | TranscribeEarly | StopResponse
+)
+"""An action for an engine or a voice."""
+Output: TypeAlias = str | Work
+"""A frame to send, or an action."""
 
 
 class EventEncoder:

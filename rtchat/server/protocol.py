@@ -15,7 +15,14 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.values import Dialect, Item, JsonObject, Options, Status, value
 from rtchat.server.audio_formats import check_formats
-from rtchat.server.audio_input import AudioInput, ReplyDue, Transcribe
+from rtchat.server.audio_input import (
+    AudioInput,
+    ReplyDue,
+    ReplyLikely,
+    Transcribe,
+    Transcribed,
+    TranscribeEarly,
+)
 from rtchat.server.audio_input import Step as AudioStep
 from rtchat.server.engine import CallPiece, Engine, Finish
 from rtchat.server.images import check_images
@@ -194,6 +201,10 @@ class ProtocolSession:
         """End a `Speak`, or fail it if `failure` is not empty."""
         return self._responses.end_speech(response_id, failure)
 
+    def add_early_transcript(self, item_id: str, text: str | None) -> list[Output]:
+        """Add the result of a `TranscribeEarly`; None if it has none."""
+        return [*self._handle_audio(self._audio_input.add_early_transcript(item_id, text))]
+
     def add_transcript(self, item_id: str, piece: str) -> list[Output]:
         """Add a piece of transcript to a `Transcribe`."""
         return self._write(*self._audio_input.add_transcript(item_id, piece))
@@ -291,8 +302,13 @@ class ProtocolSession:
         """Send the events of the audio input, and interrupt or create responses."""
         for step in steps:
             match step:
-                case Transcribe():
+                case Transcribe() | TranscribeEarly():
                     yield step
+                case Transcribed(item_id, text):
+                    yield from self.add_transcript(item_id, text)
+                    yield from self.end_transcript(item_id)
+                case ReplyLikely(message):
+                    yield from self._responses.prepare(message)
                 case ReplyDue(item_id):
                     self._turns[item_id] = None
                 case _:

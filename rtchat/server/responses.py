@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rtchat.core import events as ev
-from rtchat.core.values import Item, Options, OtherItem, Status
+from rtchat.core.values import Item, Message, Options, OtherItem, Status
 from rtchat.server.audio_formats import check_formats
 from rtchat.server.audio_input import AudioInput, as_text
 from rtchat.server.engine import Answer, CallPiece, Engine, Finish, ModelInput, words_of
 from rtchat.server.images import check_images
 from rtchat.server.items import CommandError, Items, complete, converted
 from rtchat.server.limits import size_of
-from rtchat.server.outputs import EventEncoder, Output, StartResponse, StopResponse
+from rtchat.server.outputs import EventEncoder, Output, PrepareAnswer, StartResponse, StopResponse
 from rtchat.server.response import BuildStep, ResponseBuilder
 from rtchat.server.session_config import SessionConfig
 from rtchat.server.voice import Voice
@@ -135,6 +135,14 @@ class Responses:
             for item in prompt.items if audio else ():
                 if item.id in audio:
                     yield self._audio_input.start_transcription(item, audio[item.id])
+
+    def prepare(self, message: Message) -> Iterator[PrepareAnswer]:
+        """Prepare the engine for the response to a message that will probably be added."""
+        if self.active is None:
+            request = Request(out_of_band=False, input=None, options=Options())
+            prompt, _ = self._prompt(request, self._config.response_options(Options()))
+            prompt = self._with_transcripts(prompt)
+            yield PrepareAnswer(replace(prompt, items=[*prompt.items, as_text(message)]))
 
     def _prompt(self, request: Request, options: Options) -> tuple[ModelInput, dict[str, bytes]]:
         """The prompt, and the audio to transcribe first, by item id."""

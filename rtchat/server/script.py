@@ -121,6 +121,9 @@ class ScriptEngine:
     def on_connect(self) -> CloseConnection | None:
         return self._connects.pop(0) if self._connects else None
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
         rule = self._next_rule(prompt)
         if isinstance(rule.end, ServerProblem):
@@ -147,6 +150,9 @@ class EchoEngine:
 
     def on_connect(self) -> CloseConnection | None:
         return None
+
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
 
     def answer(self, prompt: ModelInput) -> Answer:
         text = prompt.question

@@ -21,9 +21,11 @@ _MAX_CHARS = 240
 _CLAUSE = re.compile(r".*[,;:]\s+|.*\s+|.+", re.DOTALL)
 _PAUSE = re.compile(r"[,;:]\s+|\u2014\s*|\s[\u2013-]\s+")
 """A pause within a sentence."""
-_MIN_FIRST_CHARS = 40
-"""The first sentence is spoken up to its first pause after this many characters, so that the audio
-starts sooner."""
+_CONJUNCTION = re.compile(r"\s+(?=(?:and|but|or|because|which|who|that|when|while|where|if)\s)")
+_MIN_CHARS = (15, 60)
+"""The first two parts each end at the first pause after this many characters, or before a
+conjunction after twice as many, so that the audio starts sooner. The next part is ready before the
+audio of these ends."""
 
 
 @value
@@ -48,8 +50,8 @@ class SentenceQueue:
         self._text = ""
         self._sentences: deque[str] = deque()
         self._is_speaking = False
-        self._has_begun = False
-        """Whether the first sentence has been split off."""
+        self._parts = 0
+        """How many parts have been split off."""
 
     @property
     def is_done(self) -> bool:
@@ -96,19 +98,27 @@ class SentenceQueue:
         text, start = self._text, 0
         while True:
             found = _SENTENCE_END.search(text, start, start + _MAX_CHARS)
-            if not self._has_begun:
-                pause = _PAUSE.search(
-                    text, _MIN_FIRST_CHARS - 1, found.start() if found else _MAX_CHARS
-                )
-                found = pause or found
+            end = start + _MAX_CHARS if found is None else found.start()
+            found = self._find_pause(text, start, end) or found
             if found is None and len(text) - start > _MAX_CHARS:
                 found = _CLAUSE.match(text, start, start + _MAX_CHARS)
             if found is None:
                 break
-            self._has_begun = True
+            self._parts += 1
             yield text[start : found.end()]
             start = found.end()
         self._text = text[start:]
+
+    def _find_pause(self, text: str, start: int, end: int) -> re.Match[str] | None:
+        """Where one of the first parts ends within its sentence."""
+        if self._parts >= len(_MIN_CHARS):
+            return None
+        first = _MIN_CHARS[self._parts]
+        pauses = (
+            _PAUSE.search(text, start + first - 1, end),
+            _CONJUNCTION.search(text, start + 2 * first - 1, end),
+        )
+        return min(filter(None, pauses), key=re.Match.start, default=None)
 
 
 def cut_to(spoken: Sequence[SpokenText], end_ms: int) -> list[SpokenText]:

@@ -27,6 +27,8 @@ class ToneVoice:
     """Transcribes any speech as the next of `transcripts`, counted over all clients. After the last
     one, and for silence, there is no transcript."""
 
+    transcribes_early = False
+
     def __init__(self, transcripts: Sequence[str] = ()) -> None:
         self._transcripts = iter(transcripts)
 

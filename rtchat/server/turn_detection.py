@@ -22,6 +22,12 @@ _ONSET_FRAMES = 2
 """The number of consecutive speech frames that start a turn. One frame may be a click."""
 _HYSTERESIS = 0.15
 """Once a turn has started, the threshold is lower by this much."""
+PAUSE_MS = 6 * FRAME_MS
+"""The length of silence after which a turn has probably ended."""
+_REPORT_MS = 32 * FRAME_MS
+"""How often a turn is reported during speech."""
+MAX_REPORTED_MS = 25_000
+"""Longer turns are not reported before they end."""
 _EAGERNESS_SILENCE_MS = {"low": 2000, "medium": 1000, "auto": 1000, "high": 600}
 """Semantic VAD is approximated: each eagerness maps to milliseconds of silence."""
 
@@ -70,14 +76,25 @@ class TurnBegan:
 
 
 @value
-class TurnEnded:
-    """A turn ended. `audio` is the complete turn."""
+class TurnSoFar:
+    """The audio of a turn that has not ended: after a second of speech, or, if `is_paused`, after
+    the silence `PAUSE_MS`."""
 
     end_ms: int
     audio: bytes
+    is_paused: bool
 
 
-TurnBoundary: TypeAlias = TurnBegan | TurnEnded
+@value
+class TurnEnded:
+    """A turn ended. `audio` is the complete turn, with `silence` bytes of silence at its end."""
+
+    end_ms: int
+    audio: bytes
+    silence: int
+
+
+TurnBoundary: TypeAlias = TurnBegan | TurnSoFar | TurnEnded
 
 
 class TurnDetector:
@@ -104,6 +121,8 @@ class TurnDetector:
         """The position where the current turn starts."""
         self._silence = 0
         """Bytes since the last speech in the current turn."""
+        self._reported = 0
+        """The position up to which the current turn was reported."""
 
     @property
     def milliseconds(self) -> float:
@@ -114,6 +133,11 @@ class TurnDetector:
     def size(self) -> int:
         """The size of the buffered audio in bytes."""
         return len(self._audio)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the user has paused in the current turn."""
+        return self._silence >= PAUSE_MS * BYTES_A_MS
 
     def configure(self, turns: TurnOptions | None) -> None:
         """Set the options. A turn that has started continues, unless `turns` is None."""
@@ -161,16 +185,27 @@ class TurnDetector:
                 onset = self._processed - _ONSET_FRAMES * _FRAME_BYTES
                 self._turn_start = max(self._start, onset - _padding(turns))
                 self._discard_before(self._turn_start)
+                self._reported = self._processed
                 yield TurnBegan(self._turn_start // BYTES_A_MS)
             return
         is_speech = probability >= max(turns.threshold - _HYSTERESIS, 0.01)
         self._silence = 0 if is_speech else self._silence + _FRAME_BYTES
         is_over = self._silence >= max(turns.silence_ms * BYTES_A_MS, _FRAME_BYTES)
         if is_over or self._processed - self._turn_start >= _MAX_BYTES:
-            audio = bytes(self._audio[: self._processed - self._start])
+            ended = TurnEnded(self._processed // BYTES_A_MS, self._turn_audio(), self._silence)
             self._discard_before(self._processed)
             self._reset()
-            yield TurnEnded(self._processed // BYTES_A_MS, audio)
+            yield ended
+            return
+        is_paused = self._silence == PAUSE_MS * BYTES_A_MS
+        is_report_due = self._processed - self._reported >= _REPORT_MS * BYTES_A_MS
+        is_short = self._processed - self._turn_start <= MAX_REPORTED_MS * BYTES_A_MS
+        if is_short and (is_paused or (is_report_due and is_speech)):
+            self._reported = self._processed
+            yield TurnSoFar(self._processed // BYTES_A_MS, self._turn_audio(), is_paused)
+
+    def _turn_audio(self) -> bytes:
+        return bytes(self._audio[: self._processed - self._start])
 
     def _reset(self) -> None:
         self._turn_start = None

@@ -63,6 +63,9 @@ class UpstreamEngine:
     def on_connect(self) -> CloseConnection | None:
         return None
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass  # a request would be paid for
+
     async def answer(self, prompt: ModelInput) -> Answer:
         redactor = _AnswerRedactor(self._redactor)
         # The HTTP client's own timeout is reset by any bytes, even SSE comments.

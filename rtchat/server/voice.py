@@ -23,6 +23,10 @@ class Detector(Protocol):
 class Voice(Protocol):
     """Recognizes and synthesizes speech. All clients share one voice, which keeps no state."""
 
+    @property
+    def transcribes_early(self) -> bool:
+        """Whether unfinished turns should be transcribed too, some of them repeatedly."""
+
     def detector(self) -> Detector:
         """A detector for one client."""
 

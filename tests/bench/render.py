@@ -334,6 +334,9 @@ class Flood:
     model = "flood"
     instructions = ""
 
+    def prepare(self, prompt: ModelInput) -> None:
+        pass
+
     def on_connect(self) -> CloseConnection | None:
         return None
 
