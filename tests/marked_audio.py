@@ -59,8 +59,8 @@ class MarkServer:
 
     More than `sessions` at once are refused: by HTTP (`refuses_by` "http"), or by an error event
     ("error") after the connection is made. `faults` are words whose first transcription fails, with
-    `always` every one: "reset" breaks the connection without a transcript, "failed" reports that
-    there will be none. Each session takes `delay` seconds for a minute of audio.
+    `always` every one: "reset" breaks the connection without a transcript; others are the
+    error codes of failed transcriptions. Each session takes `delay` seconds for a minute of audio.
     """
 
     def __init__(
@@ -80,6 +80,8 @@ class MarkServer:
         self._open = 0
         self._held = ""
         self._is_held = threading.Event()
+        self._healed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.most = 0
         """The most sessions at once."""
         self.heard: list[list[str]] = []
@@ -97,6 +99,8 @@ class MarkServer:
         """Transcribe everything from now on."""
         self._held = ""
         self._faults.clear()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._healed.set)
 
     def refuse(self, client: ServerConnection, _: Request) -> Response | None:
         """Answer a handshake by HTTP if there are too many sessions."""
@@ -140,8 +144,7 @@ class MarkServer:
         words = words_in(audio)
         self.heard.append(words)
         if self._held in words:
-            self._is_held.set()
-            await client.wait_closed()
+            await self._hold(client)
         await asyncio.sleep(self._delay * len(audio) / SECOND / 60)
         where = {"item_id": "u", "content_index": 0}
         kind = "conversation.item.input_audio_transcription"
@@ -149,9 +152,19 @@ class MarkServer:
             if fault == "reset":
                 reset(client)
             else:
-                await client.send(frame(f"{kind}.failed", error={"message": "noise"}, **where))
+                details = {"message": "noise", "code": fault}
+                await client.send(frame(f"{kind}.failed", error=details, **where))
             return
         await client.send(frame(f"{kind}.completed", transcript=" ".join(words), **where))
+
+    async def _hold(self, client: ServerConnection) -> None:
+        """Wait until everything is transcribed, or the client has gone."""
+        self._loop = asyncio.get_running_loop()
+        self._is_held.set()
+        ends = [asyncio.ensure_future(end) for end in (self._healed.wait(), client.wait_closed())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
 
     def _take_faults(self, words: list[str]) -> list[str]:
         hit = [word for word in words if word in self._faults]

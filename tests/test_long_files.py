@@ -14,6 +14,8 @@ import pytest
 from tests.faulty import sockets
 from tests.marked_audio import MarkServer, expected, write_recording
 from tests.program import PATIENCE, Program, background
+from tests.sounds import SECOND
+from tests.terminal import Terminal
 
 SECONDS = 250
 """The length of the recordings: three pieces."""
@@ -74,7 +76,7 @@ def test_a_server_may_allow_fewer_sessions(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("fault", ["reset", "failed"])
+@pytest.mark.parametrize("fault", ["reset", "failed", "rate_limit_exceeded"])
 def test_a_piece_that_fails_once_is_tried_again(
     recording: Path, tmp_path: Path, fault: str
 ) -> None:
@@ -131,6 +133,47 @@ def test_an_interrupted_transcription_is_continued(
         assert "--no-resume" in ran.err
         assert [words[0] for words in server.heard].count("1000") == 1
     assert kept(program) == []
+
+
+@pytest.mark.full
+def test_the_progress_is_a_line_on_the_terminal(recording: Path, tmp_path: Path) -> None:
+    server = MarkServer(sessions=1)
+    server.hold_at("1130")
+    with served(server, tmp_path) as program:
+        options = [str(recording), "--url", program.environ["RTCHAT_URL"]]
+        terminal = Terminal(program, options, {}, verb="transcribe")
+        terminal.shows("1119", "of 4:10")
+        terminal.types("\x03")
+        assert terminal.ends() == 130
+    lines = " ".join(terminal.lines())
+    assert "of 4:10" not in lines
+    assert " ".join(expected(119)[-5:]) in " ".join(lines.split())
+
+
+def test_a_truncated_recording_is_transcribed_and_reported(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(recording.read_bytes()[: -20 * SECOND])
+    with served(MarkServer(), tmp_path) as program:
+        ran = program.run("transcribe", "a.wav")
+    assert (ran.code, ran.text.split()) == (1, expected(SECONDS - 20))
+    assert ran.error
+    assert kept(program) == []
+
+
+@pytest.mark.full
+def test_a_reader_that_goes_away_ends_the_transcription(recording: Path, tmp_path: Path) -> None:
+    server = MarkServer(sessions=1)
+    server.hold_at("1130")
+    with served(server, tmp_path) as program:
+        process = program.start("transcribe", str(recording))
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.read(5)
+            server.wait_for_hold()
+            process.stdout.close()
+            server.heal()
+            process.wait(timeout=PATIENCE)
+        assert process.returncode == 141
+        assert len(kept(program)) == 1
 
 
 @pytest.mark.full

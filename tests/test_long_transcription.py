@@ -205,10 +205,11 @@ def test_a_connection_lost_twice_ends_the_transcription() -> None:
         (Problem(ExitCode.USAGE, "no such model"), False),
         (Problem(ExitCode.LIMIT, "no money", code="insufficient_quota"), True),
         (GONE, False),
+        (BUSY, False),
         (replace(ODD, code=NO_AUDIO_SUPPORT), True),
         (Problem(ExitCode.REFUSED, "no key"), True),
     ],
-    ids=["key", "model", "quota", "no server", "no audio", "late key"],
+    ids=["key", "model", "quota", "no server", "busy", "no audio", "late key"],
 )
 def test_a_problem_of_all_sessions_ends_the_transcription(problem: Problem, ready: bool) -> None:
     play = Play(cut(0), *([PieceReady()] if ready else []), cut(1), lost(0, problem, ready=ready))
@@ -231,12 +232,10 @@ def test_a_server_that_refuses_a_session_gets_fewer(problem: Problem) -> None:
 
 
 def test_a_refused_only_session_is_waited_for() -> None:
-    play = Play(cut(0), lost(0, BUSY, ready=False))
-    assert Show(Waiting("too many sessions", 0.5)) in play.all
-    assert play.started(cut(1)) == []
-    assert play.started(WaitOver()) == [0]
     busy = PieceOutcome(PieceTranscript(), ExitCode.LIMIT, BUSY, was_ready=False, wait=5.0)
-    assert Wait(5.0) in play.handle(PieceOver(0, busy))
+    play = Play(cut(0), PieceOver(0, busy))
+    assert Show(Waiting("too many sessions", 5.0)) in play.all
+    assert play.started(cut(1)) == []
     assert play.started(WaitOver()) == [0]
     assert play.started(PieceReady(), done(0)) == [1]
     for seconds in (0.5, 1.0, 2.0, 4.0, 8.0, 8.0):
@@ -315,7 +314,7 @@ def test_any_order_of_sessions_gives_the_whole_text() -> None:
     for seed in range(200):
         chance = random.Random(seed)
         pieces = chance.randint(1, 12)
-        play = Play(sessions=chance.randint(1, 5))
+        play = Play(cut(0), PieceReady(), sessions=chance.randint(1, 5))
         _run_randomly(play, pieces, chance)
         assert play.text == "".join(f"piece {number}\n" for number in range(pieces)), seed
         assert (play.over[1], play.errors) == (ExitCode.OK, []), seed
@@ -323,7 +322,7 @@ def test_any_order_of_sessions_gives_the_whole_text() -> None:
 
 def _run_randomly(play: Play, pieces: int, chance: random.Random) -> None:
     """Cut the pieces, and end their sessions in any order: some fail once, and some are refused."""
-    read = 0
+    read = 1
     failed: set[int] = set()
     while not any(isinstance(each, Stop) for each in play.all):
         starts = [each.number for each in play.all if isinstance(each, StartPiece)]

@@ -420,6 +420,19 @@ def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
+@pytest.mark.parametrize(
+    "limited",
+    [
+        TranscriptionFailed("u1", "slow down", code="rate_limit_exceeded"),
+        ServerProblem("slow down", code="rate_limit_exceeded"),
+    ],
+)
+def test_a_rate_limit_sets_its_own_exit_code(limited: Event) -> None:
+    play = Driver()
+    play.handle(*TURN, limited, transcript("Good day."))
+    assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.LIMIT
+
+
 def test_a_turn_that_is_not_complete_at_the_end_is_reported() -> None:
     play = Driver()
     play.handle(*TURN, transcript_delta("Half a "), AudioCommitted("u2"))

@@ -421,9 +421,9 @@ EVENTS: list[tuple[Json, ServerEvent]] = [
             "type": f"{_HEARD}.failed",
             "item_id": "i",
             "content_index": 2,
-            "error": {"message": "Too loud."},
+            "error": {"message": "Too loud.", "code": "noise"},
         },
-        TranscriptionFailed("i", "Too loud.", 2),
+        TranscriptionFailed("i", "Too loud.", 2, "noise"),
     ),
     (
         {"type": "input_audio_buffer.committed", "item_id": "i", "previous_item_id": "h"},

@@ -1,22 +1,54 @@
-"""The length of an audio file, from its header."""
+"""The length of an audio file, as its header says."""
 
 from __future__ import annotations
 
-import wave
-from contextlib import suppress
+import os
 from pathlib import Path
+from typing import BinaryIO
+
+from rtchat.audio import ffmpeg
+from rtchat.audio.c_stderr import silence_libraries
+from rtchat.audio.file_format import recognise
+from rtchat.audio.input_file import opened
+from rtchat.audio.wav_reader import WavFormat, read_header
+from rtchat.core.errors import UsageError
 
 
 def duration_ms(path: Path) -> int | None:
-    """The length in milliseconds; None if it is not known without reading the file."""
-    with suppress(OSError, EOFError, ValueError, wave.Error), wave.open(str(path)) as file:
-        frame = file.getnchannels() * file.getsampwidth()
-        # Writers that do not know the length set a large one.
-        frames = min(file.getnframes(), path.stat().st_size // frame)
-        return int(frames * 1000 // file.getframerate())
-    with suppress(Exception):  # not installed, or another format
+    """The length in milliseconds; None if the header does not say it or the file cannot be read."""
+    try:
+        with opened(path) as file:
+            head = file.read(12)
+            is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
+            if is_wav and (wav_format := read_header(file)) is not None:
+                return _wav_ms(wav_format, file.descriptor)
+            with file.as_file() as seekable:
+                seconds = _by_soundfile(seekable) or _by_ffmpeg(seekable)
+    except (UsageError, OSError):
+        return None
+    return round(seconds * 1000) if seconds else None
+
+
+def _wav_ms(wav_format: WavFormat, descriptor: int) -> int:
+    rest = os.fstat(descriptor).st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
+    size = rest if wav_format.length is None else min(rest, wav_format.length)
+    return size // wav_format.frame * 1000 // wav_format.rate
+
+
+def _by_soundfile(file: BinaryIO) -> float:
+    """The length in seconds; 0 if soundfile is not installed or does not know it."""
+    try:
         import soundfile
 
-        info = soundfile.info(str(path))
-        return int(info.frames * 1000 // info.samplerate)
-    return None
+        silence_libraries()
+        file.seek(0)
+        with soundfile.SoundFile(file) as sound:
+            return float(sound.frames / sound.samplerate)
+    except (ImportError, OSError, ValueError, RuntimeError):  # its errors are RuntimeErrors
+        return 0.0
+
+
+def _by_ffmpeg(file: BinaryIO) -> float:
+    """The length in seconds; 0 if ffmpeg is not installed or does not know it."""
+    known = recognise(file)
+    return 0.0 if known is None else ffmpeg.duration(file, known)

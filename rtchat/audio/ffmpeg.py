@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from math import isfinite
 from typing import IO, BinaryIO
 
 from rtchat.audio.completeness import damaged, truncated
@@ -23,6 +24,8 @@ from rtchat.system.files import shown_name
 _PROGRAM = "ffmpeg"
 _PIECE = RATE // 10 * WIDTH
 """Bytes of decoded audio read at a time: 100 ms."""
+_PROBE_TIMEOUT = 10.0
+"""Seconds that ffprobe may take to read a header."""
 _MAX_LINE = 1000
 """Bytes of a line of ffmpeg's log that are read."""
 _TOLERANCE = 0.5
@@ -80,6 +83,26 @@ def decode(
         raise log.failure(name)
     if finding := log.finding(size / WIDTH / RATE, failed=code != 0):
         report(finding)
+
+
+def duration(file: BinaryIO, known: FileFormat) -> float:
+    """The length in seconds that the file says; 0 if it does not, or without ffprobe."""
+    program = shutil.which("ffprobe")
+    if program is None:
+        return 0.0
+    file.seek(0)
+    command = [
+        *(program, "-v", "quiet", "-protocol_whitelist", "file", "-f", known.demuxer),
+        *("-show_entries", "format=duration", "-of", "csv=p=0", "file:/dev/fd/0"),
+    ]
+    try:
+        ran = subprocess.run(
+            command, stdin=file, capture_output=True, timeout=_PROBE_TIMEOUT, check=True
+        )
+        seconds = float(ran.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0.0
+    return seconds if isfinite(seconds) and seconds > 0 else 0.0
 
 
 class _Log:

@@ -211,7 +211,7 @@ class AudioSession(ABC):
         elif server_errors.is_fatal(error) or error.code == server_errors.NO_AUDIO_SUPPORT:
             self._fail(server_errors.of_error(error))
         elif error.code != server_errors.EXPIRED:  # the close that follows is reported
-            self._exit = ExitCode.REPLY
+            self._exit = server_errors.of_error(error).exit
             level: fx.Level = "detail" if error.message == self._last_error else "error"
             self._last_error = error.message
             self._do(self._connection.server_reports(error.message, level))

@@ -286,6 +286,8 @@ class TranscriptionFailed:
     item_id: str
     message: str
     content_index: int = 0
+    code: str = ""
+    """The server's error code, if any."""
 
 
 @value

@@ -296,8 +296,8 @@ class LongTranscription:
 
     def _is_refusal(self, outcome: PieceOutcome, problem: Problem) -> bool:
         """Whether the server may accept the session later, or if there are fewer at once."""
-        if problem.exit is ExitCode.LIMIT:
-            return problem.code != _QUOTA
+        if problem.exit is ExitCode.LIMIT and problem.code != _QUOTA:
+            return self._has_worked or outcome.wait > 0
         return problem.exit is ExitCode.LINK and not outcome.was_ready and self._has_worked
 
     def _refused(self, piece: _Piece, outcome: PieceOutcome, problem: Problem) -> None:
@@ -313,7 +313,9 @@ class LongTranscription:
             return
         seconds = max(outcome.wait, min(MAX_WAIT, FIRST_WAIT * 2.0 ** (self._refusals - 1)))
         self._is_paused = True
-        self._out += [fx.Show(fx.Waiting(problem.message, seconds)), Wait(seconds)]
+        self._out.append(Wait(seconds))
+        if self._refusals > 1 or not self._has_worked:  # the server may be ending the last session
+            self._out.append(fx.Show(fx.Waiting(problem.message, seconds)))
 
     # ---------------------------------------------------------------------------------- transcripts
 

@@ -65,9 +65,9 @@ class Transcription(AudioSession):
                 self._segment(event)
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
                 self._transcript_done(event)
-            case ev.TranscriptionFailed(item_id, message):
+            case ev.TranscriptionFailed(item_id, message, code=code):
                 self._do(notices.transcription_failed(message, self._connection.session.ids()))
-                self._exit = ExitCode.REPLY
+                self._exit = server_errors.exit_of(code)
                 item_id = self._pending.own_id(item_id)
                 self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=message)))
                 self._end_pending(item_id)

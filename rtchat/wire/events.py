@@ -198,8 +198,10 @@ def _segment(fields: Fields) -> ev.ServerEvent:
 
 def _transcription_failed(fields: Fields) -> ev.ServerEvent:
     error = fields.fields("error")
-    message = _error_text(error, "message") or _error_text(error, "code")
-    return ev.TranscriptionFailed(fields.text("item_id"), message, fields.integer("content_index"))
+    code = _error_text(error, "code")
+    message = _error_text(error, "message") or code
+    place = fields.text("item_id"), fields.integer("content_index")
+    return ev.TranscriptionFailed(place[0], message, place[1], code)
 
 
 def _tool_called(fields: Fields) -> ev.ServerEvent:

@@ -101,9 +101,10 @@ def _encode(event: ServerMessage, options: Options) -> dict[str, object] | None:
             return {"type": kind, "item_id": item_id, "previous_item_id": previous}
         case ev.AudioCleared():
             return {"type": "input_audio_buffer.cleared"}
-        case ev.TranscriptionFailed(item_id, message, index):
+        case ev.TranscriptionFailed(item_id, message, index, code):
             kind = "conversation.item.input_audio_transcription.failed"
             error = {"type": "transcription_error", "message": message}
+            error |= {"code": code} if code else {}
             return {"type": kind, "item_id": item_id, "content_index": index, "error": error}
         case ev.RateLimits():
             return _rate_limits(event)
