@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
 from base64 import b64encode
+from dataclasses import replace
 from itertools import chain
 
 import pytest
 
 from rtchat.audio.codec import converter
-from rtchat.core.effects import AddItem, AppendAudio, ClearAudio, Command, CommitAudio, UseFormats
+from rtchat.core.effects import (
+    AddItem,
+    AppendAudio,
+    ClearAudio,
+    CloseSession,
+    Command,
+    CommitAudio,
+    UseFormats,
+)
+from rtchat.core.errors import UsageError
 from rtchat.core.events import (
     ChannelDone,
     Delta,
@@ -20,7 +31,7 @@ from rtchat.core.events import (
     SessionEnded,
 )
 from rtchat.core.reply_audio import read_audio
-from rtchat.core.values import AudioFormat, Channel, Encoding, Message, Part, Status
+from rtchat.core.values import AudioFormat, Channel, Encoding, Message, NamedFormat, Part, Status
 from tests.sounds import tone
 
 np = pytest.importorskip("numpy", reason="the extra audio is not installed")
@@ -30,6 +41,7 @@ pytest.importorskip("soundfile", reason="the extra audio is not installed")
 from rtchat.app.audio_conversion import SessionAudio  # noqa: E402 - after the checks
 
 OURS = AudioFormat()
+PCM_16 = AudioFormat(rate=16_000)
 G711 = [AudioFormat(encoding, 8_000) for encoding in (Encoding.ULAW, Encoding.ALAW)]
 FORMATS = [
     *G711,
@@ -98,6 +110,26 @@ def test_g711_is_that_of_another_program(format: AudioFormat) -> None:
     assert all(abs(steps.index(value[a]) - steps.index(value[b])) == 1 for a, b in differ)
 
 
+@pytest.mark.parametrize(
+    ("package", "format", "is_needed"),
+    [("soxr", PCM_16, True), ("soundfile", PCM_16, False), ("soundfile", G711[0], True)],
+)
+def test_without_the_extra_the_error_says_what_to_install(
+    package: str, format: AudioFormat, is_needed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert converter(OURS, OURS)(b"\1\2", last=True) == b"\1\2"
+    for formats in ((OURS, format), (format, OURS)):
+        if not is_needed:
+            converter(*formats)
+            continue
+        with pytest.raises(UsageError) as caught:
+            converter(*formats)
+        assert package in caught.value.problem.message
+        assert str(format.rate) in caught.value.problem.message
+        assert "[audio]" in caught.value.problem.hint
+
+
 def ffmpeg(audio: bytes, source: str, target: str) -> bytes:
     command = ["ffmpeg", "-loglevel", "error", "-f", source, "-ar", "8000", "-i", "-"]
     try:
@@ -130,6 +162,9 @@ def test_what_is_sent_is_converted(format: AudioFormat) -> None:
     assert isinstance(command.item, Message)
     assert command.item.parts[0].data == b64encode(expected).decode()
     assert command.item.parts[1] == Part("text", "Hi.")
+    close = CloseSession()
+    sent = [each for append in appends for each in session.outgoing(append)]
+    assert audio_of([*sent, *session.outgoing(close)]) == expected
     list(session.outgoing(AppendAudio(SOUND[:1000])))
     assert list(session.outgoing(ClearAudio())) == [ClearAudio()]
 
@@ -205,6 +240,19 @@ def test_audio_without_an_item_has_each_new_format_at_once() -> None:
     assert heard(session, spoken(b"\x10" * 100, item=""))[""] == b"\x10" * 100
     session.use(UseFormats(None, AudioFormat(Encoding.ULAW, 24_000)))
     assert len(heard(session, spoken(b"\x10" * 100, item=""))[""]) == 200
+
+
+def test_a_delta_may_name_its_format() -> None:
+    """As those of translations do."""
+    session = SessionAudio(None, OURS)
+    expected = converter(G711[0], OURS)(b"\x10" * 2400, last=True)
+    named = NamedFormat("pcmu", 8_000, Encoding.ULAW)
+    delta = replace(spoken(b"\x10" * 2400, item=""), format=named)
+    assert heard(session, delta, SessionEnded())[""] == expected
+    wide = NamedFormat("pcm16", 48_000, Encoding.PCM)
+    both = [delta, replace(spoken(bytes(9600), item=""), format=wide)]
+    heard(session, *both)
+    assert len(heard(session, *both, SessionEnded())[""]) <= len(expected) + 4800
 
 
 @pytest.mark.parametrize("delta", [spoken(b"OggS" + bytes(100)), Delta(Channel.AUDIO, "!", "r")])

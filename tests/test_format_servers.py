@@ -193,6 +193,37 @@ def test_a_file_instead_of_samples_is_refused_by_its_name(
     assert not (program.home / "a.wav").exists()
 
 
+def test_a_translation_names_the_format_of_each_delta(program: Program) -> None:
+    async def play(s: Session) -> None:
+        await s.open(type="translation")
+        audio = converter(OURS, ULAW)(SAID, last=True)
+        for start in range(0, len(audio), 1001):
+            delta = b64encode(audio[start : start + 1001]).decode()
+            fields = {"delta": delta, "format": "g711_ulaw", "sample_rate": 8000}
+            await s.send("session.output_audio.delta", **fields)
+        await s.send("session.output_transcript.delta", delta="Hola.")
+        await s.until("session.close")
+        await s.send("session.closed")
+
+    write_wav(program.home / "said.wav", SAID)
+    arguments = ("said.wav", "--to", "es", "--audio-out", "a.wav")
+    ran, _ = run(program, play, "translate", *arguments)
+    assert (ran.code, ran.text) == (0, "Hola.\n")
+    recorded = wav_audio(program.home / "a.wav")
+    assert len(recorded) == pytest.approx(len(SAID), abs=8)
+    assert crossings(recorded) == pytest.approx(crossings(SAID), abs=2)
+
+
+def test_nothing_but_the_error_is_printed(program: Program) -> None:
+    """The library that resamples prints what is left of it when the program exits."""
+    program.may_fork = False
+    write_wav(program.home / "said.wav", SAID)
+    option = "--set=audio.input.format.type=audio/pcmu"
+    ran = program.run("once", "--audio-in", "said.wav", "--url", "ws://127.0.0.1:1", option)
+    assert ran.code == 4
+    assert len(ran.err.splitlines()) == 2
+
+
 def test_the_formats_of_a_session_may_change(program: Program) -> None:
     """Each reply is recorded as the server means it at that time."""
     formats = [({"type": "audio/pcmu"}, ULAW), ({"type": "audio/pcm", "rate": 24000}, OURS)]

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from rtchat.app.audio_io import AudioSettings, audio_config
+from rtchat.config.settings import Settings
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import Disconnect, Play, ReplyOver, Show, UseFormats
+from rtchat.core.errors import UsageError
 from rtchat.core.events import (
     ConnectionOpened,
     Delta,
@@ -39,7 +42,7 @@ from rtchat.core.values import (
     Status,
 )
 from rtchat.wire import Decoder
-from rtchat.wire.audio_options import read_format, with_voice
+from rtchat.wire.audio_options import read_format, with_output_format, with_voice
 from tests.playbook import Playbook
 from tests.program import Program, Ran, background
 from tests.sounds import SECOND, tone, wav_audio, write_wav
@@ -114,6 +117,31 @@ def test_dashscope_is_asked_to_accept_16_khz() -> None:
         for way in ("input", "output")
     ]
     assert [format and format.rate for format in formats] == [16_000, 24_000, 24_000, 24_000]
+
+
+def test_a_delta_of_a_translation_names_its_format() -> None:
+    delta = {"type": "session.output_audio.delta", "delta": "AAA=", "sample_rate": 16000}
+    (event,) = Decoder().decode({**delta, "format": "pcm16"})
+    assert isinstance(event, Delta)
+    assert event.format == NamedFormat("pcm16", 16000, Encoding.PCM)
+    (event,) = Decoder().decode(delta)
+    assert isinstance(event, Delta)
+    assert event.format is None
+
+
+def test_the_format_of_responses_is_that_of_the_session() -> None:
+    session = output(PCM)
+    assert with_output_format(session, {}) == session
+    assert with_output_format(session, output(ULAW)) == output(ULAW)
+
+
+@pytest.mark.parametrize("way", ["input", "output"])
+def test_settings_with_another_format_are_refused(way: str) -> None:
+    both = AudioSettings(audio_in="a.wav", audio_out=Path("b.wav"))
+    settings = Settings(session={"audio": {way: {"format": {"type": "audio/opus"}}}})
+    with pytest.raises(UsageError, match="audio/opus"):
+        audio_config(settings, both)
+    audio_config(settings, AudioSettings())
 
 
 # ------------------------------------------------------------------------------ what it sounds like

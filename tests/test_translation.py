@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +134,10 @@ def test_audio_in_another_format_is_not_played() -> None:
     assert play.handle(spoken(b"RIFF....")) == [Show(error_notice(problem))]
     assert play.handle(spoken(b"\1\2")) == []
     assert play.ending(InputEnded(), SessionEnded())[1] is ExitCode.REPLY
+    play = Driver(speaks=True)
+    opus = replace(spoken(b"\1\2"), format=NamedFormat("opus", 48_000))
+    assert play.handle(opus) == [Show(error_notice(server_errors.unplayable("opus at 48000 Hz")))]
+    assert play.handle(spoken(b"\1\2")) == []
 
 
 def test_the_duration_of_the_audio_is_billed() -> None:

@@ -11,6 +11,7 @@ from rtchat.core.effects import (
     AddItem,
     AppendAudio,
     ClearAudio,
+    CloseSession,
     Command,
     CommitAudio,
     Configure,
@@ -18,7 +19,7 @@ from rtchat.core.effects import (
 )
 from rtchat.core.events import ChannelDone, Delta, ReplyEnded, ServerEvent, SessionEnded
 from rtchat.core.reply_audio import container_of, read_audio
-from rtchat.core.values import AudioFormat, Channel, Message, Part, value
+from rtchat.core.values import AudioFormat, Channel, Message, NamedFormat, Part, value
 
 _OURS = AudioFormat()
 """The format of all audio in the program."""
@@ -43,6 +44,11 @@ class SessionAudio:
         self._requested = UseFormats(input, output)
         self.reset()
 
+    def close(self) -> None:
+        """Free the converters. The library of those that are left at exit would report them."""
+        self._parts.clear()
+        self._to_server = self._part_to_server = unchanged
+
     def reset(self) -> None:
         """Convert to and from the requested formats: a new connection begins."""
         self._parts: dict[tuple[str, int], _IncomingPart] = {}
@@ -60,10 +66,12 @@ class SessionAudio:
         input = formats.input or _OURS
         self._to_server = converter(_OURS, input)
         self._part_to_server = converter(_OURS, input)
-        self._from_server()  # raises the error now
+        self._from_server(None)  # raises the error now
 
-    def _from_server(self) -> Convert:
-        return converter(self._formats.output or _OURS, _OURS)
+    def _from_server(self, named: NamedFormat | None) -> Convert:
+        """The conversion of a part whose server names this format in it."""
+        usual = self._formats.output or _OURS
+        return converter((named and named.resolved(usual)) or usual, _OURS)
 
     # ------------------------------------------------------------------------------- to the server
 
@@ -74,7 +82,7 @@ class SessionAudio:
                 if audio := self._to_server(audio, last=False):
                     yield replace(command, audio=audio)
                 return
-            case CommitAudio():
+            case CommitAudio() | CloseSession():
                 if rest := self._to_server(b"", last=True):
                     yield AppendAudio(rest)
             case Configure() | ClearAudio():  # the audio before it is discarded
@@ -117,7 +125,10 @@ class SessionAudio:
         reports it."""
         key = delta.item_id, delta.content_index
         part = self._parts.get(key)
-        convert = self._from_server() if part is None else part.convert
+        if part is None or part.last.format != delta.format:
+            convert = self._from_server(delta.format)
+        else:
+            convert = part.convert
         if convert is not unchanged:
             try:
                 audio = read_audio(delta)

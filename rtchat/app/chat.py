@@ -308,7 +308,7 @@ class _Chat:
                 connect,
                 settings.forced_dialect,
                 redactor,
-                conversion=conversion_of(setup),
+                conversion=conversion_of(setup, stack),
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,

@@ -78,7 +78,7 @@ async def run_session(
             connect,
             dialect,
             redactor,
-            conversion=conversion_of(setup),
+            conversion=conversion_of(setup, stack),
             taps=() if trace is None else (trace,),
             player=player,
             output=environment.output,
@@ -120,7 +120,7 @@ async def run_pieces(
         connect, redactor = server_of(settings, environment, stack, transcribes=True)
 
         def make(view: View) -> Session:
-            conversion = conversion_of(setup)
+            conversion = conversion_of(setup, stack)
             parts = SessionParts(view, connect, dialect, redactor, conversion=conversion)
             return Session(setup.make(), parts)
 

@@ -91,14 +91,16 @@ async def open_toolbox(
     return combine(*toolboxes)
 
 
-def conversion_of(setup: MachineSetup) -> AudioConversion | None:
+def conversion_of(setup: MachineSetup, stack: AsyncExitStack) -> AudioConversion | None:
     """The conversion of a session's audio; None if it has none. Raises UsageError if that needs a
     package that is not installed."""
     if setup.input_format is None and setup.output_format is None:
         return None
     from rtchat.app.audio_conversion import SessionAudio
 
-    return SessionAudio(setup.input_format, setup.output_format)
+    audio = SessionAudio(setup.input_format, setup.output_format)
+    stack.callback(audio.close)
+    return audio
 
 
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]

@@ -168,6 +168,8 @@ class Delta:
     elapsed_ms: int | None = None
     """For a translation, the milliseconds of the session's input that are translated so far, if the
     server reports it."""
+    format: NamedFormat | None = None
+    """The format of audio, if the server names it in each delta."""
 
 
 @value

@@ -9,7 +9,7 @@ from rtchat.core.effects import Play, ReplyHeard, StopPlaying
 from rtchat.core.events import ChannelDone, Delta, PlaybackCut
 from rtchat.core.mpeg_audio import adts_frame, mp3_frame
 from rtchat.core.reply import BETWEEN_PARTS, Reply
-from rtchat.core.values import BYTES_A_MS
+from rtchat.core.values import BYTES_A_MS, AudioFormat
 
 MAX_PLAYED = 1000
 """How many of the last items with audio are remembered."""
@@ -18,7 +18,7 @@ _MAX_REPLIES = 8
 
 
 class FormatError(Exception):
-    """Audio in a file format; the message is its name."""
+    """Audio in a format that is not supported; the message is its name."""
 
 
 class ReplyAudio:
@@ -100,7 +100,7 @@ class ReplyAudio:
 
         Raises:
             ValueError: the audio is not base64.
-            FormatError: the audio is in a file format.
+            FormatError: the audio is in a format that is not supported.
         """
         if not self._speaks:
             return None
@@ -110,6 +110,8 @@ class ReplyAudio:
         self._played[event.item_id] = None
         if len(self._played) > MAX_PLAYED:
             del self._played[next(iter(self._played))]
+        if event.format is not None and event.format.resolved(AudioFormat()) is None:
+            raise FormatError(str(event.format))
         audio = read_audio(event)
         if key not in self._parts and (name := container_of(audio)):
             raise FormatError(name)
@@ -143,7 +145,10 @@ def container_of(audio: bytes) -> str:
     if audio[4:8] == b"ftyp":
         return "MP4"
     # Samples may look like a frame header, so another frame must follow the first one.
-    for name, length in (("MP3", mp3_frame(audio)), ("AAC", adts_frame(audio))):
-        if length and len(audio) > length + 1 and audio[length : length + 2] == audio[:2]:
+    mp3, aac = (mp3_frame(audio), 0x0C), (adts_frame(audio), 0xFC)
+    for name, (length, fixed) in (("MP3", mp3), ("AAC", aac)):
+        following = audio[length : length + 3]
+        is_header = following[:2] == audio[:2] and len(following) == 3
+        if length and is_header and following[2] & fixed == audio[2] & fixed:
             return name
     return ""

@@ -103,13 +103,21 @@ def read_format(fields: JsonObject, way: Literal["input", "output"]) -> NamedFor
     format = fields.get(f"{way}_audio_format") if format is None else format
     beside = Fields(fields, []).integer(f"{way}_audio_sampling_rate")
     named = Fields(format if isinstance(format, dict) else {"type": format}, [])
-    if not (name := named.text("type")):
-        return None
     rate = named.integer("rate") or named.integer("sample_rate")
+    return _named(named.text("type"), rate, beside)
+
+
+def format_of_delta(fields: Fields) -> NamedFormat | None:
+    """The format that a delta of a translation names; None if it names none."""
+    return _named(fields.text("format"), fields.integer("sample_rate"))
+
+
+def _named(name: str, rate: int, usual: int = 0) -> NamedFormat | None:
+    """A format by its name. If neither `rate` nor the name has its rate, that is `usual`."""
     for encoding, pattern in _ENCODINGS.items():
         if found := re.fullmatch(pattern, name, re.IGNORECASE):
-            return NamedFormat(name, rate or int(found[1] or 0) or beside, encoding)
-    return NamedFormat(name, rate or beside)
+            return NamedFormat(name, rate or int(found[1] or 0) or usual, encoding)
+    return NamedFormat(name, rate or usual) if name else None
 
 
 def with_output_format(session: JsonObject, response: JsonObject) -> JsonObject:

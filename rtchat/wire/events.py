@@ -19,7 +19,7 @@ from rtchat.core.values import (
     Usage,
 )
 from rtchat.wire import beta
-from rtchat.wire.audio_options import read_format
+from rtchat.wire.audio_options import format_of_delta, read_format
 from rtchat.wire.beta import type_to_ga
 from rtchat.wire.commands import MARK
 from rtchat.wire.errors import error_object
@@ -117,7 +117,8 @@ def _delta(channel: Channel, fields: Fields) -> ev.ServerEvent:
 
 def _translated(channel: Channel, fields: Fields) -> ev.ServerEvent:
     elapsed = fields.integer("elapsed_ms") if "elapsed_ms" in fields.data else None
-    return ev.Delta(channel, fields.piece("delta"), elapsed_ms=elapsed)
+    format = format_of_delta(fields)
+    return ev.Delta(channel, fields.piece("delta"), elapsed_ms=elapsed, format=format)
 
 
 def _channel_done(channel: Channel, key: str, fields: Fields) -> ev.ServerEvent:
