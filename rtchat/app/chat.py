@@ -87,6 +87,8 @@ def run_once(
 ) -> ExitCode:
     """One question, with files, and one reply."""
     audio, files = options.audio, options.files
+    if settings.raw is not None and audio.audio_in is None:
+        raise UsageError("--raw requires --audio-in", hint="add --audio-in FILE")
     with unblocked(environment) as environment:
         status = status_writer_of(settings, environment)
         descriptor = None if environment.stdin_is_terminal else environment.stdin

@@ -60,6 +60,8 @@ async def run_session(
 ) -> ExitCode:
     """Send the audio, and show what the server returns. `player` receives the audio of a
     translation, and `background` runs at the same time."""
+    if file is None and settings.raw is not None:
+        raise UsageError("--raw is for a file or a pipe", hint="remove --raw, or name a file")
     gated = ReadyGateView(view)
     is_translation = isinstance(setup, TranslationSetup)
     async with AsyncExitStack() as stack:
@@ -91,7 +93,7 @@ async def run_session(
                 microphone.use(True)
                 await microphone.listen(post)
             else:
-                await _read(file, environment, session, gated, post)
+                await _read(file, settings, environment, session, gated, post)
 
         async def run(post: Post) -> None:
             await asyncio.gather(listen(post), *([background(post)] if background else ()))
@@ -142,7 +144,12 @@ async def run_pieces(
 
 
 async def _read(
-    file: str, environment: Environment, session: Session, gate: ReadyGateView, post: Post
+    file: str,
+    settings: Settings,
+    environment: Environment,
+    session: Session,
+    gate: ReadyGateView,
+    post: Post,
 ) -> None:
     """Read a file as fast as the server accepts it."""
     from rtchat.audio.files import IncompleteFileError, stream_async
@@ -150,7 +157,7 @@ async def _read(
     source = environment.stdin if file == "-" else Path(file)
     assert source is not None
     try:
-        async for audio in stream_async(source):
+        async for audio in stream_async(source, settings.raw):
             await gate.ready.wait()
             post(AudioCaptured(audio))
             await session.drained()

@@ -36,12 +36,12 @@ def spoken_question(
     from rtchat.audio.files import read
 
     if audio_in != "-":
-        speech = read(Path(audio_in), report)
+        speech = read(Path(audio_in), report, settings.raw)
         text = read_prompt(prompt, stdin, say, is_all=False)
     elif stdin is None or prompt == "-":
         raise UsageError("there is no audio on stdin for --audio-in -", hint="pipe in a WAV file")
     else:
-        speech, text = read(stdin, report), prompt or ""
+        speech, text = read(stdin, report, settings.raw), prompt or ""
     return AudioSaid(speech, settings.template.fill(text) if settings.template else text)
 
 

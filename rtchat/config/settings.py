@@ -399,6 +399,15 @@ class Settings:
         commands=("talk", "translate"),
         variable=Variable("RTCHAT_OUTPUT_DEVICE", dotenv="yes"),
     )
+    raw: Setting[int | None] = Setting(
+        _VOICE,
+        parsers.sample_rate,
+        None,
+        "The audio is raw PCM, 16-bit little-endian, mono, at RATE Hz.",
+        option="--raw",
+        commands=("once", "transcribe", "translate"),
+        in_file=False,
+    )
     translate_to: Setting[str | None] = Setting(
         _VOICE,
         parsers.text,
