@@ -1,4 +1,4 @@
-"""WAV files that are valid at every moment while they are written."""
+"""Recordings: WAV files that are valid at every moment while they are written, and encoded ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from rtchat.audio.encoded_file import writer_of
 from rtchat.audio.files import read
 from rtchat.audio.pcm import RATE
 from rtchat.audio.wav import WavWriter, prepare
-from rtchat.core.errors import OutputError
-from tests.sounds import tone
+from rtchat.core.errors import OutputError, UsageError
+from tests.sounds import frequency, tone
+from tests.test_audio import needs_audio
 
 TONE = tone(440, 0.1)
 
@@ -55,8 +57,8 @@ def test_a_recording_is_valid_after_each_write(tmp_path: Path) -> None:
 _WRITES = """
 import sys
 from pathlib import Path
-from rtchat.audio.wav import WavWriter
-writer = WavWriter(Path(sys.argv[1]))
+from rtchat.audio.encoded_file import writer_of
+writer = writer_of(Path(sys.argv[1]))
 for number in range(1_000_000):
     writer.write(bytes([number % 256]) * 4800)
     print(number, flush=True)
@@ -79,20 +81,79 @@ def test_a_killed_process_leaves_a_valid_recording(tmp_path: Path, lines: int) -
     assert len(read(path)) >= len(audio)
 
 
-def test_an_existing_file_is_kept_until_audio_arrives(tmp_path: Path) -> None:
-    path = tmp_path / "answer.wav"
-    path.write_bytes(b"an older, longer recording" * 999)
-    WavWriter(path).close()
-    assert path.read_bytes() == b"an older, longer recording" * 999
-    with WavWriter(path) as writer:
+ENDINGS = [".wav", *(pytest.param(each, marks=needs_audio) for each in (".flac", ".ogg", ".mp3"))]
+
+
+@needs_audio
+@pytest.mark.parametrize("ending", [".flac", ".ogg", ".mp3"])
+def test_a_killed_process_leaves_an_encoded_recording(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"answer{ending}"
+    child = subprocess.Popen([sys.executable, "-c", _WRITES, str(path)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child:
+        for _ in range(150):  # 15 s
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+    assert len(read(path)) / 2 / RATE > 10
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_existing_file_is_kept_until_audio_arrives(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"answer{ending}"
+    older = b"an older, longer recording" * 9999
+    path.write_bytes(older)
+    writer_of(path).close()
+    assert path.read_bytes() == older
+    with writer_of(path) as writer:
         writer.write(TONE)
-    assert path.stat().st_size == 44 + len(TONE)
+    assert older[:99] not in path.read_bytes()
+    assert path.stat().st_size < len(older)
+    assert read(path)
 
 
-def test_without_audio_there_is_no_file(tmp_path: Path) -> None:
-    with WavWriter(tmp_path / "answer.wav") as writer:
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_without_audio_there_is_no_file(tmp_path: Path, ending: str) -> None:
+    with writer_of(tmp_path / f"answer{ending}") as writer:
         writer.write(b"")
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_audio
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3", "A.MP3", "a.wav", "a", "a.b.WAV"])
+def test_a_recording_is_encoded_as_its_ending_says(tmp_path: Path, name: str) -> None:
+    import soundfile
+
+    with writer_of(tmp_path / name) as writer:
+        for _ in range(20):
+            writer.write(TONE)
+    writer.close()
+    info = soundfile.info(tmp_path / name)
+    ending = Path(name).suffix.lower()
+    assert info.format == {".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}.get(ending, "WAV")
+    problems: list[object] = []
+    audio = read(tmp_path / name, problems.append)
+    assert problems == []
+    assert len(audio) / 2 / RATE == pytest.approx(2.0, abs=0.06)
+    assert frequency(audio[RATE:-RATE]) == pytest.approx(440, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["a.opus", "a.m4a", "a.txt", "a.wav.bak", "a.\n"])
+def test_an_unknown_ending_is_refused_with_those_that_are_known(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        writer_of(tmp_path / name)
+    assert "\n" not in caught.value.message
+    for ending in (".wav", ".flac", ".ogg", ".mp3"):
+        assert ending in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(UsageError, match="needs the package soundfile") as caught:
+        writer_of(tmp_path / "a.mp3")
+    assert "[audio]" in caught.value.hint
 
 
 def test_the_recordings_of_a_folder_are_numbered_and_never_overwritten(tmp_path: Path) -> None:
@@ -155,6 +216,23 @@ def test_a_full_disk_is_an_output_error() -> None:
     with WavWriter(Path("/dev/full")) as writer:
         said = refusal(lambda: writer.write(TONE))
     assert said == "/dev/full cannot be written (No space left on device)"
+
+
+@needs_audio
+@pytest.mark.parametrize("ending", [".flac", ".ogg", ".mp3"])
+def test_a_full_disk_is_an_output_error_of_an_encoder_too(tmp_path: Path, ending: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+
+    def record() -> None:
+        with writer_of(tmp_path / f"answer{ending}") as writer:
+            for _ in range(100):
+                writer.write(TONE)
+
+    try:
+        assert "(File too large)" in refusal(record)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_recording_stays_valid_when_the_disk_is_full(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from rtchat.audio.files import read as read_audio
 from rtchat.server.factory import voice_of
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from tests.faulty import sockets
-from tests.program import PATIENCE, Program, background
+from tests.program import PATIENCE, Program, background, piped
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
@@ -64,6 +65,35 @@ def test_a_text_question_is_answered_in_speech(program: Program) -> None:
     ran = program.run("once", "the time?", "--audio-out", "answer.wav")
     assert (ran.code, ran.text) == (0, "It is noon.\n")
     assert length(program.home / "answer.wav") > 0.3
+
+
+@pytest.mark.parametrize("name", ["answer.flac", "answer.ogg", "answer.mp3"])
+def test_a_spoken_answer_is_encoded(program: Program, name: str) -> None:
+    pytest.importorskip("soundfile")
+    ran = program.run("once", "the time?", "--audio-out", name)
+    assert (ran.code, ran.text) == (0, "It is noon.\n")
+    assert len(read_audio(program.home / name)) / SECOND > 0.3
+
+
+def test_a_spoken_answer_may_be_piped(program: Program) -> None:
+    ran = program.run("once", "the time?", "--audio-out", "-")
+    assert ran.code == 0
+    assert "It is noon.\n" in ran.err
+    with piped(ran.out) as pipe:
+        assert len(read_audio(pipe)) / SECOND > 0.3
+
+
+def test_a_reader_of_a_spoken_answer_may_go_away(program: Program) -> None:
+    command = (
+        "rtchat once forever --audio-out - --no-stdin | head -c 1000 | wc -c; echo ${PIPESTATUS[0]}"
+    )
+    assert program.shell(command).text == "1000\n141\n"
+
+
+def test_no_audio_is_written_to_a_terminal(program: Program) -> None:
+    terminal = Terminal(program, ["the time?", "--audio-out", "-"], {}, verb="once")
+    terminal.shows("terminal")
+    assert terminal.ends() == 2
 
 
 def test_a_spoken_question_is_answered_in_speech(program: Program) -> None:
@@ -224,7 +254,9 @@ def test_audio_is_stored_only_with_keep_audio(program: Program) -> None:
         (["hi", "--audio-out", "no/answer.wav"], 6, "no/answer.wav"),
         (["hi", "--audio-out", "."], 6, "."),
         (["hi", "--audio-out", "/dev/full"], 6, "/dev/full"),
-        (["hi", "--audio-out", "-"], 2, "--audio-out -"),
+        (["hi", "--audio-out", "-", "--json"], 2, "--audio-out -"),
+        (["hi", "--audio-out", "-", "--events"], 2, "--audio-out -"),
+        (["hi", "--audio-out", "a.opus"], 2, ".opus"),
         (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
             ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
@@ -329,6 +361,35 @@ def test_a_file_is_transcribed(program: Program) -> None:
     assert (ran.code, ran.text) == (0, "What is the time?\nAnd the date?\n")
 
 
+def test_raw_audio_is_transcribed(program: Program) -> None:
+    pytest.importorskip("soxr")
+    raw = tone(440, 1.0, rate=16_000)
+    (program.home / "said").write_bytes(raw)
+    options = ("--raw", "16000", "--vad", "off")
+    assert program.run("transcribe", "said", *options).text == "What is the time?\n"
+    assert program.run("transcribe", "-", *options, stdin=raw).text == "And the date?\n"
+    ran = program.run("once", "--audio-in", "-", "--raw", "24000", stdin=tone(440, 1.0))
+    assert (ran.code, ran.text) == (0, "I see.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["transcribe", "-", "--raw", "7999"], "8000 to 48000"),
+        (["transcribe", "-", "--raw", "1.5"], "8000 to 48000"),
+        (["transcribe", "-", "--raw", "16000"], "no audio"),
+        (["translate", "-", "--to", "es", "--raw", "1"], "8000 to 48000"),
+        (["once", "hi", "--raw", "16000"], "--audio-in"),
+    ],
+)
+def test_raw_audio_that_cannot_be_read_is_a_usage_error(
+    program: Program, arguments: list[str], says: str
+) -> None:
+    ran = program.run(*arguments, stdin=b"")
+    assert ran.code == 2
+    assert says in ran.error
+
+
 def test_a_pipe_is_transcribed(program: Program) -> None:
     file = write_wav(program.home / "said.wav", tone(440, 1.0))
     ran = program.run("transcribe", "-", "--vad", "off", stdin=file.read_bytes())
@@ -380,7 +441,7 @@ def test_a_truncated_recording_is_used_and_reported(
     ran = program.run(*command, "cut.wav")
     assert ran.code == 1
     assert ran.text
-    assert "cut.wav is truncated: 0.5 s" in ran.error
+    assert "cut.wav is incomplete: 0.5 s" in ran.error
 
 
 def test_transcribing_an_invalid_file_is_an_error_of_one_line(program: Program) -> None:

@@ -24,7 +24,7 @@ from rtchat.app.questions import (
     spoken_question,
     typed_question,
 )
-from rtchat.app.recording import finish_recording, recorder_of
+from rtchat.app.recording import finish_recording, recorder_of, text_environment
 from rtchat.app.wiring import (
     close_trace,
     conversion_of,
@@ -109,7 +109,9 @@ def run_once(
         for problem in damage:
             status.show(error_notice(problem))
 
-        view, finish, instructions = _view_of_once(settings, environment, options, status)
+        is_text = options.output_format == "text"
+        shown = text_environment(audio.audio_out, environment, is_text=is_text)
+        view, finish, instructions = _view_of_once(settings, shown, options, status)
 
         async def ask(post: Post) -> None:
             await asyncio.sleep(0)  # start connecting first, which takes longer
@@ -255,7 +257,7 @@ class _Chat:
             audio_out = self.options.audio.audio_out
             if audio_out is not None:
                 recorder = stack.enter_context(
-                    recorder_of(audio_out, is_folder=self.mode is not Mode.ONCE)
+                    recorder_of(audio_out, self.environment, is_folder=self.mode is not Mode.ONCE)
                 )
                 player = recorder if voice is None else TeePlayer(voice, recorder)
                 watch = partial(recorder.watch, self.view.show)

@@ -6,10 +6,13 @@ import asyncio
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtchat.app.environment import Environment
 from rtchat.core.effects import Update, error_notice
 from rtchat.core.errors import ExitCode, OutputError, UsageError
 from rtchat.system.loop import post_to
@@ -17,7 +20,8 @@ from rtchat.system.worker import Worker
 from rtchat.ui.plain_view import StatusWriter
 
 if TYPE_CHECKING:
-    from rtchat.audio.wav import WavWriter
+    from rtchat.audio.output_file import AudioWriter
+    from rtchat.audio.wav import WavStream
 
 _CLOSE_TIMEOUT = 5.0
 """Seconds to wait at exit for audio that is not recorded yet."""
@@ -27,14 +31,15 @@ class Recorder:
     """Records the audio of replies in a thread. `begin` returns the file for each item, which may
     be the same one; one file is open at a time. After a failure nothing more is recorded."""
 
-    def __init__(self, begin: Callable[[], WavWriter]) -> None:
+    def __init__(self, begin: Callable[[], AudioWriter | WavStream]) -> None:
         self._begin = begin
         self._worker = Worker("recording", limit=10_000)
         self.is_empty = True
         self.failure: OutputError | None = None
         self.is_failure_reported = False
+        self._is_closed = False
         self._item: str | None = None
-        self._file: WavWriter | None = None
+        self._file: AudioWriter | WavStream | None = None
         self._on_failure: Callable[[], object] = lambda: None
 
     async def watch(self, show: Callable[[Update], None]) -> None:
@@ -58,7 +63,10 @@ class Recorder:
         """Do nothing: audio that was not played is recorded too."""
 
     def close(self) -> None:
-        """Write the remaining audio, within a few seconds."""
+        """Write the remaining audio and complete the file, within a few seconds."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._do(self._close)
         if not self._worker.close(_CLOSE_TIMEOUT):
             self._fail(f"the recording could not be finished within {_CLOSE_TIMEOUT:g} s")
 
@@ -97,26 +105,59 @@ class Recorder:
     def _end(self) -> None:
         self._item = None
 
+    def _close(self) -> None:
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OutputError as error:
+                self._failed(error)
+
 
 @contextmanager
-def recorder_of(path: Path, *, is_folder: bool) -> Iterator[Recorder]:
-    """A recorder into one file, or into a folder with a file for each reply."""
-    from rtchat.audio.wav import WavWriter, prepare
+def recorder_of(path: Path, environment: Environment, *, is_folder: bool) -> Iterator[Recorder]:
+    """A recorder into one file, into stdout (`-`), or into a folder with a file for each reply."""
+    from rtchat.audio.encoded_file import writer_of
+    from rtchat.audio.wav import WavStream, WavWriter, prepare
 
     with ExitStack() as files:
         if is_folder:
             prepare(path)
             recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
+        elif is_stdout(path):
+            stream = WavStream(environment.stdout.buffer)
+            recorder = Recorder(lambda: stream)
         else:
-            if str(path) == "-":
-                raise UsageError(
-                    "--audio-out - cannot be used, because the text is written to stdout",
-                    hint="use a file name",
-                )
-            file = files.enter_context(WavWriter(path))
+            file = files.enter_context(writer_of(path))
             recorder = Recorder(lambda: file)
         files.callback(recorder.close)
         yield recorder
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether audio is recorded to stdout."""
+    return str(path) == "-"
+
+
+def text_environment(path: Path | None, environment: Environment, *, is_text: bool) -> Environment:
+    """The environment for the text of the replies, which goes to stderr if their audio goes to
+    stdout. `is_text` is whether it is shown as text rather than as JSON.
+
+    Raises:
+        UsageError: stdout is a terminal, or JSON is written there.
+    """
+    if not is_stdout(path):
+        return environment
+    if not is_text:
+        message = "--audio-out - cannot be combined with --json or --events"
+        raise UsageError(message, hint="record to a file, such as --audio-out reply.wav")
+    if environment.stdout_is_terminal:
+        message = "audio cannot be written to a terminal"
+        raise UsageError(message, hint="pipe it, as in `--audio-out - | aplay`, or name a file")
+    return replace(
+        environment,
+        stdout=environment.stderr or TextIOWrapper(BytesIO()),
+        stdout_is_terminal=environment.stderr_is_terminal,
+    )
 
 
 def finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:

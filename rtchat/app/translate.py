@@ -13,7 +13,7 @@ from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
 from rtchat.app.live_audio import TeePlayer
-from rtchat.app.recording import Recorder, finish_recording, recorder_of
+from rtchat.app.recording import Recorder, finish_recording, recorder_of, text_environment
 from rtchat.app.wiring import prepare
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
@@ -65,10 +65,13 @@ def translate(
     setup = _setup(file, settings.translate_to, settings, options)
     with unblocked(environment) as environment, ExitStack() as stack:
         status = status_writer_of(settings, environment)
-        view = _view_of(environment, status, options)
+        shown = text_environment(options.audio_out, environment, is_text=not options.as_json)
+        view = _view_of(shown, status, options)
         recorder = None
         if options.audio_out is not None:
-            recorder = stack.enter_context(recorder_of(options.audio_out, is_folder=False))
+            recorder = stack.enter_context(
+                recorder_of(options.audio_out, environment, is_folder=False)
+            )
         code = asyncio.run(_run(file, setup, settings, environment, view, recorder, options))
         if recorder is None:
             return code

@@ -10,21 +10,23 @@ from typing import BinaryIO
 from zlib import crc32
 
 from rtchat.audio.file_format import FileFormat, skip_id3
-from rtchat.core.mpeg_audio import mp3_frame
+from rtchat.core.mpeg_audio import mp3_frame, mp3_frame_seconds
 from rtchat.core.values import value
 
 _MIN_SHOWN_SECONDS = 0.05
 _SEARCHED = 65536
 """Bytes that are searched at a time for the next frame."""
+_MP3_TOLERANCE = 0.5
+"""Seconds of silence that decoders may remove from the start and the end."""
 _TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 """What may follow the last frame of an MP3 file."""
 
 
-def truncated(seconds: float = 0.0) -> str:
-    """The finding that the end of a file is missing: `seconds` of audio, or an unknown amount."""
+def incomplete(seconds: float = 0.0) -> str:
+    """The finding that audio is missing: `seconds` of it, or an unknown amount at the end."""
     if seconds < _MIN_SHOWN_SECONDS:
-        return "truncated: its end is missing"
-    return f"truncated: {seconds:.1f} s of its audio are missing"
+        return "incomplete: its end is missing"
+    return f"incomplete: {seconds:.1f} s of its audio are missing"
 
 
 def damaged(seconds: float = 0.0) -> str:
@@ -52,7 +54,7 @@ def _missing(size: int, start: int, end: int, seconds: float) -> str:
     """The finding for audio that should extend from `start` to `end` in a file of `size` bytes."""
     if end <= size:
         return ""
-    return truncated(seconds * (end - size) / (size - start) if size > start else 0.0)
+    return incomplete(seconds * (end - size) / (size - start) if size > start else 0.0)
 
 
 def _size(file: BinaryIO) -> int:
@@ -117,7 +119,7 @@ def _check_au(file: BinaryIO, seconds: float) -> str:
 
 
 _OGG_HEADER = struct.Struct("<4sBBqIIIB")
-_LAST_PAGE = 4
+_FIRST_PAGE, _LAST_PAGE = 2, 4
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -128,21 +130,23 @@ def _check_ogg(file: BinaryIO) -> str:
     unfinished: set[int] = set()
     while header := file.read(_OGG_HEADER.size):
         if len(header) < _OGG_HEADER.size:
-            return truncated()
+            return incomplete()
         magic, _, flags, _, serial, number, checksum, segments = _OGG_HEADER.unpack(header)
         if magic != b"OggS":
             return damaged()
         table = file.read(segments)
         body = file.read(sum(table))
         if len(table) < segments or len(body) < sum(table):
-            return truncated()
+            return incomplete()
         page = header[:22] + bytes(4) + header[26:] + table + body
+        if flags & _FIRST_PAGE:  # files may be joined
+            number_of.pop(serial, None)
         is_next = number == number_of.get(serial, number - 1) + 1
         if not is_next or _ogg_checksum(page) != checksum:
             return damaged()
         number_of[serial] = number
         (unfinished.discard if flags & _LAST_PAGE else unfinished.add)(serial)
-    return truncated() if unfinished else ""
+    return incomplete() if unfinished else ""
 
 
 def _ogg_checksum(page: bytes) -> int:
@@ -156,31 +160,56 @@ def _ogg_checksum(page: bytes) -> int:
 
 
 def _check_mp3(file: BinaryIO, seconds: float) -> str:
-    """Follow the frames from one to the next, and compare their number with that in the first."""
+    """Compare the frames in the file with their number in the first one, and with the audio."""
+    found = _count_frames(file)
+    if found.is_broken or not found.count:
+        return damaged() if found.is_broken else ""
+    if missing := max(0, found.declared - found.count):
+        return incomplete(missing * found.frame_seconds)
+    if found.is_cut and not found.declared:
+        return incomplete()
+    # `soundfile` estimates the length of a file that does not state it, and ends there.
+    undecoded = found.count * found.frame_seconds - seconds
+    return damaged(undecoded) if undecoded > _MP3_TOLERANCE else ""
+
+
+@value
+class _Frames:
+    """The frames of an MP3 file."""
+
+    count: int
+    """The number of complete frames."""
+    declared: int
+    """Their number as the first one states it; 0 if it does not."""
+    frame_seconds: float
+    is_broken: bool
+    """Whether there is something else between them."""
+    is_cut: bool
+    """Whether the last one is incomplete."""
+
+
+def _count_frames(file: BinaryIO) -> _Frames:
+    """Follow the frames from one to the next."""
     size, place = _size(file), skip_id3(file)
     file.seek(place)
-    declared = _declared_frames(file.read(256))
-    frames, is_broken, is_cut = 0, False, False
+    first = file.read(256)
+    count, is_broken, is_cut = 0, False, False
     while place < size:
         file.seek(place)
         if length := mp3_frame(file.read(4)):
             is_cut = place + length > size
-            frames += not is_cut
+            count += not is_cut
             place += length
         elif (after := skip_id3(file, place)) > place:
             place = after
         elif (found := _next_frame(file, place)) is not None:
-            is_broken = is_broken or frames > 0
+            is_broken = is_broken or count > 0
             place = found
         else:
-            is_cut = 0 < size - place < 4
+            is_cut = size - place < 4
             break
-    missing = declared - frames if declared else 0
-    if is_broken:
-        return damaged()
-    if missing > 0 and frames:
-        return truncated(seconds * missing / frames)
-    return truncated() if is_cut and frames and not declared else ""
+    duration = mp3_frame_seconds(first) if mp3_frame(first) else 0.0
+    return _Frames(count, _declared_frames(first), duration, is_broken, is_cut)
 
 
 def _declared_frames(frame: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Decodes files by the program ffmpeg: those that phones and browsers record, and rarer ones.
+"""Decodes files by the program ffmpeg.
 
 ffmpeg gets an open file and its format, which the first bytes tell. It opens no other file and no
 network connection, whatever the file says.
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from math import isfinite
 from typing import IO, BinaryIO
 
-from rtchat.audio.completeness import damaged, truncated
+from rtchat.audio.completeness import damaged, incomplete
 from rtchat.audio.file_format import FileFormat
 from rtchat.audio.pcm import RATE, WIDTH
 from rtchat.core.errors import UsageError
@@ -28,10 +28,9 @@ _PROBE_TIMEOUT = 10.0
 """Seconds that ffprobe may take to read a header."""
 _MAX_LINE = 1000
 """Bytes of a line of ffmpeg's log that are read."""
-_TOLERANCE = 0.5
-"""Seconds by which the audio of an undamaged file may be shorter than the file says."""
-_DECLARES_LENGTH = ("mov", "matroska", "flv")
-"""Formats whose length is written in the file, rather than estimated from its size."""
+_TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
+"""Formats whose length is written in the file, rather than estimated from its size, and by how many
+seconds the audio of an undamaged file may be shorter."""
 
 
 def find() -> str | None:
@@ -52,7 +51,16 @@ def decode(
     command = [
         *(find() or _PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
         # /dev/fd/0 is the open file: its name cannot be mistaken for an option or a protocol.
-        *("-protocol_whitelist", "file", "-f", known.demuxer, "-i", "file:/dev/fd/0"),
+        *(
+            "-err_detect",
+            "crccheck",
+            "-protocol_whitelist",
+            "file",
+            "-f",
+            known.demuxer,
+            "-i",
+            "file:/dev/fd/0",
+        ),
         *("-map", "0:a:0", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
     ]
     try:
@@ -170,8 +178,9 @@ class _Log:
         """What is wrong with a file of which `seconds` were decoded; empty if nothing is."""
         others = {codec for kind, codec in self._streams if kind != "Audio"}
         errors = [text for part, text in self._errors if part not in others and "s16le" not in part]
-        is_length_known = len(self._streams) == 1 and self._known.demuxer in _DECLARES_LENGTH
-        missing = self._duration - seconds if is_length_known else 0.0
+        tolerance = _TOLERANCES.get(self._known.demuxer, 0.0)
+        # With pictures, the length is that of the pictures.
+        missing = self._duration - seconds if tolerance and len(self._streams) == 1 else 0.0
         if errors or failed:
             return damaged(missing)
-        return truncated(missing) if missing > _TOLERANCE else ""
+        return incomplete(missing) if missing > tolerance else ""

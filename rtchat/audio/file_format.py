@@ -15,7 +15,7 @@ _TS_PACKET = 188
 @value
 class FileFormat:
     """A format of files with audio. `demuxer` is ffmpeg's name for it. `by_soundfile` is whether
-    `soundfile` can read it, or at least the most frequent codecs in it."""
+    `soundfile` reads it, at least with the usual codecs."""
 
     name: str
     demuxer: str

@@ -1,43 +1,24 @@
-"""Writes WAV files while audio arrives: PCM16, mono, 24 kHz."""
+"""Writes WAV files and streams while audio arrives: PCM16, mono, 24 kHz."""
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import BinaryIO
 
+from rtchat.audio.output_file import AudioWriter, unwritable
 from rtchat.audio.pcm import RATE, WIDTH
-from rtchat.core.errors import OutputError
-from rtchat.system.files import shown_name
 from rtchat.system.folders import make_private
 
 
-class WavWriter:
-    """A WAV file that is valid after each write.
+class WavWriter(AudioWriter):
+    """A WAV file that is valid after each write, even if the program is killed."""
 
-    Opening it checks that it can be written. An existing file is overwritten only when the first
-    audio arrives, so that a failed request does not destroy it. A new file without audio is removed
-    by `close`. Every method except `close` may raise OutputError.
-    """
-
-    def __init__(self, path: Path, *, new: bool = False) -> None:
-        """With `new`, raises FileExistsError if the file exists."""
-        self.path = path
-        self._size = 0
-        try:
-            self._file, self._was_created = _open(path, new=new)
-        except (OSError, ValueError) as error:
-            if new and isinstance(error, FileExistsError):
-                raise
-            raise _unwritable(path, error) from error
-        mode = os.fstat(self._file).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISCHR(mode):
-            os.close(self._file)
-            raise OutputError(f"{shown_name(path)} is not a regular file", hint="use another name")
+    _size = 0
+    """Bytes of audio."""
 
     @classmethod
     def next_in(cls, folder: Path) -> WavWriter:
@@ -49,59 +30,39 @@ class WavWriter:
                 return cls(folder / f"reply-{number:03}.wav", new=True)
         raise AssertionError  # unreachable
 
+    def _begin(self) -> None:
+        self._write_at(header(0), 0)
+
+    def _append(self, audio: bytes) -> None:
+        self._write_at(audio, _HEADER + self._size)
+        self._size += len(audio)
+        self._write_at(header(self._size), 0)
+
+    def _finish(self) -> None:
+        pass
+
+
+class WavStream:
+    """A WAV of unknown length on a pipe."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._has_audio = False
+
     def write(self, audio: bytes) -> None:
-        """Append PCM16, mono, 24 kHz."""
-        if not audio:
-            return
-        try:
-            if not self._size:
-                self._truncate()
-                self._write_at(header(0), 0)
-            self._write_at(audio, _HEADER + self._size)
-            self._size += len(audio)
-            self._write_at(header(self._size), 0)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-
-    def _truncate(self) -> None:
-        if stat.S_ISREG(os.fstat(self._file).st_mode):
-            os.ftruncate(self._file, 0)
-
-    def _write_at(self, data: bytes, position: int) -> None:
-        while data:
-            written = os.pwrite(self._file, data, position)
-            data, position = data[written:], position + written
+        """Write audio, after the header if it is the first."""
+        if not self._has_audio:
+            self._out.write(header(_UNKNOWN_SIZE))
+            self._has_audio = True
+        self._out.write(audio)
 
     def close(self) -> None:
-        """Close the file. Its contents are already complete."""
-        if self._file < 0:
-            return
-        if self._was_created and not self._size:
-            with suppress(OSError):
-                self.path.unlink()
-        os.close(self._file)
-        self._file = -1
-
-    def __enter__(self) -> WavWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _open(path: Path, *, new: bool) -> tuple[int, bool]:
-    """Open the file. Returns its descriptor and whether the file was created."""
-    # Do not wait for the reader of a FIFO.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        return os.open(path, flags | os.O_EXCL, 0o666), True
-    except FileExistsError:
-        if new:
-            raise
-    return os.open(path, flags, 0o666), False
+        """Do nothing: the pipe is not ours."""
 
 
 _HEADER = 44
+_UNKNOWN_SIZE = 0x7FFF_F000
+"""What readers of streams take for an unknown length, as sox and espeak write it."""
 
 
 def header(size: int) -> bytes:
@@ -119,10 +80,4 @@ def prepare(folder: Path) -> None:
         make_private(folder)
         TemporaryFile(dir=folder).close()
     except (OSError, ValueError) as error:
-        raise _unwritable(folder, error) from error
-
-
-def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    message = f"{shown_name(path)} cannot be written ({why})"
-    return OutputError(message, hint="use another path")
+        raise unwritable(folder, error) from error

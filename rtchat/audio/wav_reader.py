@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rtchat.audio.completeness import truncated
+from rtchat.audio.completeness import incomplete
 from rtchat.audio.conversion import converter
 from rtchat.audio.input_file import MAX_PIPED_BYTES, InputFile
 from rtchat.audio.pcm import RATE
@@ -113,7 +113,7 @@ def read_samples(
     if convert is not None:
         yield convert(None)
     if left:
-        report(truncated(left / wav_format.frame / wav_format.rate))
+        report(incomplete(left / wav_format.frame / wav_format.rate))
 
 
 def _mono(data: bytes, wav_format: WavFormat) -> Samples:

@@ -81,7 +81,9 @@ def translate(
     audio_out: Annotated[
         Path | None,
         typer.Option(
-            "--audio-out", metavar="FILE", help="Save the spoken translation as a WAV file."
+            "--audio-out",
+            metavar="FILE|-",
+            help="Save the spoken translation as WAV, FLAC, Ogg or MP3.",
         ),
     ] = None,
     play: Annotated[

@@ -86,7 +86,9 @@ def once(
     ] = None,
     audio_out: Annotated[
         Path | None,
-        typer.Option("--audio-out", metavar="FILE", help="Save the spoken reply as a WAV file."),
+        typer.Option(
+            "--audio-out", metavar="FILE|-", help="Save the spoken reply as WAV, FLAC, Ogg or MP3."
+        ),
     ] = None,
     plain: Plain = False,
     json: Json = False,

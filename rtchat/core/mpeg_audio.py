@@ -13,10 +13,22 @@ def mp3_frame(audio: bytes) -> int:
     version, bitrate, rate = audio[1] >> 3 & 3, audio[2] >> 4, audio[2] >> 2 & 3
     if version == 1 or bitrate in (0, 15) or rate == 3:
         return 0
-    is_mpeg_1 = version == 3
-    kilobits = (_MPEG_1_KILOBITS if is_mpeg_1 else _MPEG_2_KILOBITS)[bitrate]
-    hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
-    return (144 if is_mpeg_1 else 72) * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
+    kilobits = (_MPEG_1_KILOBITS if version == 3 else _MPEG_2_KILOBITS)[bitrate]
+    samples, hertz = _mp3_samples(audio)
+    return samples // 8 * kilobits * 1000 // hertz + (audio[2] >> 1 & 1)
+
+
+def mp3_frame_seconds(frame: bytes) -> float:
+    """The length of the audio in an MPEG layer III frame."""
+    samples, hertz = _mp3_samples(frame)
+    return samples / hertz
+
+
+def _mp3_samples(frame: bytes) -> tuple[int, int]:
+    """The samples in a frame, and the sample rate."""
+    version = frame[1] >> 3 & 3
+    hertz = (44_100, 48_000, 32_000)[frame[2] >> 2 & 3] // {3: 1, 2: 2, 0: 4}[version]
+    return 1152 if version == 3 else 576, hertz
 
 
 def adts_frame(audio: bytes) -> int:
