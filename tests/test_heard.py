@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import AddItem, Effect, Record, ReplyHeard, Send, Show
+from rtchat.core.effects import AddItem, Effect, Record, ReplyHeard, ReplyPlaying, Send, Show
 from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
@@ -18,7 +18,9 @@ from rtchat.core.events import (
     Delta,
     Event,
     OutputDone,
+    PlaybackAdvanced,
     PlaybackCut,
+    PlaybackEnded,
     ReplyEnded,
     ReplyStarted,
     SessionCreated,
@@ -232,6 +234,43 @@ def test_messages_of_other_phases_after_the_cut_were_not_heard() -> None:
         reply.played(item_id, 0, 1000)
     assert reply.cut_playback(PlaybackCut("a", 0, 600))
     assert [message.heard for message in reply.messages] == [len("one "), 0]
+
+
+# ------------------------------------------------------------------------------ while it is played
+
+
+def playing(play: Playbook, *events: Event) -> list[str]:
+    """The last words that are shown as heard because of these events."""
+    effects = [effect for event in events for effect in play.handle(event)]
+    updates = [effect.update for effect in effects if isinstance(effect, Show)]
+    return [update.words for update in updates if isinstance(update, ReplyPlaying)]
+
+
+def test_words_are_shown_as_they_are_heard() -> None:
+    play = replying()
+    assert playing(play, PlaybackAdvanced("a1", 0, 0)) == []
+    assert playing(play, PlaybackAdvanced("a1", 0, 600)) == ["It is "]
+    assert playing(play, PlaybackAdvanced("a1", 0, 610)) == []
+    assert playing(play, PlaybackAdvanced("a1", 0, 1000)) == [FIRST]
+    assert playing(play, words(" " * 40), PlaybackAdvanced("a1", 0, 1010)) == [], "it never shrinks"
+    assert playing(play, PlaybackEnded()) == [""]
+    assert playing(play, PlaybackEnded()) == []
+
+
+def test_no_words_are_shown_after_an_interruption() -> None:
+    play = replying(PlaybackAdvanced("a1", 0, 600))
+    assert playing(play, SpeechStarted("u2", 3000), PlaybackCut("a1", 0, 700)) == [""]
+
+
+def test_audio_of_an_unknown_item_has_no_words() -> None:
+    assert playing(replying(), PlaybackAdvanced("other", 0, 600)) == []
+
+
+def test_only_the_last_words_are_shown() -> None:
+    play = replying(words("word " * 100), sound(10_000))
+    (shown,) = playing(play, PlaybackAdvanced("a1", 0, 12_000))
+    assert shown == ("word " * 100)[-len(shown) :]
+    assert len(shown) == 200
 
 
 # ---------------------------------------------------------------------------- the next session

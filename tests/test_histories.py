@@ -90,7 +90,9 @@ from rtchat.core.events import (
     ModelSet,
     NewConversationAsked,
     OutputAdded,
+    PlaybackAdvanced,
     PlaybackCut,
+    PlaybackEnded,
     QueuedTakenBack,
     RawSaid,
     ReplyEnded,
@@ -604,6 +606,14 @@ class World:
             words = self.rng.choice((f"words of {item}", ""))
             self.post(ChannelDone(Channel.INPUT_TRANSCRIPT, words, item_id=item))
 
+    def play_on(self) -> None:
+        """Playback advances, or ends."""
+        if self.playing and self.rng.random() < 0.7:
+            self.post(PlaybackAdvanced(self.playing, 0, self.rng.choice((200, 600))))
+        elif self.playing:
+            self.playing = ""
+            self.post(PlaybackEnded())
+
     def echo_reply(self) -> None:
         """The server takes an echo of its own reply for a turn."""
         self.open_connection()
@@ -793,6 +803,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "hush": World.end_speech,
     "write": World.send_transcript,
     "echo": World.echo_reply,
+    "play": World.play_on,
     "greet": World.greet,
     "die": World.die,
     "microphone": World.toggle_microphone,
@@ -804,7 +815,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"} | {
     *("undo", "edit", "fork", "clear", "compact", "summary"),
 }
-SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "microphone", "device"}
+SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "play", "microphone", "device"}
 
 
 WEIGHTS = {

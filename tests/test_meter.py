@@ -8,6 +8,7 @@ from rtchat.core.effects import (
     Connecting,
     MicrophoneStatus,
     Ready,
+    ReplyPlaying,
     SpeechHeard,
     TextArrived,
     Update,
@@ -141,5 +142,27 @@ def test_it_says_whether_the_user_is_heard(updates: list[Update], line: str) -> 
 def test_it_shows_the_last_words_heard(microphone: MicrophoneStatus, width: int, line: str) -> None:
     meter = Meter(_Meters(), lambda: width)
     for update in (READY, microphone, SpeechHeard(is_speaking=True, words="Is it late\nin Oslo?")):
+        meter.show(update)
+    assert _line(meter) == line
+
+
+@pytest.mark.parametrize(
+    ("width", "words", "line"),
+    [
+        (70, "", "● listening ▁▁▁▁ · Ctrl-T mutes · playing: It is late in Oslo."),
+        (63, "", "● listening ▁▁▁▁ · Ctrl-T mutes · playing: It is late in Oslo."),
+        (57, "", "● listening ▁▁▁▁ · Ctrl-T mutes · playing: …ate in Oslo."),
+        (52, "", "● listening ▁▁▁▁ · Ctrl-T mutes"),
+        (62, "Stop", "● listening ▁▁▁▁ · Stop"),
+    ],
+)
+def test_it_shows_the_last_words_of_the_reply_that_were_heard(
+    width: int, words: str, line: str
+) -> None:
+    meter = Meter(_Meters(), lambda: width)
+    for update in (
+        *(READY, LISTENING, ReplyPlaying("It is late in Oslo.")),
+        SpeechHeard(is_speaking=False, words=words),
+    ):
         meter.show(update)
     assert _line(meter) == line

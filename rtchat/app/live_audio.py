@@ -23,6 +23,7 @@ from rtchat.system.worker import Worker
 if TYPE_CHECKING:
     from rtchat.audio.devices import Microphone, Speaker
     from rtchat.audio.echo_canceller import EchoCanceller
+    from rtchat.audio.progress import PlaybackProgress
 
 
 CLOSE_TIMEOUT = 2.0
@@ -41,6 +42,7 @@ class LiveAudio:
         self._speaks = speaks
         self._microphone: Microphone | None = None
         self._speaker: Speaker | None = None
+        self._progress: PlaybackProgress | None = None
         self._canceller: EchoCanceller | None = None
         self._overruns = 0
         """The overruns of microphones that are closed."""
@@ -65,6 +67,8 @@ class LiveAudio:
         """Play audio after what is already queued."""
         if self._speaker is not None:
             self._speaker.play(item_id, content_index, audio)
+        if self._progress is not None:
+            self._progress.start()
 
     def end(self, item_id: str) -> None:
         """Note that the audio of an item is complete."""
@@ -73,6 +77,8 @@ class LiveAudio:
 
     def stop(self) -> PlaybackCut | None:
         """Stop playback at once."""
+        if self._progress is not None:
+            self._progress.stop()
         return self._speaker.stop() if self._speaker is not None else None
 
     def use(self, is_used: bool, /) -> None:
@@ -109,6 +115,7 @@ class LiveAudio:
 
     async def _open_speaker(self, post: Post) -> Problem | None:
         from rtchat.audio.devices import Speaker, find
+        from rtchat.audio.progress import PlaybackProgress
 
         loop = asyncio.get_running_loop()
 
@@ -120,9 +127,10 @@ class LiveAudio:
             return Speaker(device, on_lost=lost, loop=loop, canceller=self._canceller)
 
         try:
-            self._speaker = await self._worker.call(open_speaker)
+            self._speaker = speaker = await self._worker.call(open_speaker)
         except UsageError as error:
             return error.problem
+        self._progress = PlaybackProgress(lambda: speaker.position, post)
         return None
 
     async def _follow(self, post: Post) -> Problem | None:
@@ -177,6 +185,8 @@ class LiveAudio:
     async def _close(self) -> None:
         """Close both devices. One that does not respond is left open."""
         self._close_microphone()
+        if self._progress is not None:
+            self._progress.stop()
         if self._speaker is not None:
             self._worker.do(self._speaker.close)
         with suppress(TimeoutError):

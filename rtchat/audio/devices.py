@@ -291,6 +291,11 @@ class Speaker:
         return self._playback.is_playing(self._stream.now)
 
     @property
+    def position(self) -> PlaybackCut | None:
+        """The position in the current or next item; None if nothing is playing or queued."""
+        return self._playback.position(self._stream.now)
+
+    @property
     def underruns(self) -> int:
         """The number of gaps in the middle of an item, because the network or this machine was too
         slow."""

@@ -157,8 +157,12 @@ class Playback:
 
     def is_playing(self, now: float = 0.0) -> bool:
         """Whether audio is playing or queued."""
+        return self.position(now) is not None
+
+    def position(self, now: float = 0.0) -> PlaybackCut | None:
+        """The position in the current or next item; None if none is playing or queued."""
         with self._lock:
-            return self._position_at(now) is not None
+            return self._position_at(now)
 
     def _position_at(self, now: float) -> PlaybackCut | None:
         self._drop_finished()

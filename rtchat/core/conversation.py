@@ -127,7 +127,7 @@ class Conversation:
             self._connection.items.handle(event)
         held = self._replies.ownership.receive(event)
         self._collect(self._route(event) if held is None else held, effects)
-        self._collect(self._spoken.show_speech(), effects)
+        self._collect(self._spoken.show_changes(), effects)
         return effects
 
     def _collect(self, outputs: Iterable[Output], effects: list[fx.Effect]) -> None:
@@ -224,6 +224,12 @@ class Conversation:
                 return self._spoken.microphone_found()
             case ev.PlaybackCut():
                 return self._spoken.playback_cut(event)
+            case ev.PlaybackAdvanced():
+                self._shared.audio.advance(event)
+                return []
+            case ev.PlaybackEnded():
+                self._shared.audio.end()
+                return []
             case ev.SpeechStarted(_, start_ms):
                 return self._spoken.started(start_ms)
             case ev.SpeechStopped(_, end_ms):

@@ -335,6 +335,13 @@ class ReplyHeard:
 
 
 @value
+class ReplyPlaying:
+    """The last words of a reply that were heard, while it is playing; empty if nothing is."""
+
+    words: str
+
+
+@value
 class ToolAsked:
     """Ask the user whether to make this call; `ToolAnswered` has the answer."""
 
@@ -458,6 +465,7 @@ Update: TypeAlias = (
     | SourceArrived
     | ReplyOver
     | ReplyHeard
+    | ReplyPlaying
     | ToolAsked
     | ToolBegan
     | ToolEnded

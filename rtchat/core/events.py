@@ -498,6 +498,20 @@ class PlaybackCut:
 
 
 @value
+class PlaybackAdvanced:
+    """So many milliseconds of the audio of an item have been played."""
+
+    item_id: str
+    content_index: int
+    played_ms: int
+
+
+@value
+class PlaybackEnded:
+    """Nothing is playing any more."""
+
+
+@value
 class Attached:
     """A file was attached to the next question; `part` is the content to send."""
 
@@ -823,6 +837,8 @@ LocalEvent: TypeAlias = (
     | MicrophoneLost
     | MicrophoneFound
     | PlaybackCut
+    | PlaybackAdvanced
+    | PlaybackEnded
     | Attached
     | AttachmentsAsked
     | DetachAsked

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from rtchat.core.delta_joiner import DeltaJoiner
-from rtchat.core.events import ChannelDone, Delta, PartDone, PlaybackCut
+from rtchat.core.events import ChannelDone, Delta, PartDone, PlaybackAdvanced, PlaybackCut
 from rtchat.core.heard import PartAudio
 from rtchat.core.text import whole_characters
 from rtchat.core.values import Channel, Item, Message, Part, Phase, TurnLimits
@@ -152,13 +152,21 @@ class Reply:
         """Audio of a part is played."""
         self._audio.setdefault((item_id, content_index), PartAudio()).audio_arrived(ms)
 
+    def heard_at(self, at: PlaybackAdvanced | PlaybackCut) -> str | None:
+        """The text of a part that was heard at this position; None if the audio is not of this
+        reply."""
+        key = at.item_id, at.content_index
+        audio, part = self._audio.get(key), self._by_id.get(key)
+        if audio is None:
+            return None
+        return "" if part is None else part.text[: audio.heard(part.text, at.played_ms)]
+
     def cut_playback(self, cut: PlaybackCut) -> bool:
         """Note how much of the reply was heard. Return whether the audio is of this reply."""
-        key = cut.item_id, cut.content_index
-        audio, part = self._audio.get(key), self._by_id.get(key)
-        if audio is not None and part is not None:
-            self._cut_at = part, audio.heard(part.text, cut.played_ms)
-        return audio is not None
+        heard, part = self.heard_at(cut), self._by_id.get((cut.item_id, cut.content_index))
+        if heard is not None and part is not None:
+            self._cut_at = part, len(heard)
+        return heard is not None
 
     def skip_playback(self) -> None:
         """Note that nothing of the reply was heard."""

@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections import deque
 
 from rtchat.core.effects import Play, ReplyHeard, StopPlaying
-from rtchat.core.events import ChannelDone, Delta, PlaybackCut
+from rtchat.core.events import ChannelDone, Delta, PlaybackAdvanced, PlaybackCut
 from rtchat.core.mpeg_audio import adts_frame, mp3_frame
 from rtchat.core.reply import BETWEEN_PARTS, Reply
 from rtchat.core.values import BYTES_A_MS, AudioFormat
@@ -15,6 +15,9 @@ MAX_PLAYED = 1000
 """How many of the last items with audio are remembered."""
 _MAX_REPLIES = 8
 """How many of the last replies with audio are remembered: more are not played at the same time."""
+
+_MAX_WORDS = 200
+"""Characters of the words heard last."""
 
 
 class FormatError(Exception):
@@ -36,12 +39,15 @@ class ReplyAudio:
         """The last replies with audio."""
         self.cut_replies: list[Reply] = []
         """The reply whose playback was interrupted last, and those that were to be played next."""
+        self._heard = ""
+        """What was heard so far of the part that is playing."""
 
     def silence(self, *, by_speech: bool) -> list[StopPlaying]:
         """Stop playback."""
         if not self._speaks:
             return []
         self.was_cut_by_speech = by_speech
+        self._heard = ""
         self._parts.clear()
         return [StopPlaying()]
 
@@ -54,6 +60,22 @@ class ReplyAudio:
         if reply not in self._replies:
             self._replies.append(reply)
         reply.played(play.item_id, play.content_index, len(play.audio) / BYTES_A_MS)
+
+    @property
+    def playing(self) -> str:
+        """The last words that were heard of the part that is playing; empty if none is."""
+        return self._heard[-_MAX_WORDS:]
+
+    def advance(self, at: PlaybackAdvanced) -> None:
+        """Playback of a part has advanced."""
+        texts = (reply.heard_at(at) for reply in reversed(self._replies))
+        heard = next((text for text in texts if text is not None), "")
+        # The estimate may become smaller as more audio arrives.
+        self._heard = self._heard if self._heard.startswith(heard) else heard
+
+    def end(self) -> None:
+        """Nothing is playing any more."""
+        self._heard = ""
 
     def cut(self, cut: PlaybackCut) -> None:
         """Note how much of the replies was heard before playback was interrupted."""

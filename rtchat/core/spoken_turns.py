@@ -46,7 +46,8 @@ class SpokenTurns:
         self._usage = shared.usage
         self._captions = Captions()
         self._heard = fx.SpeechHeard(is_speaking=False)
-        """What was shown last."""
+        self._playing = ""
+        """What was shown last of the user's speech, and of the reply that is playing."""
 
     # ------------------------------------------------------------------------------ the microphone
 
@@ -144,13 +145,17 @@ class SpokenTurns:
         """Whether all audio from the microphone is sent to the server."""
         return self._speech.listens and self._speech.is_available
 
-    def show_speech(self) -> list[Output]:
-        """Show what is heard of the user's speech, if it has changed."""
+    def show_changes(self) -> list[Output]:
+        """Show what is heard of the user's speech, and of the reply, if it has changed."""
+        out: list[Output] = []
         heard = fx.SpeechHeard(self._speech.is_heard, self._captions.words)
-        if heard == self._heard or not self._speech.options.has_microphone:
-            return []
-        self._heard = heard
-        return [fx.Show(heard)]
+        if heard != self._heard and self._speech.options.has_microphone:
+            self._heard = heard
+            out.append(fx.Show(heard))
+        if self._audio.playing != self._playing:
+            self._playing = self._audio.playing
+            out.append(fx.Show(fx.ReplyPlaying(self._playing)))
+        return out
 
     # -------------------------------------------------------------------------- the server's turns
 

@@ -165,7 +165,9 @@ class LiveView:
                 self.echo(text)
             case fx.Resumed(stored):
                 self._show_end(stored)
-            case fx.Copy() | fx.Draft() | fx.Queued() | fx.WholeConversation() | fx.SpeechHeard():
+            case fx.Copy() | fx.Draft() | fx.Queued() | fx.WholeConversation():
+                pass  # `Terminal` handles them
+            case fx.SpeechHeard() | fx.ReplyPlaying():
                 pass  # `Terminal` handles them
             case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
                 pass  # belongs to sessions without replies, which have other views

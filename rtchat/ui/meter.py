@@ -14,6 +14,7 @@ from rtchat.core.effects import (
     Connecting,
     MicrophoneStatus,
     Ready,
+    ReplyPlaying,
     SpeechHeard,
     TextArrived,
     Update,
@@ -52,6 +53,8 @@ class Meter:
         self._width = width
         self._microphone: MicrophoneStatus | None = None
         self._speech = SpeechHeard(is_speaking=False)
+        self._playing = ""
+        """The last words heard of the reply that is playing."""
         self._is_connected = False
         self._heights = deque([0] * _SHOWN, maxlen=_SHOWN)
         self._painted: StyleAndTextTuples = []
@@ -64,6 +67,8 @@ class Meter:
                 self._heights.extend([0] * _SHOWN)
             case SpeechHeard():
                 self._speech = update
+            case ReplyPlaying(words):
+                self._playing = words
             case Connecting():
                 self._is_connected = False
             case Waiting(is_connected=is_connected):
@@ -108,11 +113,16 @@ class Meter:
         parts = self._parts(self._microphone)
         while len(parts) > 1 and sum(map(len, parts)) > self._width() - 1:
             parts.pop()
+        label, words = f"{_SEPARATOR}playing: ", self._playing
+        if self._speech.words:
+            label, words = _SEPARATOR, self._speech.words
+            del parts[2:]
         text = "".join(parts)
-        room = self._width() - 1 - len("".join(parts[:2])) - len(_SEPARATOR)
-        if self._speech.words and room >= _MIN_WORDS:
-            text = _SEPARATOR.join(("".join(parts[:2]), last_row(self._speech.words, room)))
-        return [(ACCENT if self._microphone.is_on else DIM, text[:1]), (DIM, text[1:])]
+        line = [(ACCENT if self._microphone.is_on else DIM, text[:1]), (DIM, text[1:])]
+        room = self._width() - 1 - len(text) - len(label)
+        if words and room >= _MIN_WORDS:
+            line += [(DIM, label), ("", last_row(words, room))]
+        return [*line]
 
     def _parts(self, microphone: MicrophoneStatus) -> list[str]:
         """The parts of the line. Where there is no room, the last ones are dropped first."""

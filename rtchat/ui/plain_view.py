@@ -70,7 +70,7 @@ class StatusWriter(View):
                 pass
             case fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():
                 pass
-            case fx.Queued() | fx.QuestionDropped() | fx.SpeechHeard():
+            case fx.Queued() | fx.QuestionDropped() | fx.SpeechHeard() | fx.ReplyPlaying():
                 pass
             case fx.ToolBegan(call):
                 self._info(messages.call(call, in_full=self._verbose))

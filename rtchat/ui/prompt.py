@@ -37,7 +37,7 @@ from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
 
-from rtchat.core.effects import MicrophoneStatus, SpeechHeard, Update
+from rtchat.core.effects import MicrophoneStatus, ReplyPlaying, SpeechHeard, Update
 from rtchat.core.events import (
     Answer,
     CancelPressed,
@@ -216,7 +216,7 @@ class Prompt:
             self._is_recording = update.push_to_talk and (update.is_on or update.is_opening)
         if self._meter is not None:
             self._meter.show(update)
-            if isinstance(update, MicrophoneStatus | SpeechHeard):
+            if isinstance(update, MicrophoneStatus | SpeechHeard | ReplyPlaying):
                 self._app.invalidate()
 
     def _status(self) -> StyleAndTextTuples:
