@@ -6,7 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -1129,3 +1129,57 @@ def test_nothing_raises_in_any_order(  # noqa: C901 - one case per step
             driver.end_transcript(
                 "words", "x" if step == "deaf" else "", transcription=transcription
             )
+
+
+# ------------------------------------------------------------------------------- spoken languages
+
+
+class EnglishVoice(ToneVoice):
+    """A voice that recognises English only."""
+
+    languages = ("en",)
+
+
+def hears(**transcription: object) -> dict[str, object]:
+    return configure_input(transcription=transcription)
+
+
+@pytest.mark.parametrize("transcribes", [False, True])
+@pytest.mark.parametrize(
+    ("options", "is_known"),
+    [
+        ({"language": "en"}, True),
+        ({"language": "EN-us"}, True),
+        ({"languages": ["de", "en"]}, True),
+        ({"languages": []}, True),
+        ({"language": "de"}, False),
+        ({"languages": ["de", "fr"]}, False),
+    ],
+)
+def test_a_language_that_the_voice_does_not_know_is_refused(
+    options: dict[str, object], is_known: bool, transcribes: bool
+) -> None:
+    driver = ProtocolDriver(voice=EnglishVoice(), transcribes=transcribes)
+    kind = "transcription" if transcribes else "realtime"
+    update = hears(**options)
+    update["session"] = {**cast("dict[str, object]", update["session"]), "type": kind}
+    before = driver.protocol.session_object()
+    (event,) = driver.send(update)
+    if is_known:
+        assert event["type"] == "session.updated"
+        return
+    assert event["error"]["code"] == "invalid_value"
+    (option,) = options
+    assert event["error"]["param"] == f"session.audio.input.transcription.{option}"
+    assert driver.protocol.session_object() == before
+
+
+def test_other_voices_accept_any_language() -> None:
+    assert types(make_driver().send(hears(language="de"))) == ["session.updated"]
+
+
+def test_a_transcript_has_the_language_of_a_voice_that_knows_one() -> None:
+    driver = ProtocolDriver(voice=EnglishVoice())
+    driver.send(hears(), append(pcm(200)), COMMIT)
+    done = driver.end_transcript("Hello.")[-1]
+    assert done["languages"] == [{"code": "en"}]

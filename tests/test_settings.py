@@ -90,6 +90,7 @@ _VALUES: dict[str, tuple[Sequence[str], Sequence[object]]] = {
     "aec": (["off", "on", "off", "on", "off"], [False, True, False, True, False]),
     "input_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "output_device": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+    "language": (["de", "EN", "fra", "es", "pt"], ["de", "en", "fra", "es", "pt"]),
     "translate_to": (["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
     "keep_audio": (["on", "off", "on", "off", "on"], [True, False, True, False, True]),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import srt as other_srt
@@ -16,10 +16,11 @@ from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.values import Status, TranscriptSegment
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.ui.transcript_formats import ESTIMATED, transcript_view
-from tests.faulty import Step, frame
-from tests.program import Program
+from tests.faulty import Step, frame, sockets
+from tests.program import Program, background
+from tests.sounds import tone, write_wav
 from tests.test_translate_runs import DIARIZE, TOLD, transcribed
-from tests.test_voice_faults import committed, heard
+from tests.test_voice_faults import AudioServer, committed, heard
 
 _BUFFER = "input_audio_buffer"
 SPOKEN: tuple[Step, ...] = (
@@ -113,3 +114,64 @@ def test_a_row_of_a_table_is_one_line() -> None:
     turn = TurnTranscribed("u", "a\tb\nc", start_ms=None, end_ms=None)
     empty = TurnTranscribed("u", "", error="noise")
     assert written("tsv", turn, empty)[0].splitlines()[1:] == ["\t\ta b c\t"]
+
+
+# ---------------------------------------------------------------- the options of the transcription
+
+
+def asked(tmp_path: Path, *options: str) -> dict[str, Any]:
+    """The transcription options that the program asks for."""
+    write_wav(tmp_path / "q.wav", tone(440, 1.0))
+    server = AudioServer({"input_audio_buffer.commit": [(committed(), heard("Hi"))]})
+    with background(lambda: sockets(server.talk)) as url:
+        ran = Program(tmp_path).run("transcribe", "q.wav", "--url", url, *options)
+    assert ran.code == 0, ran.err
+    (session,) = server.updates
+    transcription: dict[str, Any] = session["audio"]["input"]["transcription"]
+    return transcription
+
+
+def test_the_server_is_told_the_language_and_the_words(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("WebVTT, Nguyen")
+    options = asked(tmp_path, "--language", "DE", "--prompt", "@words.txt", "-m", "w")
+    assert options == {"model": "w", "language": "de", "prompt": "WebVTT, Nguyen"}
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        ([], "gpt-live-transcribe"),
+        (["-f", "json"], "gpt-live-transcribe"),
+        (["-f", "srt"], "gpt-4o-transcribe"),
+        (["--speakers"], DIARIZE),
+        (["--speakers", "-f", "vtt"], DIARIZE),
+        (["--speakers", "-m", "mine"], "mine"),
+    ],
+)
+def test_the_model_fits_the_options(tmp_path: Path, options: list[str], model: str) -> None:
+    assert asked(tmp_path, *options)["model"] == model
+
+
+def test_another_servers_model_may_tell_speakers_apart(tmp_path: Path) -> None:
+    text = "A: When does it start?\nB: At noon. Or so.\n"
+    assert transcribed(tmp_path, "-m", "w", "--speakers") == (0, text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--language", "german"],
+        ["--local", "--language", "de"],
+        ["--local", "--prompt", "WebVTT"],
+        ["--local", "--speakers"],
+        ["--speakers", "-m", "whisper-1"],
+        ["--prompt", "@missing.txt"],
+    ],
+)
+def test_what_a_model_cannot_do_is_refused_before_any_work(
+    program: Program, options: list[str]
+) -> None:
+    program.environ |= {"OPENAI_API_KEY": "sk-test"}
+    ran = program.run("transcribe", "missing.wav", *options)
+    assert (ran.code, ran.text) == (2, "")
+    assert "missing.wav" not in ran.err

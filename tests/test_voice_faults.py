@@ -102,6 +102,8 @@ class AudioServer:
         self._transcribes = False
         self.appended: list[int] = []
         """For each connection, the bytes of audio that it received."""
+        self.updates: list[dict[str, Any]] = []
+        """The sessions that were asked for."""
 
     async def talk(self, client: ServerConnection) -> None:
         self.appended.append(0)
@@ -110,6 +112,7 @@ class AudioServer:
             event: dict[str, Any] = json.loads(data)
             kind = event["type"]
             if kind == "session.update":
+                self.updates.append(event["session"])
                 self._transcribes = event["session"]["type"] == "transcription"
             if kind == "input_audio_buffer.append":
                 self.appended[-1] += len(event["audio"]) * 3 // 4

@@ -37,6 +37,10 @@ def transcribe(
         bool,
         typer.Option("--json", help="Print one JSON object for each turn; same as -f json."),
     ] = False,
+    speakers: Annotated[
+        bool,
+        typer.Option("--speakers", help="Name the speakers; uses a model that tells them apart."),
+    ] = False,
     no_resume: Annotated[
         bool,
         typer.Option("--no-resume", help="Do not continue an interrupted transcription."),
@@ -48,13 +52,14 @@ def transcribe(
 
     The speech is read from a file, from a pipe or, without either, from the microphone.
     """
-    from rtchat.app.transcribe import transcribe
+    from rtchat.app.transcribe import TranscribeOptions, transcribe
 
     chosen = _format(format, json=json)
     settings = settings_of(options, no_env=no_env, may_ask=chosen != "json")
-    model = _given_model(settings)
-    environment = environment_of()
-    return transcribe(file, settings, environment, model, format=chosen, resumes=not no_resume)
+    own = TranscribeOptions(
+        _given_model(settings), chosen, has_speakers=speakers, resumes=not no_resume
+    )
+    return transcribe(file, settings, environment_of(), own)
 
 
 _FORMATS: tuple[TranscriptFormat, ...] = ("txt", "srt", "vtt", "json", "tsv")

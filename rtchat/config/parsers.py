@@ -150,6 +150,16 @@ def _instructions(value: object) -> str:
 instructions = Parser(_instructions, "TEXT|@FILE")
 
 
+def _language(value: object) -> str:
+    code = _text(value).lower()
+    if not re.fullmatch(r"[a-z]{2,3}", code):
+        raise ExpectedError("a language code of two or three letters, such as en or de")
+    return code
+
+
+language = Parser(_language, "CODE")
+
+
 # ----------------------------------------------------------------------------------------- numbers
 
 

@@ -408,6 +408,25 @@ class Settings:
         commands=("once", "transcribe", "translate"),
         in_file=False,
     )
+    language: Setting[str | None] = Setting(
+        _VOICE,
+        parsers.language,
+        None,
+        "The language that is spoken, such as en or de (default: the model recognises it).",
+        example="de",
+        option="--language",
+        commands=("transcribe",),
+        variable=Variable("RTCHAT_LANGUAGE", dotenv="yes"),
+    )
+    transcription_prompt: Setting[str | None] = Setting(
+        _VOICE,
+        parsers.instructions,
+        None,
+        "Names and words to expect in the recording, as text or in a file.",
+        example="rtchat, WebVTT, Ms. Nguyen",
+        option="--prompt",
+        commands=("transcribe",),
+    )
     translate_to: Setting[str | None] = Setting(
         _VOICE,
         parsers.text,

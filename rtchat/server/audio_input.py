@@ -19,6 +19,7 @@ from rtchat.core.values import (
     Item,
     JsonObject,
     Message,
+    Options,
     Part,
     Usage,
     value,
@@ -36,6 +37,7 @@ from rtchat.server.turn_detection import (
     read_turn_options,
 )
 from rtchat.server.voice import Voice
+from rtchat.wire.audio_options import language_details, spoken_languages
 from rtchat.wire.client_events import read_audio
 from rtchat.wire.fields import Fields
 from rtchat.wire.server_events import ServerMessage
@@ -124,6 +126,7 @@ class AudioInput:
     def __init__(
         self, voice: Voice | str, items: Items, new_id: Callable[[str], str], session: JsonObject
     ) -> None:
+        self._languages = () if isinstance(voice, str) else voice.languages
         self._detector = voice if isinstance(voice, str) else TurnDetector(voice.detector)
         self._format = AudioFormat()
         self._decode = decoder(self._format)
@@ -193,6 +196,15 @@ class AudioInput:
 
     def _end_speech(self) -> None:
         self._speech_item_id, self._early = "", None
+
+    def check_languages(self, options: Options, path: str) -> None:
+        """Raises `CommandError` for a language that the voice does not recognize."""
+        known = self._languages
+        for option, codes in spoken_languages(options.other).items() if known else ():
+            if not any(code.lower().partition("-")[0] in known for code in codes):
+                supported = ", ".join(f"'{code}'" for code in known)
+                message = f"Invalid value: '{codes[0]}'. Supported values are: {supported}."
+                raise CommandError("invalid_value", message, f"{path}.{option}")
 
     def clear(self) -> None:
         """Drop all audio, and refuse more."""
@@ -359,8 +371,14 @@ class AudioInput:
         if failure:
             return item, [ev.TranscriptionFailed(item_id, failure, index)]
         usage = Usage(seconds=awaiting.seconds)
+        is_known = text and len(self._languages) == 1
         done = ev.ChannelDone(
-            Channel.INPUT_TRANSCRIPT, text, item_id=item_id, content_index=index, usage=usage
+            Channel.INPUT_TRANSCRIPT,
+            text,
+            item_id=item_id,
+            content_index=index,
+            usage=usage,
+            details=language_details(self._languages[0]) if is_known else {},
         )
         return item, [done]
 

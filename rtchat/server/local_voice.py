@@ -44,6 +44,8 @@ class LocalVoice:
 
     transcribes_early = True
 
+    languages = ("en",)
+
     def __init__(self) -> None:
         self._recognizer = Worker("recognizer")
         self._synthesizer = Worker("synthesizer")

@@ -121,6 +121,7 @@ class ProtocolSession:
     def check_options(self, options: Options) -> None:
         """Raises `CommandError` if the session cannot have these options."""
         check_formats(options, "session")
+        self._audio_input.check_languages(options, "session")
         self._config.check_limit(options, "session")
         self._check_room(size_of(options))
 

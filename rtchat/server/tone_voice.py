@@ -29,6 +29,8 @@ class ToneVoice:
 
     transcribes_early = False
 
+    languages: Sequence[str] = ()
+
     def __init__(self, transcripts: Sequence[str] = ()) -> None:
         self._transcripts = iter(transcripts)
 

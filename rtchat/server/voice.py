@@ -24,6 +24,10 @@ class Voice(Protocol):
     """Recognizes and synthesizes speech. All clients share one voice, which keeps no state."""
 
     @property
+    def languages(self) -> Sequence[str]:
+        """The codes of the languages that it recognizes; empty if it recognizes any."""
+
+    @property
     def transcribes_early(self) -> bool:
         """Whether unfinished turns should be transcribed too, some of them repeatedly."""
 

@@ -17,6 +17,7 @@ Vad: TypeAlias = Literal["server", "semantic", "off"]
 user (`off`)."""
 
 _DEFAULT_TRANSCRIPTION_MODEL = "gpt-4o-mini-transcribe"
+_TRANSCRIPTION = "audio.input.transcription"
 _TURN_DETECTION = "audio.input.turn_detection"
 _LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
 """Models that transcribe during speech and do not accept turn detection."""
@@ -43,20 +44,28 @@ def with_voice(
 
 
 def with_transcription(
-    session: JsonObject, *, model: str, vad: Vad | None, dialect: Dialect | None = None
+    session: JsonObject,
+    *,
+    model: str,
+    vad: Vad | None,
+    dialect: Dialect | None = None,
+    language: str | None = None,
+    prompt: str | None = None,
 ) -> Options:
     """The options of a transcription session, with the input audio options of `session`. If `vad`
-    is None, the model decides."""
+    is None, the model decides. `language` is a code such as "en"; `prompt` has words to expect."""
     vad = vad or ("off" if model.startswith(_LIVE_MODELS) else "server")
     audio = Fields(session, []).fields("audio").fields("input").data
     listening = with_voice(
         {"audio": {"input": audio}}, hears=True, speaks=False, vad=vad, dialect=dialect
     )
-    named = {"type": "transcription"} | nested("audio.input.transcription.model", model)
+    given = {"model": model, "language": language, "prompt": prompt}
+    own = {key: value for key, value in given.items() if value is not None}
+    named = {"type": "transcription"} | nested(_TRANSCRIPTION, own)
     return Options(other=merged(listening, named))
 
 
-def has_speakers(model: str) -> bool:
+def tells_speakers(model: str) -> bool:
     """Whether a transcription model distinguishes the speakers."""
     return "diarize" in model
 
@@ -143,6 +152,21 @@ def transcribes(session: JsonObject) -> bool:
 def transcription_model(session: JsonObject) -> str:
     """The model that transcribes input audio; empty if none is named."""
     return _transcription(session).text("model")
+
+
+def spoken_languages(session: JsonObject) -> dict[str, list[str]]:
+    """The languages in which the user says to speak, by the path of the option."""
+    fields = _transcription(session)
+    language, several = fields.text("language"), fields.data.get("languages")
+    out = {f"{_TRANSCRIPTION}.language": [language]} if language else {}
+    if isinstance(several, list) and several:
+        out[f"{_TRANSCRIPTION}.languages"] = list(map(str, several))
+    return out
+
+
+def language_details(code: str) -> JsonObject:
+    """The details of a transcript in a known language."""
+    return {"languages": [{"code": code}]}
 
 
 def _transcription(session: JsonObject) -> Fields:

@@ -189,7 +189,7 @@ def _channel(event: ev.Delta | ev.ChannelDone) -> dict[str, object] | None:
     if event.channel is Channel.INPUT_TRANSCRIPT:
         out = {"type": f"{stem}.completed", **place, whole: event.text}
         seconds = event.usage and {"type": "duration", "seconds": event.usage.seconds}
-        return out | {"usage": seconds} if seconds else out
+        return out | ({"usage": seconds} if seconds else {}) | dict(event.details)
     return {"type": f"{stem}.done", **place} | ({whole: event.text} if whole else {})
 
 
