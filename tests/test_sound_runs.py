@@ -259,7 +259,7 @@ def test_audio_is_stored_only_with_keep_audio(program: Program) -> None:
         (["hi", "--audio-out", "a.opus"], 2, ".opus"),
         (["-", "--audio-in", "good.wav"], 2, "no prompt"),
         (
-            ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/pcmu"],
+            ["hi", "--audio-out", "a.wav", "--set", "audio.output.format.type=audio/mpeg"],
             2,
             "audio/pcm",
         ),

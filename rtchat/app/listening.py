@@ -129,7 +129,14 @@ async def run_pieces(
         store = None
         finished: Mapping[int, FinishedPiece] = {}
         if settings.history:
-            identity = (setup.model, setup.options, settings.url, settings.local, dialect)
+            identity = (
+                setup.model,
+                setup.options,
+                settings.url,
+                settings.local,
+                dialect,
+                settings.raw,
+            )
             store = PieceStore(environment.state_dir / "transcripts", file, identity)
             stack.callback(store.close)
             finished = await store.load(resumes=resumes)
@@ -138,7 +145,14 @@ async def run_pieces(
             setup.model, finished, sessions=sessions, keeps=store is not None
         )
         pieces = PieceSessions(
-            file, machine, make, view, progress, output=environment.output, store=store
+            file,
+            machine,
+            make,
+            view,
+            progress,
+            output=environment.output,
+            store=store,
+            raw=settings.raw,
         )
         return await pieces.run()
 

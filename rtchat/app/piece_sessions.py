@@ -114,8 +114,11 @@ class PieceSessions:
         *,
         output: Output | None = None,
         store: PieceStore | None = None,
+        raw: int | None = None,
     ) -> None:
+        """`raw` is the sample rate of a file without a header."""
         self._file = file
+        self._raw = raw
         self._machine = machine
         self._make = make
         self._view = view
@@ -239,7 +242,7 @@ class PieceSessions:
         cutter = AudioCutter()
         problem = None
         try:
-            async for audio in stream_async(self._file):
+            async for audio in stream_async(self._file, self._raw):
                 await self._add(cutter.add(audio))
         except (UsageError, IncompleteFileError) as error:
             problem = error.problem

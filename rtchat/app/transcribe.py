@@ -79,7 +79,7 @@ async def _run_file(
 ) -> ExitCode:
     """Transcribe a file: a long one in pieces, unless its sessions are recorded or the server tells
     the speakers apart, which it does anew in each session."""
-    length_ms = await asyncio.to_thread(duration_ms, file)
+    length_ms = await asyncio.to_thread(duration_ms, file, settings.raw)
     progress = Progress(length_ms)
     err = environment.stderr
     is_long = length_ms is None or length_ms > LONG_MS

@@ -14,10 +14,13 @@ from rtchat.audio.wav_reader import WavFormat, read_header
 from rtchat.core.errors import UsageError
 
 
-def duration_ms(path: Path) -> int | None:
-    """The length in milliseconds; None if the header does not say it or the file cannot be read."""
+def duration_ms(path: Path, raw: int | None = None) -> int | None:
+    """The length in milliseconds; None if the header does not say it or the file cannot be read.
+    `raw` is the sample rate of a file without a header."""
     try:
         with opened(path) as file:
+            if raw is not None:
+                return _wav_ms(WavFormat("i2", raw, 1), file.descriptor)
             head = file.read(12)
             is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
             if is_wav and (wav_format := read_header(file)) is not None:

@@ -51,16 +51,7 @@ def decode(
     command = [
         *(find() or _PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
         # /dev/fd/0 is the open file: its name cannot be mistaken for an option or a protocol.
-        *(
-            "-err_detect",
-            "crccheck",
-            "-protocol_whitelist",
-            "file",
-            "-f",
-            known.demuxer,
-            "-i",
-            "file:/dev/fd/0",
-        ),
+        *("-protocol_whitelist", "file", "-f", known.demuxer, "-i", "file:/dev/fd/0"),
         *("-map", "0:a:0", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
     ]
     try:
