@@ -12,6 +12,8 @@ from itertools import chain
 import pytest
 
 from rtchat.audio.codec import converter
+from rtchat.client.session import Session, SessionParts
+from rtchat.core.conversation import Conversation
 from rtchat.core.effects import (
     AddItem,
     AppendAudio,
@@ -19,19 +21,35 @@ from rtchat.core.effects import (
     CloseSession,
     Command,
     CommitAudio,
+    ReplyOver,
     UseFormats,
 )
-from rtchat.core.errors import UsageError
+from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import (
     ChannelDone,
     Delta,
+    InputEnded,
     ReplyEnded,
     ServerEvent,
     SessionCreated,
     SessionEnded,
+    UserSaid,
 )
+from rtchat.core.mode import Mode
+from rtchat.core.ports import Post
 from rtchat.core.reply_audio import read_audio
-from rtchat.core.values import AudioFormat, Channel, Encoding, Message, NamedFormat, Part, Status
+from rtchat.core.speech_input import SpeechOptions
+from rtchat.core.values import (
+    AudioFormat,
+    Channel,
+    Encoding,
+    Message,
+    NamedFormat,
+    Options,
+    Part,
+    Status,
+)
+from tests.scripted import HELLO, Emit, Screen, ScriptedServer, run_fast
 from tests.sounds import tone
 
 np = pytest.importorskip("numpy", reason="the extra audio is not installed")
@@ -271,3 +289,30 @@ def test_a_server_may_begin_any_number_of_parts() -> None:
     session = SessionAudio(None, G711[0])
     heard(session, *(spoken(b"\xff" * 10, item=f"{number}") for number in range(500)))
     assert len(heard(session, ReplyEnded("r", Status.COMPLETED))) <= 100
+
+
+def test_a_server_whose_format_needs_a_missing_package_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The format is known only when the session is open."""
+    ulaw = {"type": "audio/pcmu"}
+    session = {"type": "realtime", "id": "s", "audio": {"output": {"format": ulaw}}}
+    created, expected, _ = HELLO
+    server = ScriptedServer(
+        (created, expected, Emit({"type": "session.updated", "session": session}))
+    )
+    view = Screen()
+    speech = SpeechOptions(speaks=True, output_rate=24_000)
+    conversation = Conversation("m", Options(modality="audio"), mode=Mode.ONCE, speech=speech)
+    ports = SessionParts(view, server.connect, conversion=SessionAudio(None, OURS))
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+
+    async def ask(post: Post) -> None:
+        post(UserSaid("Hi."))
+        post(InputEnded())
+
+    assert run_fast(lambda: Session(conversation, ports).run(ask)) is ExitCode.USAGE
+    (over,) = (update for update in view.updates if isinstance(update, ReplyOver))
+    assert over.problem is not None
+    assert "soundfile" in over.problem.message
+    assert [each["type"] for each in server.links[0].sent] == ["session.update"]

@@ -109,10 +109,14 @@ def test_a_spoken_question_is_answered_in_audio_and_text(
     assert re.search(counts, "\n".join(terminal.lines()))  # `test_devices` checks which
 
 
+@pytest.mark.parametrize(
+    "format", ["audio/pcm", pytest.param("audio/pcmu", marks=pytest.mark.full)]
+)
 def test_speech_interrupts_a_reply_and_truncates_it_on_the_server(
-    program: Program, sound: SoundServer
+    program: Program, sound: SoundServer, format: str
 ) -> None:
-    options = ("--trace", "trace.jsonl")
+    formats = [f"--set=audio.{way}.format.type={format}" for way in ("input", "output")]
+    options = ("--trace", "trace.jsonl", *formats)
     with sound.record() as speaker, talking(program, sound, *options) as terminal:
         sound.says(tone(440, 1.0), program.home)
         terminal.shows(SHORT)
