@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from array import array
 from base64 import b64decode
 from collections.abc import Mapping
 from http import HTTPStatus
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ FIRST = 1000
 WORD, PAUSE = 0.7, 0.3
 """Seconds."""
 _WORD_SAMPLES = round(WORD * SECOND) // 2
+_SOUND = re.compile(rb"[^\0]")
 
 
 def recording(seconds: int) -> bytes:
@@ -45,8 +46,17 @@ def write_recording(path: Path, seconds: int) -> Path:
 
 def words_in(audio: bytes) -> list[str]:
     """The words; those that are cut are marked."""
-    found = ((mark, len(list(run))) for mark, run in groupby(array("h", audio)) if mark)
-    return [f"{mark}" if size == _WORD_SAMPLES else f"cut-{mark}" for mark, size in found]
+    words: list[str] = []
+    place = 0
+    while sound := _SOUND.search(audio, place):
+        start = sound.start() // 2 * 2
+        sample = audio[start : start + 2]
+        is_whole = audio.startswith(sample * _WORD_SAMPLES, start)
+        words.append(f"{'' if is_whole else 'cut-'}{int.from_bytes(sample, 'little')}")
+        place = start + 2 * _WORD_SAMPLES
+        while not is_whole and audio[start : start + 2] == sample:
+            place = start = start + 2
+    return words
 
 
 def expected(seconds: int) -> list[str]:
@@ -132,9 +142,12 @@ class MarkServer:
                     await client.send(frame("session.updated", session=session))
                 case "input_audio_buffer.append":
                     audio += b64decode(event["audio"])
+                case "input_audio_buffer.commit" if not audio:
+                    await client.send(error("input_audio_buffer_commit_empty", "no audio"))
                 case "input_audio_buffer.commit":
                     await client.send(frame("input_audio_buffer.committed", item_id="u"))
                     await self._transcribe(client, bytes(audio))
+                    audio.clear()
                 case "input_audio_buffer.clear":
                     await client.send(frame("input_audio_buffer.cleared"))
                 case _:

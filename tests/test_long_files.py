@@ -17,7 +17,7 @@ from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND
 from tests.terminal import Terminal
 
-SECONDS = 250
+SECONDS = 190
 """The length of the recordings: three pieces."""
 
 
@@ -95,7 +95,7 @@ def test_the_place_of_a_piece_that_fails_is_reported(recording: Path, tmp_path: 
         ran = program.run("transcribe", str(recording))
         words = ran.text.split()
         assert (ran.code, len(words) < SECONDS) == (1, True)
-        assert "1:59 to 3:58" in ran.err
+        assert "1:29 to 2:58" in ran.err
         server.heal()
         again = program.run("transcribe", str(recording))
     assert (again.code, again.text.split()) == (0, expected(SECONDS))
@@ -142,12 +142,12 @@ def test_the_progress_is_a_line_on_the_terminal(recording: Path, tmp_path: Path)
     with served(server, tmp_path) as program:
         options = [str(recording), "--url", program.environ["RTCHAT_URL"]]
         terminal = Terminal(program, options, {}, verb="transcribe")
-        terminal.shows("1119", "of 4:10")
+        terminal.shows("1088", "of 3:10")
         terminal.types("\x03")
         assert terminal.ends() == 130
     lines = " ".join(terminal.lines())
-    assert "of 4:10" not in lines
-    assert " ".join(expected(119)[-5:]) in " ".join(lines.split())
+    assert "of 3:10" not in lines
+    assert " ".join(expected(89)[-5:]) in " ".join(lines.split())
 
 
 def test_a_truncated_recording_is_transcribed_and_reported(recording: Path, tmp_path: Path) -> None:

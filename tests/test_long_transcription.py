@@ -238,12 +238,13 @@ def test_a_refused_only_session_is_waited_for() -> None:
     assert play.started(cut(1)) == []
     assert play.started(WaitOver()) == [0]
     assert play.started(PieceReady(), done(0)) == [1]
-    for seconds in (0.5, 1.0, 2.0, 4.0, 8.0, 8.0):
-        assert Wait(seconds) in play.handle(lost(1, BUSY, ready=False))
+    for seconds in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 8.0):
+        (wait,) = (e for e in play.handle(lost(1, BUSY, ready=False)) if isinstance(e, Wait))
+        assert wait.seconds == pytest.approx(seconds)
         play.handle(WaitOver())
     play.handle(lost(1, BUSY, ready=False))
     assert (play.over[0].problem, play.over[1]) == (BUSY, ExitCode.LIMIT)
-    assert MAX_REFUSALS == 6
+    assert MAX_REFUSALS == 8
 
 
 def test_the_end_of_a_damaged_file_is_reported() -> None:

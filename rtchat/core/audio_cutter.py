@@ -8,7 +8,7 @@ from itertools import groupby
 
 from rtchat.core.values import BYTES_A_MS, value
 
-MIN_PIECE_MS, MAX_PIECE_MS = 60_000, 120_000
+MIN_PIECE_MS, MAX_PIECE_MS = 45_000, 90_000
 """The shortest and the longest piece, in milliseconds; only the last may be shorter."""
 
 FRAME_MS = 20

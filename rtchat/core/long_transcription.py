@@ -22,9 +22,9 @@ from rtchat.core.values import SessionInfo, Status, Usage, value
 
 MAX_SESSIONS = 4
 """Sessions at once."""
-MAX_REFUSALS = 6
+MAX_REFUSALS = 8
 """How often in a row a server may refuse the only session."""
-FIRST_WAIT, MAX_WAIT = 0.5, 8.0
+FIRST_WAIT, MAX_WAIT = 0.1, 8.0
 """Seconds after a refusal, doubled each time."""
 _QUOTA = "insufficient_quota"
 
