@@ -63,6 +63,7 @@ from rtchat.wire.options import (
     AT_THE_START,
     RESPONSE_OPTIONS,
     SESSION_OPTIONS,
+    VOICES,
     OptionScope,
     change,
     read_value,
@@ -831,6 +832,30 @@ def test_the_server_is_told(tmp_path: Path, url: str) -> None:
     assert ran.code == 2
     assert "'off' for --reasoning" in ran.error
     assert "none, minimal, low, medium, high, xhigh" in ran.error
+
+
+def test_the_voice_and_its_speed_have_options(tmp_path: Path, url: str) -> None:
+    program = Program(tmp_path)
+    asked = ("once", "hi", "--events", "--url", url)
+    ran = program.run(*asked, "--voice-name", "ash", "--speed", "1.25")
+    updated = next(
+        event
+        for event in map(json.loads, ran.text.splitlines())
+        if event["type"] == "session.updated"
+    )
+    output = updated["session"]["audio"]["output"]
+    assert (output["voice"], output["speed"]) == ("ash", 1.25)
+    for speed in ("0.2", "1.6", "fast"):
+        ran = program.run(*asked, "--speed", speed)
+        assert (ran.code, "0.25 to 1.5" in ran.error) == (2, True)
+
+
+def test_the_voices_are_listed(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    assert program.run("voices").text.split() == [*VOICES]
+    (local,) = program.run("voices", "--local").text.split()
+    ran = program.run("once", "hi", "--local", "--voice-name", "marin")
+    assert (ran.code, local in ran.err) == (2, True)
 
 
 def test_they_are_listed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server.sentences import SentenceQueue, SpokenText, cut_to
-from rtchat.server.tone_voice import LoudnessDetector, ToneVoice, loudness
+from rtchat.server.tone_voice import CHARACTER_MS, LoudnessDetector, ToneVoice, loudness
 from rtchat.server.voice import FRAME_MS
 from tests.sounds import silence, tone, transcript_of
 
@@ -124,6 +124,13 @@ def test_a_tone_matches_the_text_length_and_counts_as_speech() -> None:
     assert [len(piece) for piece in pieces] == [100 * BYTES_A_MS] * 6
     assert set(LoudnessDetector().feed(b"".join(pieces))) == {1.0}
     assert 1000 < loudness(pieces[0]) < 4000
+
+
+def test_a_tone_has_a_speed() -> None:
+    async def main() -> int:
+        return sum([len(piece) async for piece in ToneVoice().speak("Hello you.", 1.5)])
+
+    assert asyncio.run(main()) == 10 * CHARACTER_MS * BYTES_A_MS * 2 // 3
 
 
 def test_the_last_piece_of_a_tone_may_be_shorter() -> None:

@@ -79,7 +79,7 @@ class EndlessVoice(ToneVoice):
         super().__init__()
         self.stopped = asyncio.Event()
 
-    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         try:
             while True:
                 yield pcm(5000)
@@ -124,7 +124,7 @@ class BrokenVoice(ToneVoice):
         yield "Hello"
         raise ValueError("deaf")
 
-    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         yield pcm(10)
         raise ValueError("hoarse")
 

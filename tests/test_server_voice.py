@@ -968,6 +968,38 @@ def test_a_response_reports_its_own_voice_or_the_session_s(dialect: Dialect) -> 
         driver.send({"type": "response.cancel"})
 
 
+@pytest.mark.parametrize("speed", [0.25, 1.0, 1.5])
+def test_replies_are_spoken_at_the_speed_of_the_session(speed: float) -> None:
+    driver = make_driver(configure(audio={"output": {"speed": speed}}), user("hi"), reply())
+    driver.say("Hi. ")
+    assert driver.speaks == [Speak(driver.started[0].response_id, "Hi.", speed)]
+
+
+def test_the_voice_cannot_change_after_audio() -> None:
+    ash = {"audio": {"output": {"voice": "ash"}}}
+    driver = make_driver(configure(audio={"output": {"voice": "cedar"}}), user("hi"), reply())
+    driver.say("Hi. ")
+    assert types(
+        driver.send(configure(**ash), configure(audio={"output": {"voice": "cedar"}}))
+    ) == [
+        "session.updated",
+        "session.updated",
+    ]
+    driver.add_audio(pcm(10))
+    assert types(driver.send(configure(audio={"output": {"voice": "cedar", "speed": 1.1}}))) == [
+        "session.updated"
+    ]
+    problem = error(driver.send(configure(**ash)))
+    assert (problem["code"], problem["param"]) == (
+        "cannot_update_voice",
+        "session.audio.output.voice",
+    )
+    driver.end_speech()
+    driver.finish(Finish())
+    assert error(driver.send(reply(**ash)))["code"] == "cannot_update_voice"
+    assert types(driver.send(reply())) == ["response.created"]
+
+
 def test_beta_errors_name_the_beta_parameter() -> None:
     driver = make_driver(dialect=Dialect.BETA)
     session = {"input_audio_format": "opus"}

@@ -33,6 +33,7 @@ _COMMANDS = {
     "replay": "diagnose.replay",
     "doctor": "diagnose.doctor",
     "devices": "audio.devices",
+    "voices": "audio.voices",
     "history": "history.app",
     "keys": "configure.keys",
     "config": "configure.config",

@@ -127,6 +127,23 @@ def _given_model(settings: Settings) -> str | None:
     return settings.model if is_given else None
 
 
+def voices(
+    *,
+    local: Annotated[
+        bool, typer.Option("--local", help="List the voices of the built-in model.")
+    ] = False,
+) -> int:
+    """List the voices for --voice-name, one per line.
+
+    These are the voices of OpenAI's models. Other servers have their own.
+    """
+    from rtchat.wire.options import LOCAL_VOICES, VOICES
+
+    for name in LOCAL_VOICES if local else VOICES:
+        typer.echo(name)
+    return 0
+
+
 def devices() -> int:
     """List the microphones and speakers.
 

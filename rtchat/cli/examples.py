@@ -31,6 +31,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rtchat translate --to es talk.wav", "print a Spanish translation"),
         ("rtchat translate --to es --play", "translate while you speak"),
     ),
+    "voices": (
+        ("rtchat voices", "list the voices of OpenAI's models"),
+        ("rtchat voices --local", "list that of the built-in model"),
+    ),
     "serve": (
         ("rtchat serve", "serve the built-in model"),
         ("rtchat serve --engine echo", "repeat what the client says"),

@@ -17,7 +17,7 @@ from rtchat.cli.examples import EXAMPLES
 
 _GROUPS = {
     "Conversations": ("talk", "once", "history", "prompts"),
-    "Speech": ("transcribe", "translate", "devices"),
+    "Speech": ("transcribe", "translate", "devices", "voices"),
     "Settings": ("keys", "config", "local", "completion"),
     "Servers and help": ("serve", "doctor", "replay", "trace", "man"),
 }

@@ -190,6 +190,13 @@ def _duration(value: object) -> float:
     return number
 
 
+def _speed(value: object) -> float:
+    number = _number(value)
+    if not 0.25 <= number <= 1.5:
+        raise ExpectedError("a number, 0.25 to 1.5")
+    return number
+
+
 def _whole(what: str, limit: float, minimum: int = 1) -> Callable[[object], int]:
     def read(value: object) -> int:
         number = _number(value)
@@ -207,6 +214,7 @@ dollars = Parser(_positive("US dollars"), "USD")
 count = Parser(_whole("a whole number, 1 or more", 1e6), "N")
 port = Parser(_whole("a port, 0 to 65535", 65536, minimum=0), "PORT")
 sample_rate = Parser(_whole("a sample rate in Hz, 8000 to 48000", 48_001, 8000), "RATE")
+speed = Parser(_speed, "X")
 size = Parser(_whole("a number of bytes, 1 or more", 1e12), "N")
 token_count = Parser(_whole("a number of tokens, 1 or more", 1e9), "N")
 _read_tokens = _whole('a number of tokens, 1 or more, or "inf"', 1e9)

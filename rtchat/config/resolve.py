@@ -6,8 +6,9 @@ file > default. All of them are parameters: only `cli` reads argv and the enviro
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from rtchat.config.settings import (
     PROFILE,
     REASONING,
     SET,
+    SPEED,
     TEMPLATE,
+    VOICE_NAME,
     Secret,
     Settings,
     attributes,
@@ -182,10 +185,9 @@ def _resolve_alias(values: Values) -> None:
 
 
 def _set_options(values: Values) -> None:
-    """Apply --set and --reasoning to the options of the session and of replies, and check these."""
-    lines = values[SET]
-    if effort := values[REASONING]:
-        lines = (*lines, f"reasoning.effort={effort}")
+    """Apply --set and its short forms to the options of the session and of replies, and check
+    these."""
+    lines = (*values[SET], *_short_forms(values))
     tables = (Settings.session, Settings.response)
     if not (lines or any(table in values for table in tables)):
         return
@@ -215,6 +217,26 @@ def _set_options(values: Values) -> None:
         except options.OptionError as error:
             message = f"{error.message} in {values.origin(table)}"
             raise UsageError(message, hint=error.hint) from None
+
+
+def _short_forms(values: Values) -> Iterator[str]:
+    """The lines of --set that other options stand for."""
+    if effort := values[REASONING]:
+        yield f"reasoning.effort={effort}"
+    if voice := values[VOICE_NAME]:
+        if values[Settings.local]:
+            _check_local_voice(voice)
+        yield f"audio.output.voice={json.dumps(voice)}"
+    if (speed := values[SPEED]) is not None:
+        yield f"audio.output.speed={speed}"
+
+
+def _check_local_voice(voice: str) -> None:
+    from rtchat.wire.options import LOCAL_VOICES
+
+    if voice not in LOCAL_VOICES:
+        hint = f"use {' or '.join(LOCAL_VOICES)}"
+        raise UsageError(f"the built-in model has no voice {voice!r}", hint=hint)
 
 
 def config_path(

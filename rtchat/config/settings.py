@@ -662,7 +662,28 @@ REASONING: Setting[str | None] = Setting(
     commands=(*_ONCE, _MINT),
     in_file=False,
 )
-_INPUTS = (PROFILE, TEMPLATE, API_KEY_COMMAND, SET, REASONING)
+VOICE_NAME: Setting[str] = Setting(
+    _VOICE,
+    parsers.text,
+    "",
+    "The voice of replies, the same as --set audio.output.voice; `rtchat voices` lists them.",
+    name="voice_name",
+    option="--voice-name",
+    metavar="NAME",
+    commands=(*_ONCE, _MINT),
+    in_file=False,
+)
+SPEED: Setting[float | None] = Setting(
+    _VOICE,
+    parsers.speed,
+    None,
+    "How fast replies are spoken, from 0.25 to 1.5, the same as --set audio.output.speed.",
+    name="speed",
+    option="--speed",
+    commands=(*_ONCE, _MINT),
+    in_file=False,
+)
+_INPUTS = (PROFILE, TEMPLATE, API_KEY_COMMAND, SET, REASONING, VOICE_NAME, SPEED)
 """Rows that only affect the values of other rows. They are not attributes of `Settings`."""
 
 

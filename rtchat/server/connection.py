@@ -259,8 +259,8 @@ class Client:
                 self._start(response_id, self._generate(response_id, answer))
             case PrepareAnswer(prompt):
                 self._engine.prepare(prompt)
-            case Speak(response_id, text):
-                self._start(response_id, self._speak(response_id, text))
+            case Speak():
+                self._start(output.response_id, self._speak(output))
             case Transcribe(item_id, audio):
                 task = self._group.create_task(self._transcribe(item_id, audio))
                 self._transcriptions.add(task)
@@ -304,11 +304,12 @@ class Client:
                         case _:
                             await self._feed_protocol(self._protocol.add_piece, response_id, piece)
 
-    async def _speak(self, response_id: str, text: str) -> None:
+    async def _speak(self, speak: Speak) -> None:
         assert not isinstance(self._voice, str)  # otherwise nothing is spoken
-        failure = ""
+        response_id, failure = speak.response_id, ""
         with suppress(ConnectionClosed):
-            async with aclosing(audio_pieces(self._voice.speak(text))) as pieces:
+            audio = self._voice.speak(speak.text, speak.speed)
+            async with aclosing(audio_pieces(audio)) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):
                         failure = sentence(f"Speech synthesis failed: {piece}")

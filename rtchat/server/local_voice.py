@@ -81,9 +81,9 @@ class LocalVoice:
         while (piece := await self._recognizer.call(lambda: next(pieces, None))) is not None:
             yield piece
 
-    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+    async def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         """Yields a piece for each sentence."""
-        pieces = self._speak(text)
+        pieces = self._speak(text, speed)
         while (piece := await self._synthesizer.call(lambda: next(pieces, None))) is not None:
             yield piece
 
@@ -93,17 +93,17 @@ class LocalVoice:
             yield separator + words if words else ""
             separator = separator or " " * bool(words)
 
-    def _speak(self, text: str) -> Iterator[bytes]:
+    def _speak(self, text: str, speed: float) -> Iterator[bytes]:
         for sentence in self._hibari.split_sentences(text):
             for part in wrap(sentence, _MAX_PART_CHARS):
-                if audio := self._synthesize(part):
+                if audio := self._synthesize(part, speed):
                     yield audio
 
-    def _synthesize(self, text: str) -> bytes:
+    def _synthesize(self, text: str, speed: float) -> bytes:
         import numpy as np
 
         try:
-            audio = self._hibari(text, seed=0)
+            audio = self._hibari(text, speed, seed=0)
         except (IndexError, ValueError):  # e.g. a number with hundreds of digits
             return b""
         pcm: bytes = (np.clip(audio, -1, 1) * 0x7FFF).astype("<i2").tobytes()

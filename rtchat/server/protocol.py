@@ -122,6 +122,7 @@ class ProtocolSession:
         """Raises `CommandError` if the session cannot have these options."""
         check_formats(options, "session")
         self._audio_input.check_languages(options, "session")
+        self._responses.check_voice(options, "session")
         self._config.check_limit(options, "session")
         self._check_room(size_of(options))
 

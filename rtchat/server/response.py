@@ -28,6 +28,7 @@ class Speak:
 
     response_id: str
     text: str
+    speed: float = 1.0
 
 
 BuildStep: TypeAlias = ServerMessage | Speak
@@ -71,6 +72,7 @@ class ResponseBuilder:
         conversation_id: str | None,
         items: Items,
         new_id: Callable[[str], str],
+        speed: float = 1.0,
     ) -> None:
         self.id = id
         self.options = options
@@ -81,6 +83,7 @@ class ResponseBuilder:
         self._encode = encoder(format_of(options.other, "output"))
         self._items = items
         self._new_id = new_id
+        self._speed = speed
         self._outputs: dict[int | None, _Output] = {}
         """By the number of the call; None for the message."""
         self._sentences = SentenceQueue()
@@ -159,7 +162,7 @@ class ResponseBuilder:
     def _continue(self) -> Iterator[BuildStep]:
         sentence = self._sentences.next()
         if sentence is not None:
-            yield Speak(self.id, sentence)
+            yield Speak(self.id, sentence, self._speed)
         elif self._finish is not None and self._sentences.is_done:
             yield from self._end(self._finish)
 

@@ -19,7 +19,7 @@ from rtchat.server.items import CommandError, Items, complete, converted
 from rtchat.server.limits import size_of
 from rtchat.server.outputs import EventEncoder, Output, PrepareAnswer, StartResponse, StopResponse
 from rtchat.server.response import BuildStep, ResponseBuilder
-from rtchat.server.session_config import SessionConfig
+from rtchat.server.session_config import SessionConfig, voice_of
 from rtchat.server.voice import Voice
 from rtchat.wire.client_events import ITEM_REFERENCE, Request, merge_options, read_tools
 
@@ -64,6 +64,8 @@ class Responses:
         self._responses: dict[str, ResponseBuilder] = {}
         self._waiting: dict[str, _Waiting] = {}
         """By the id of the response."""
+        self._has_spoken = False
+        """Whether any audio was sent."""
 
     def __contains__(self, response_id: str) -> bool:
         return response_id in self._responses
@@ -99,7 +101,16 @@ class Responses:
             message = f"Too many active responses: the limit is {MAX_RESPONSES}."
             raise CommandError("too_many_active_responses", message)
         check_formats(request.options, "response")
+        self.check_voice(request.options, "response")
         self._config.check_limit(request.options, "response")
+
+    def check_voice(self, options: Options, param: str) -> None:
+        """Raises `CommandError` if the options, whose path is `param`, change the voice of a
+        session that has already spoken."""
+        voice = voice_of(options.other)
+        if self._has_spoken and voice is not None and voice != self._config.voice:
+            message = "Cannot update a conversation's voice if assistant audio is present."
+            raise CommandError("cannot_update_voice", message, f"{param}.audio.output.voice")
 
     def create(self, request: Request) -> Iterator[Output]:
         """Create a response after `check`. Raises `CommandError` before the first output."""
@@ -114,6 +125,7 @@ class Responses:
             None if request.out_of_band else self._conversation_id,
             self._items,
             self._new_id,
+            self._config.speed,
         )
         response.size += size_of(request.input)
         voice = self._voice if options.modality == "audio" else None
@@ -222,6 +234,7 @@ class Responses:
 
     def add_audio(self, response_id: str, audio: bytes) -> list[Output]:
         """Add audio of a `Speak`."""
+        self._has_spoken = self._has_spoken or response_id in self._responses
         return self._extend(response_id, lambda response: response.add_audio(audio))
 
     def end_speech(self, response_id: str, failure: str) -> list[Output]:

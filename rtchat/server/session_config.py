@@ -80,6 +80,17 @@ class SessionConfig:
         )
         return merge_options(base, options)
 
+    @property
+    def voice(self) -> object:
+        """The voice of the session: a name, or an object with an id."""
+        return voice_of(self.session_object())
+
+    @property
+    def speed(self) -> float:
+        """The speed of the voice; 1.0 is normal."""
+        output = Fields(self.session_object(), []).fields("audio").fields("output")
+        return output.number("speed") or 1.0
+
     def session_object(self) -> JsonObject:
         """The complete session object."""
         write = (
@@ -92,3 +103,8 @@ class SessionConfig:
         model = "" if self._transcribes else self._model
         session = self.session_object()
         return make(self._session_id, model, self._dialect, self._expires_at, session)
+
+
+def voice_of(session: JsonObject) -> object:
+    """The voice that these options name; None if they name none."""
+    return Fields(session, []).fields("audio").fields("output").data.get("voice")

@@ -41,8 +41,8 @@ class ToneVoice:
         if any(share >= 1 for share in LoudnessDetector().feed(audio)):
             yield next(self._transcripts, "")
 
-    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
-        pieces, rest = divmod(len(text) * CHARACTER_MS, _PIECE_MS)
+    async def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
+        pieces, rest = divmod(round(len(text) * CHARACTER_MS / speed), _PIECE_MS)
         for piece in repeat(_tone(), pieces):
             yield piece
         if rest:

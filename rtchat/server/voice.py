@@ -38,6 +38,6 @@ class Voice(Protocol):
         """The transcript, in pieces as they are recognized; a piece may be empty. Closing the
         generator early stops the recognition."""
 
-    def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+    def speak(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
         """The audio of a sentence or two, in pieces of complete samples. Closing the generator
         early stops the synthesis."""

@@ -106,6 +106,8 @@ VOICES = (
     *("marin", "sage", "shimmer", "verse"),
 )
 """The voices of OpenAI's server."""
+LOCAL_VOICES = ("heart",)
+"""The voices of the built-in model."""
 
 
 class OptionError(UsageError):
