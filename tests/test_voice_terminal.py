@@ -17,11 +17,15 @@ from rtchat.core.effects import (
     QuestionAsked,
     Queued,
     Ready,
+    ReplyHeard,
     ReplyOver,
+    ReplyPlaying,
+    SpeechHeard,
     TextArrived,
     ToolAsked,
     Update,
     UserTranscript,
+    Waiting,
 )
 from rtchat.core.values import Status, ToolCall
 from rtchat.ui.messages import HOW_TO_LEAVE
@@ -81,6 +85,22 @@ def test_a_spoken_question_is_told_apart_from_a_typed_one() -> None:
     assert streaming[2] == "│ It is"
     assert streaming[3].startswith("╰─ speak or Ctrl-C stops")
     assert after == [*TOLD, PROMPT]
+
+
+def test_what_is_heard_is_shown_below_the_prompt() -> None:
+    with conversation() as voiced:
+        voiced.happens(SpeechHeard(is_speaking=True))
+        voiced.shows("● hearing you")
+        voiced.happens(SpeechHeard(is_speaking=True, words="Is it \x1b[31mlate"))
+        voiced.shows("● hearing you ▁▁▁▁ · Is it ␛[31mlate")
+        voiced.happens(SpeechHeard(is_speaking=False), *BEGUN)
+        voiced.shows("│ It is", PROMPT, "● listening")
+        voiced.happens(*REST, ReplyPlaying("It is"))
+        voiced.shows("It is late.", PROMPT, "playing: It is")
+        voiced.happens(ReplyPlaying(""), ReplyHeard("It is ", "late."))
+        voiced.shows("heard up to here: It is late.", PROMPT, "● listening")
+        voiced.happens(Waiting("the connection was lost", 2.0))
+        assert "listening" not in "\n".join(voiced.shows("recording until connected"))
 
 
 def test_an_unfinished_entry_survives_a_spoken_turn() -> None:

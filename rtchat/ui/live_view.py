@@ -17,10 +17,10 @@ from rich.text import Text
 
 from rtchat.core import effects as fx
 from rtchat.core.errors import hint_line
-from rtchat.core.text import PROMPT, on_a_line, visible
+from rtchat.core.text import on_a_line, visible
 from rtchat.core.values import ThemeName
 from rtchat.markdown import theme
-from rtchat.ui import messages
+from rtchat.ui import messages, status_lines
 from rtchat.ui.console import ThemedConsole, print_text
 from rtchat.ui.reply_frame import ReplyFrame, Stream
 
@@ -155,7 +155,7 @@ class LiveView:
             case fx.Report(text):
                 self._print_status(text)
             case fx.EventReceived(json):
-                self._print_event(json)
+                self._print_line(status_lines.server_event(json, self._out.width))
             case fx.ThemeChosen(name):
                 self._choose_theme(name)
             case fx.Notice():
@@ -343,20 +343,17 @@ class LiveView:
         if not self._banner:
             self._notice("info", messages.transcript(fx.UserTranscript(text)))
             return
-        line = _question(text.strip() or messages.NO_WORDS)
-        line.append(" (spoken)" if self._is_pending else " (spoken, answered above)", theme.DIM)
-        print_text(self._out, line)
+        is_answered = not self._is_pending
+        print_text(self._out, status_lines.spoken_question(text, is_answered=is_answered))
 
     def _show_heard(self, update: fx.ReplyHeard) -> None:
         """Print where the playback of a reply was interrupted, and dim what was not heard."""
         if not self._quiet:
-            from rtchat.ui.heard_line import heard_line
-
-            self._print_line(heard_line(update, self._out.width))
+            self._print_line(status_lines.reply_heard(update, self._out.width))
 
     def echo(self, entry: str) -> None:
         """Print what the user entered."""
-        print_text(self._out, _question(entry))
+        print_text(self._out, status_lines.question(entry))
 
     def advise(self) -> None:
         """Print how to exit, unless the last line already says so."""
@@ -383,12 +380,6 @@ class LiveView:
         if hint:
             self._print_status(hint_line(hint))
 
-    def _print_event(self, json: str) -> None:
-        """Print an event of the server on one line."""
-        line = Text(visible(json))
-        line.truncate(self._out.width, overflow="ellipsis")
-        self._print_status(line.plain)
-
     def _choose_theme(self, name: ThemeName | None) -> None:
         styles = self._out.styles
         styles.theme = name or styles.theme
@@ -405,8 +396,3 @@ class LiveView:
         has_panel = self._panel is not None or self._outer_panel is not None
         console = self._out if has_panel and self._err.is_terminal else self._err
         print_text(console, line, soft_wrap=not console.is_terminal)
-
-
-def _question(text: str) -> Text:
-    """A question as at the prompt."""
-    return Text.assemble((PROMPT, theme.PROMPT), visible(text).replace("\n", "\n  "))
