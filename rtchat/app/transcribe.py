@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Sequence
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from rtchat.app.audio_io import AudioSettings, requested_format
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_pieces, run_session
+from rtchat.app.transcript_files import STDIN, Job, jobs_of, write_transcript
 from rtchat.app.wiring import prepare
 from rtchat.audio.duration import duration_ms
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
-from rtchat.core.errors import ExitCode, UsageError
+from rtchat.core.effects import Notice, error_notice
+from rtchat.core.errors import ExitCode, RtchatError, UsageError
 from rtchat.core.ports import View
 from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.values import OPENAI_URL, value
+from rtchat.system.files import shown_name
 from rtchat.ui.progress_view import Progress, ProgressView
-from rtchat.ui.transcript_formats import transcript_view
+from rtchat.ui.transcript_formats import OutcomeView, transcript_view
 from rtchat.wire.audio_options import tells_speakers, turn_ends, with_transcription
 
 MODEL = "gpt-live-transcribe"
@@ -44,28 +50,89 @@ class TranscribeOptions:
     """Whether the transcript has to name the speakers."""
     resumes: bool = True
     """Whether the interrupted transcription of a long file is continued."""
+    folder: Path | None = None
+    """Where to write the transcripts; None is stdout."""
+    overwrites: bool = False
+    """Whether existing transcripts are replaced."""
 
 
 def transcribe(
-    file: str | None, settings: Settings, environment: Environment, options: TranscribeOptions
+    files: Sequence[str], settings: Settings, environment: Environment, options: TranscribeOptions
 ) -> ExitCode:
-    """Transcribe a file, stdin (`-`) or, without either, the microphone."""
+    """Transcribe files and the files of folders, stdin (`-`) or, without any, the microphone."""
     model = _model(settings, options)
-    file = audio_source(file, environment)
+    jobs = jobs_of(files, options.folder, options.format, overwrites=options.overwrites)
+    source = audio_source(jobs[0].source if jobs else None, environment)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
-    setup = _setup(file, settings, model, has_speakers=options.has_speakers)
-    format, resumes = options.format, options.resumes
     with unblocked(environment) as environment:
-        status = status_writer_of(settings, environment)
-        out, is_terminal = environment.stdout.buffer, environment.stdout_is_terminal
-        view = transcript_view(format, out, status, is_terminal=is_terminal)
-        if file in (None, "-"):
+        run = _Run(settings, environment, options, model)
+        if options.folder is None and len(jobs) < 2:
+            return run.run(source, None)
+        return run.run_jobs(jobs)
+
+
+class _Run:
+    """Transcribes one input after another."""
+
+    def __init__(
+        self, settings: Settings, environment: Environment, options: TranscribeOptions, model: str
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._options = options
+        self._model = model
+        self._status = status_writer_of(settings, environment)
+
+    def run_jobs(self, jobs: Sequence[Job]) -> ExitCode:
+        """Transcribe these files. One that fails does not stop the others."""
+        failed = []
+        for number, job in enumerate(jobs):
+            if job.target is None:
+                self._show_heading(job.source, is_first=number == 0)
+            try:
+                code = self.run(job.source, job.target)
+            except RtchatError as error:
+                self._status.show(error_notice(error.problem))
+                code = error.problem.exit
+            if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+                return code
+            if code is not ExitCode.OK:
+                failed.append(job)
+        for job in failed:
+            self._status.show(Notice("error", f"failed: {shown_name(job.source)}"))
+        return ExitCode.REPLY if failed else ExitCode.OK
+
+    def run(self, source: str | None, target: Path | None) -> ExitCode:
+        """Transcribe one input, into a file or to stdout."""
+        options, environment = self._options, self._environment
+        setup = _setup(source, self._settings, self._model, has_speakers=options.has_speakers)
+        content = BytesIO()
+        out: BinaryIO = environment.stdout.buffer if target is None else content
+        is_terminal = target is None and environment.stdout_is_terminal
+        view = OutcomeView(
+            transcript_view(options.format, out, self._status, is_terminal=is_terminal)
+        )
+        code = asyncio.run(self._session(source, setup, view))
+        if target is not None and view.is_complete:
+            write_transcript(target, content.getvalue(), overwrites=options.overwrites)
+            self._status.show(Notice("info", f"wrote {shown_name(target)}"))
+        return code
+
+    def _session(
+        self, source: str | None, setup: TranscriptionSetup, view: View
+    ) -> Coroutine[object, object, ExitCode]:
+        settings, environment = self._settings, self._environment
+        if source is None or source == STDIN:
             dialect = settings.forced_dialect
-            running = run_session(file, setup, dialect, settings, environment, view)
-        else:
-            running = _run_file(Path(file), setup, settings, environment, view, resumes=resumes)
-        return asyncio.run(running)
+            return run_session(source, setup, dialect, settings, environment, view)
+        resumes = self._options.resumes
+        return _run_file(Path(source), setup, settings, environment, view, resumes=resumes)
+
+    def _show_heading(self, source: str, *, is_first: bool) -> None:
+        text = f"{'' if is_first else chr(10)}==> {shown_name(source)} <==\n"
+        self._environment.stdout.buffer.write(text.encode(errors="replace"))
+        self._environment.stdout.buffer.flush()
 
 
 async def _run_file(

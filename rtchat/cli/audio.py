@@ -22,7 +22,14 @@ AudioFile = Annotated[
 
 def transcribe(
     *,
-    file: AudioFile = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE|FOLDER|-]...",
+            show_default=False,
+            help='Audio files, or folders with audio files; "-" is stdin.',
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -37,6 +44,13 @@ def transcribe(
         bool,
         typer.Option("--json", help="Print one JSON object for each turn; same as -f json."),
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="Write a file for each audio file into FOLDER."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing transcripts.")] = False,
     speakers: Annotated[
         bool,
         typer.Option("--speakers", help="Name the speakers; uses a model that tells them apart."),
@@ -57,9 +71,14 @@ def transcribe(
     chosen = _format(format, json=json)
     settings = settings_of(options, no_env=no_env, may_ask=chosen != "json")
     own = TranscribeOptions(
-        _given_model(settings), chosen, has_speakers=speakers, resumes=not no_resume
+        _given_model(settings),
+        chosen,
+        has_speakers=speakers,
+        resumes=not no_resume,
+        folder=output,
+        overwrites=force,
     )
-    return transcribe(file, settings, environment_of(), own)
+    return transcribe(files or [], settings, environment_of(), own)
 
 
 _FORMATS: tuple[TranscriptFormat, ...] = ("txt", "srt", "vtt", "json", "tsv")

@@ -12,6 +12,7 @@ from rtchat.core.effects import Notice, ReplyOver, TurnTranscribed, Update
 from rtchat.core.ports import View
 from rtchat.core.subtitles import VTT_HEADER, TranscriptFormat, srt, vtt
 from rtchat.core.text import visible, write_json
+from rtchat.core.values import Status
 from rtchat.ui.json_view import turn_as_json
 from rtchat.ui.plain_view import PlainView, StatusWriter
 from rtchat.ui.transcript_view import TranscriptView
@@ -32,6 +33,42 @@ def transcript_view(
             return TurnView(out, status, _row, "start\tend\ttext\tspeaker\n", is_terminal)
         case "json":
             return TurnView(out, status, _json, "", is_terminal)
+
+
+NO_SPEECH = Notice("info", "no speech found")
+
+
+class OutcomeView(View):
+    """Notes how a transcription ends, and says so if nothing was said."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._has_failed = False
+        self.is_complete = False
+        """Whether all audio was transcribed that could be read."""
+
+    def show(self, update: Update) -> None:
+        """Show an update."""
+        self._view.show(update)
+        match update:
+            case TurnTranscribed(error=error):
+                self._has_failed |= bool(error)
+            case Notice(level="error"):
+                self._has_failed = True
+            case ReplyOver():
+                self.is_complete = update.status is Status.COMPLETED
+                if self.is_complete and not (update.text.strip() or self._has_failed):
+                    self._view.show(NO_SPEECH)
+            case _:
+                pass
+
+    def tick(self) -> None:
+        """Redraw the view."""
+        self._view.tick()
+
+    def close(self) -> None:
+        """Close the view."""
+        self._view.close()
 
 
 class TurnView(View):

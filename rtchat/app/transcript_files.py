@@ -1,0 +1,129 @@
+"""Which files to transcribe, and into which files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rtchat.app.files import errors_translated
+from rtchat.core.errors import UsageError
+from rtchat.core.subtitles import TranscriptFormat
+from rtchat.core.values import value
+from rtchat.system.files import shown_name, unreadable
+
+STDIN = "-"
+_ENDINGS = frozenset(
+    [
+        ".3gp",
+        ".aac",
+        ".aif",
+        ".aiff",
+        ".amr",
+        ".caf",
+        ".flac",
+        ".m4a",
+        ".m4v",
+        ".mka",
+        ".mkv",
+        ".mov",
+        ".mp3",
+        ".mp4",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".wav",
+        ".webm",
+        ".wma",
+    ]
+)
+"""The files of a folder that are transcribed."""
+
+
+@value
+class Job:
+    """A file to transcribe, and the file with its transcript; None is stdout."""
+
+    source: str
+    target: Path | None = None
+
+
+def jobs_of(
+    names: Sequence[str], folder: Path | None, format: TranscriptFormat, *, overwrites: bool
+) -> list[Job]:
+    """What to do for these files and folders. With `folder`, the transcripts are written into it.
+
+    Raises:
+        UsageError: a folder has no audio files, two transcripts would have the same name, one
+            exists and `overwrites` is not set, or they cannot be told apart on stdout.
+    """
+    sources = [file for name in names for file in _files_of(name)]
+    if folder is None:
+        if len(sources) > 1 and format != "txt":
+            message = f"several {format} transcripts cannot be printed together"
+            raise UsageError(message, hint="write them into a folder with -o FOLDER")
+        if len(sources) > 1 and STDIN in sources:
+            raise UsageError("stdin cannot be combined with files", hint="transcribe it alone")
+        return [Job(source) for source in sources]
+    if not sources or STDIN in sources:
+        raise UsageError("--output needs files to transcribe", hint="name files or a folder")
+    targets: dict[str, Job] = {}
+    for source in sources:
+        job = Job(source, folder / f"{Path(source).stem}.{format}")
+        other = targets.setdefault(str(job.target).casefold(), job)
+        if other is not job:
+            message = (
+                f"{shown_name(other.source)} and {shown_name(source)} have the same transcript"
+            )
+            raise UsageError(message, hint="transcribe them into different folders")
+        if not overwrites and job.target is not None and job.target.exists():
+            _refuse(job.target)
+    return list(targets.values())
+
+
+def _files_of(name: str) -> list[str]:
+    """The audio files of a folder, by name; or the file itself."""
+    if name == STDIN or not os.path.isdir(name):
+        return [name]
+    try:
+        files = sorted(os.listdir(name))
+    except OSError as error:
+        raise unreadable(shown_name(name), error) from error
+    found = [
+        os.path.join(name, file)
+        for file in files
+        if Path(file).suffix.lower() in _ENDINGS and not file.startswith(".")
+    ]
+    if not found:
+        message = f"there are no audio files in {shown_name(name)}"
+        raise UsageError(message, hint="name the files, or another folder")
+    return found
+
+
+def write_transcript(target: Path, content: bytes, *, overwrites: bool) -> None:
+    """Write a transcript as a whole, readable only by its owner, or not at all.
+
+    Raises:
+        UsageError: the file exists, and `overwrites` is not set.
+        OutputError: it cannot be written.
+    """
+    with errors_translated(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not overwrites and target.exists():
+            _refuse(target)
+        descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with open(descriptor, "wb") as out:
+                out.write(content)
+            os.replace(part, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
+
+
+def _refuse(target: Path) -> None:
+    hint = "use --force to overwrite it, or another folder"
+    raise UsageError(f"{shown_name(target)} already exists", hint=hint)

@@ -1,0 +1,136 @@
+"""`transcribe` with several files and folders, and into files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtchat.app.transcript_files import write_transcript
+from rtchat.core.errors import OutputError, UsageError
+from tests.faulty import frame, sockets
+from tests.program import Program, Ran, background
+from tests.sounds import tone, write_wav
+from tests.test_voice_faults import AudioServer, committed, heard
+
+_COMMIT = "input_audio_buffer.commit"
+_FAILED = frame(
+    "conversation.item.input_audio_transcription.failed",
+    item_id="u",
+    content_index=0,
+    error={"message": "noise"},
+)
+
+
+class Recordings:
+    """A folder with two recordings, b.wav and a.wav, and a server that hears "When?" in each."""
+
+    def __init__(self, folder: Path, server: AudioServer, url: str) -> None:
+        self.folder = folder
+        self.server = server
+        self._program = Program(folder)
+        self._url = url
+        for name in ("b", "a"):
+            write_wav(folder / f"{name}.wav", tone(440, 0.5))
+
+    def run(self, *arguments: str) -> Ran:
+        return self._program.run("transcribe", *arguments, "--url", self._url, "-m", "w")
+
+    def written(self, folder: str = "out") -> dict[str, str]:
+        """The files in a folder, and their contents."""
+        return {file.name: file.read_text() for file in sorted((self.folder / folder).iterdir())}
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Iterator[Recordings]:
+    server = AudioServer({})
+    with background(lambda: sockets(server.talk)) as url:
+        yield Recordings(tmp_path, server, url)
+
+
+def test_several_files_are_printed_one_after_another(recordings: Recordings) -> None:
+    ran = recordings.run("b.wav", "a.wav")
+    assert (ran.code, ran.text) == (0, "==> b.wav <==\nWhen?\n\n==> a.wav <==\nWhen?\n")
+
+
+def test_each_file_of_a_folder_has_a_transcript(recordings: Recordings) -> None:
+    (recordings.folder / "notes.txt").write_text("no audio")
+    (recordings.folder / ".hidden.wav").write_text("no audio")
+    ran = recordings.run(".", "-o", "out/deep", "-f", "srt")
+    assert (ran.code, ran.text) == (0, "")
+    written = recordings.written("out/deep")
+    assert list(written) == ["a.srt", "b.srt"]
+    assert all(text.startswith("1\n00:00:00,000 --> ") for text in written.values())
+    assert os.stat(recordings.folder / "out/deep/a.srt").st_mode & 0o077 == 0
+
+
+def test_a_file_that_fails_does_not_stop_the_others(recordings: Recordings) -> None:
+    (recordings.folder / "c.wav").write_text("no audio")
+    ran = recordings.run("missing.wav", "c.wav", "a.wav", "-o", "out")
+    assert (ran.code, recordings.written()) == (1, {"a.txt": "When?\n"})
+    failed = [line for line in ran.err.splitlines() if "failed: " in line]
+    assert [line.rpartition(" ")[2] for line in failed] == ["missing.wav", "c.wav"]
+
+
+def test_an_existing_transcript_is_not_overwritten(recordings: Recordings) -> None:
+    (recordings.folder / "out").mkdir()
+    (recordings.folder / "out/a.txt").write_text("mine")
+    ran = recordings.run("a.wav", "b.wav", "-o", "out")
+    assert (ran.code, recordings.written()) == (2, {"a.txt": "mine"})
+    assert "--force" in ran.err
+    ran = recordings.run("a.wav", "b.wav", "-o", "out", "--force")
+    assert (ran.code, recordings.written()) == (0, {"a.txt": "When?\n", "b.txt": "When?\n"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a.wav", "deep/A.wav", "-o", "out"],
+        ["a.wav", "a.wav", "-o", "out"],
+        ["a.wav", "b.wav", "-f", "srt"],
+        ["a.wav", "b.wav", "--json"],
+        ["a.wav", "-"],
+        ["-", "-o", "out"],
+        ["-o", "out"],
+        ["empty"],
+        ["a.wav", "-o", "b.wav/out"],
+    ],
+)
+def test_unusable_combinations_are_refused(recordings: Recordings, arguments: list[str]) -> None:
+    for name in ("deep", "empty"):
+        (recordings.folder / name).mkdir()
+    write_wav(recordings.folder / "deep/A.wav", tone(440, 0.5))
+    ran = recordings.run(*arguments)
+    assert (ran.code != 0, ran.text) == (True, "")
+    assert not (recordings.folder / "out").exists()
+
+
+def test_a_transcript_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "out/a.txt"
+    write_transcript(target, b"one", overwrites=False)
+    with pytest.raises(UsageError):
+        write_transcript(target, b"two", overwrites=False)
+    (tmp_path / "out/folder.txt").mkdir()
+    with pytest.raises(OutputError):
+        write_transcript(tmp_path / "out/folder.txt", b"two", overwrites=True)
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.txt", "folder.txt"]
+    assert target.read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("options", [[], ["-f", "srt"], ["-o", "out"]])
+def test_silence_is_reported(tmp_path: Path, options: list[str]) -> None:
+    server = AudioServer({_COMMIT: [(committed(), heard(""))]})
+    with background(lambda: sockets(server.talk)) as url:
+        ran = Recordings(tmp_path, server, url).run("a.wav", *options)
+    assert (ran.code, ran.text.strip()) == (0, "")
+    assert "no speech found" in ran.err
+
+
+def test_a_failed_transcription_is_not_silence(tmp_path: Path) -> None:
+    server = AudioServer({_COMMIT: [(committed(), _FAILED)]})
+    with background(lambda: sockets(server.talk)) as url:
+        ran = Recordings(tmp_path, server, url).run("a.wav")
+    assert ran.code == 1
+    assert "no speech found" not in ran.err
