@@ -16,6 +16,7 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg
 SECONDS = 1.5
 _SHORT_PAGES = ("-page_duration", "200000")
 _PICTURE = ("-f", "lavfi", "-i", "testsrc=size=320x240:duration=1:rate=1")
+_COVER = (*_PICTURE, "-c:v", "png", "-disposition:v", "attached_pic")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ SAMPLES = {
     "m4a streamed": Sample("ipod", ("-c:a", "aac", "-movflags", "+faststart"), is_usual=True),
     "m4a fragmented": Sample("mp4", ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov")),
     "m4a lossless": Sample("ipod", ("-c:a", "alac"), has_late_index=True),
-    "m4a with cover": Sample("ipod", (*_PICTURE, "-disposition:v", "attached_pic", "-c:v", "png")),
+    "m4a with cover": Sample("ipod", (*_COVER, "-movflags", "+faststart")),
     "mp4 with picture": Sample("mp4", (*_PICTURE, "-c:v", "mpeg4", "-movflags", "+faststart")),
     "mov": Sample("mov", ("-c:a", "aac"), has_late_index=True),
     "3gp": Sample("3gp", ("-c:a", "aac"), has_late_index=True),
@@ -51,7 +52,7 @@ SAMPLES = {
     "amr": Sample("", is_usual=True),
     "mp3": Sample("mp3", is_usual=True),
     "mp3 without length": Sample("mp3", ("-write_xing", "0")),
-    "mp3 with cover": Sample("mp3", (*_PICTURE, "-c:v", "png", "-disposition:v", "attached_pic")),
+    "mp3 with cover": Sample("mp3", _COVER),
     "mp2": Sample("mp2", hides_cuts=True),
     "ogg vorbis": Sample("ogg", ("-c:a", "libvorbis", *_SHORT_PAGES), is_usual=True),
     "ogg opus": Sample("ogg", ("-c:a", "libopus", *_SHORT_PAGES)),
@@ -69,7 +70,7 @@ SAMPLES = {
     "rf64": Sample("wav", ("-rf64", "always")),
     "flv": Sample("flv", ("-c:a", "aac")),
     "avi": Sample("avi", ("-c:a", "libmp3lame")),
-    "mpeg": Sample("vob", ("-c:a", "mp2"), hides_cuts=True),
+    "mpeg": Sample("vob", ("-c:a", "mp2")),
     "mpeg ts": Sample("mpegts", ("-c:a", "aac")),
     "wavpack": Sample("wv"),
 }

@@ -286,9 +286,8 @@ def test_ogg_files_may_be_chained() -> None:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    engine = ScriptEngine(
-        read_script({"heard": ["What is the time?"], "rule": [{"text": "Noon."}]})
-    )
+    script = {"heard": ["What is the time?"] * 9, "rule": [{"text": "Noon."}]}
+    engine = ScriptEngine(read_script(script))
     program = Program(tmp_path)
     with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
         program.environ["RTCHAT_URL"] = url
