@@ -171,6 +171,7 @@ PLAIN = {
     "no rate": mp3(b"\xff\xfb\x9c\x00", 418),
     "no bitrate": mp3(b"\xff\xfb\xf0\x00", 418),
     "a version that is none": mp3(b"\xff\xeb\x90\x00", 418),
+    "MP3 of two rates": b"\xff\xfb\x90\x00" + bytes(413) + b"\xff\xfb\x94\x00" + bytes(413),
     "what begins as AAC does": b"\xff\xf1\x50\x80\x02\x1f" + bytes(100),
     "loud noise": b"\xff\xff" * 500,
     "one sample": b"\xff\xf1",
