@@ -219,7 +219,6 @@ def test_the_server_may_refuse_the_language(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         ([], "--to"),
-        (["--to", "es", "--audio-out", "-"], "--audio-out -"),
         (["--to", "es", "--local"], "--local"),
     ],
 )

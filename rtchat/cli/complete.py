@@ -187,7 +187,7 @@ def _values(parameter: Any, context: Any, word: str) -> Candidates:
         if token in ("FILE", "TRACE", "WHEEL"):
             paths = "files"
         elif token == "FOLDER":
-            paths = "folders"
+            paths = paths or "folders"
         elif token == "@FILE":
             words += _files_after_at(word)
         elif find := _SOURCES.get(parameter.name if token == "NAME" else token):
