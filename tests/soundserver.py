@@ -148,6 +148,47 @@ class SoundServer:
                 process.kill()
                 recording.join()
 
+    @contextmanager
+    def headset(self) -> Iterator[None]:
+        """Connect a headset: a sink and a source whose names contain "Headset"."""
+        options = ("sink_name=headset", "sink_properties=device.description=Headset")
+        module = self.pactl("load-module", "module-null-sink", *options)
+        try:
+            yield
+        finally:
+            self.pactl("unload-module", module)
+
+    def pactl(self, *arguments: str) -> str:
+        """Run pactl; returns its output."""
+        command = ["pactl", *arguments]
+        ran = subprocess.run(command, env=self.environ, stdout=subprocess.PIPE, check=True)
+        return ran.stdout.decode().strip()
+
+    def captured(self) -> list[str]:
+        """The sources that programs capture from, except the recordings of this class."""
+        sources = {line.split()[0]: line.split()[1] for line in self._short("sources")}
+        clients = {line.split()[0]: line for line in self._short("clients")}
+        streams = [line.split("\t") for line in self._short("source-outputs")]
+        ours = [source for _, source, client, *_ in streams if "pacat" not in clients[client]]
+        return [sources[source] for source in ours]
+
+    def _short(self, what: str) -> list[str]:
+        return self.pactl("list", "short", what).splitlines()
+
+    def captures(self, *sources: str) -> None:
+        """Wait until programs capture from these sources."""
+        command = ["pactl", "subscribe"]
+        with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE) as events:
+            watchdog = threading.Timer(PATIENCE, events.kill)
+            watchdog.start()
+            try:
+                assert events.stdout is not None
+                while (now := self.captured()) != list(sources):
+                    assert events.stdout.readline(), f"captured: {now}"
+            finally:
+                watchdog.cancel()
+                events.kill()
+
     def dies(self) -> None:
         """Kill the server, like a crash."""
         self.process.kill()

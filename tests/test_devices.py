@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rtchat.audio.devices import IDLE_SECONDS, Device, Microphone, Speaker, find, list_devices
+from rtchat.audio.device_list import Device, find, list_devices
+from rtchat.audio.devices import IDLE_SECONDS, Microphone, Speaker
 from rtchat.audio.pcm import RATE
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut

@@ -33,7 +33,8 @@ PROGRAM = """
 import asyncio, json, sys, time
 from pathlib import Path
 from rtchat.audio.files import read
-from rtchat.audio.devices import Microphone, Speaker, find, list_devices
+from rtchat.audio.device_list import find, list_devices
+from rtchat.audio.devices import Microphone, Speaker
 
 def say(**what):
     print(json.dumps(what), flush=True)
@@ -61,7 +62,8 @@ asyncio.run(main(sys.argv[1]))
 """
 LISTEN = """
 import asyncio, os, sys
-from rtchat.audio.devices import Microphone, find
+from rtchat.audio.device_list import find
+from rtchat.audio.devices import Microphone
 
 async def main():
     loop = asyncio.get_running_loop()

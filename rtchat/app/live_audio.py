@@ -11,6 +11,7 @@ from rtchat.core.errors import Problem, UsageError
 from rtchat.core.events import (
     AudioCaptured,
     LocalNotice,
+    MicrophoneFound,
     MicrophoneLost,
     MicrophoneOpened,
     PlaybackCut,
@@ -18,9 +19,11 @@ from rtchat.core.events import (
 )
 from rtchat.core.ports import Player, Post
 from rtchat.system.installation import extra_hint
+from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 
 if TYPE_CHECKING:
+    from rtchat.audio.device_list import Device
     from rtchat.audio.devices import Microphone, Speaker
     from rtchat.audio.echo_canceller import EchoCanceller
     from rtchat.audio.progress import PlaybackProgress
@@ -34,7 +37,8 @@ class LiveAudio:
     """The microphone and the speaker of a conversation: an audio source, a player and level meters.
 
     The speaker is open from the start, the microphone while it is used. A device that cannot be
-    opened or is lost is reported once; the text conversation continues.
+    opened or is lost is reported once; the text conversation continues. It is used again when the
+    system has it again, or when the user turns the microphone on.
     """
 
     def __init__(self, settings: Settings, *, speaks: bool = True) -> None:
@@ -45,12 +49,16 @@ class LiveAudio:
         self._progress: PlaybackProgress | None = None
         self._canceller: EchoCanceller | None = None
         self._overruns = 0
-        """The overruns of microphones that are closed."""
+        self._underruns = 0
+        """The overruns and underruns of devices that are closed."""
         self._is_heard = False
         """Whether audio has arrived from the microphone."""
         self._is_used = False
+        self._was_lost = False
+        """Whether the microphone was lost or could not be opened, and was not found since."""
+        self._has_changed_devices = False
         self._changed = asyncio.Event()
-        """Whether the microphone is to be opened or closed."""
+        """Whether the microphone is to be opened or closed, or the system's devices changed."""
         self._worker = Worker("devices", limit=0)
 
     @property
@@ -89,9 +97,13 @@ class LiveAudio:
     async def listen(self, post: Post) -> None:
         """Open the speaker, open and close the microphone as asked, and post the microphone's audio
         until this is cancelled."""
+        from rtchat.audio.pulse import watch
+
+        loop = asyncio.get_running_loop()
         try:
             self._canceller = await self._make_canceller(post)
-            no_speaker = await self._open_speaker(post) if self._speaks else None
+            no_speaker = await self._open_speaker(post)
+            await self._worker.call(lambda: watch(lambda: post_to(loop, self._devices_changed)))
             while True:
                 self._changed.clear()
                 no_microphone = await self._follow(post)
@@ -99,11 +111,14 @@ class LiveAudio:
                     post(local_error(no_speaker))
                 no_speaker = None
                 if no_microphone is not None:
-                    self._is_used = False
-                    post(MicrophoneLost(no_microphone))
+                    self._lose_microphone(no_microphone, post)
                 await self._changed.wait()
         finally:
             await self._close()
+
+    def _devices_changed(self) -> None:
+        self._has_changed_devices = True
+        self._changed.set()
 
     async def _make_canceller(self, post: Post) -> EchoCanceller | None:
         """What removes the echo of the speaker; None without a speaker, or if it is not wanted."""
@@ -114,12 +129,18 @@ class LiveAudio:
         return await self._worker.call(lambda: EchoCanceller(lambda: post(_gated())))
 
     async def _open_speaker(self, post: Post) -> Problem | None:
-        from rtchat.audio.devices import Speaker, find
+        """Open the speaker, unless it is open or not wanted. Return the problem if it cannot be
+        opened."""
+        from rtchat.audio.device_list import find
+        from rtchat.audio.devices import Speaker
         from rtchat.audio.progress import PlaybackProgress
 
+        if self._speaker is not None or not self._speaks:
+            return None
         loop = asyncio.get_running_loop()
 
         def lost(problem: Problem) -> None:
+            self._close_speaker()
             post(local_error(problem))
 
         def open_speaker() -> Speaker:
@@ -135,6 +156,9 @@ class LiveAudio:
 
     async def _follow(self, post: Post) -> Problem | None:
         """Open or close the microphone. Return the problem if it cannot be opened."""
+        if self._has_changed_devices:
+            self._has_changed_devices = False
+            await self._follow_devices(post)
         if not self._is_used:
             self._close_microphone()
         elif self._microphone is None:
@@ -144,7 +168,8 @@ class LiveAudio:
         return None
 
     async def _open_microphone(self, post: Post) -> Problem | None:
-        from rtchat.audio.devices import Microphone, find
+        from rtchat.audio.device_list import find
+        from rtchat.audio.devices import Microphone
 
         loop = asyncio.get_running_loop()
         self._is_heard = False
@@ -155,26 +180,66 @@ class LiveAudio:
                 post(MicrophoneOpened(self._microphone.device.name))
             post(AudioCaptured(audio))
 
-        def lost(problem: Problem) -> None:
-            self._close_microphone()
-            self._is_used = False
-            post(MicrophoneLost(problem))
-
         def open_microphone() -> Microphone:
             device = find(self._settings.input_device, "input")
             return Microphone(
                 device,
                 deliver,
-                on_lost=lost,
+                on_lost=lambda problem: self._lose_microphone(problem, post),
                 loop=loop,
                 canceller=self._canceller,
             )
 
+        if self._was_lost:
+            await self._reload(post)
         try:
             self._microphone = await self._worker.call(open_microphone)
         except UsageError as error:
             return error.problem
+        self._was_lost = False
         return None
+
+    async def _reload(self, post: Post) -> None:
+        """Find devices that were connected meanwhile. Use a lost speaker again, too."""
+        from rtchat.audio.portaudio import reload
+
+        if not self.is_playing:
+            self._close_speaker()
+            await self._worker.call(reload)
+        await self._open_speaker(post)
+
+    def _lose_microphone(self, problem: Problem, post: Post) -> None:
+        self._close_microphone()
+        self._is_used, self._was_lost = False, True
+        post(MicrophoneLost(problem))
+
+    async def _follow_devices(self, post: Post) -> None:
+        """The sound server's devices, or the default of them, have changed."""
+        from rtchat.audio.device_list import follow, is_there
+        from rtchat.audio.devices import lost_microphone, lost_speaker
+
+        microphone, speaker = self._microphone, self._speaker
+        names = self._settings.input_device, self._settings.output_device
+
+        def follow_both() -> tuple[Device | None, Device | None]:
+            return (
+                follow(microphone.device, names[0], "input") if microphone else None,
+                follow(speaker.device, names[1], "output") if speaker else None,
+            )
+
+        inputs, outputs = await self._worker.call(follow_both)
+        if speaker is not None and outputs is None and speaker is self._speaker:
+            self._close_speaker()
+            post(local_error(lost_speaker(speaker.device)))
+        await self._open_speaker(post)
+        if microphone is not None and microphone is self._microphone:
+            if inputs is None:
+                self._lose_microphone(lost_microphone(microphone.device), post)
+            else:
+                microphone.device = inputs
+        elif self._was_lost and await self._worker.call(lambda: is_there(names[0], "input")):
+            self._was_lost = False
+            post(MicrophoneFound())
 
     def _close_microphone(self) -> None:
         if self._microphone is not None:
@@ -182,22 +247,25 @@ class LiveAudio:
             self._worker.do(self._microphone.close)
             self._microphone = None
 
+    def _close_speaker(self) -> None:
+        if self._speaker is not None:
+            self._underruns += self._speaker.underruns
+            self._worker.do(self._speaker.close)
+            self._speaker = None
+
     async def _close(self) -> None:
         """Close both devices. One that does not respond is left open."""
         self._close_microphone()
+        self._close_speaker()
         if self._progress is not None:
             self._progress.stop()
-        if self._speaker is not None:
-            self._worker.do(self._speaker.close)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._worker.call(lambda: None), CLOSE_TIMEOUT)
         self._worker.close(0)
 
     def describe(self) -> str:
         """A summary of lost audio."""
-        overruns = self._overruns
-        underruns = self._speaker.underruns if self._speaker else 0
-        return f"audio: {underruns} speaker underruns, {overruns} microphone overruns"
+        return f"audio: {self._underruns} speaker underruns, {self._overruns} microphone overruns"
 
 
 def _gated() -> LocalNotice:

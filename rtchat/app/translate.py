@@ -161,7 +161,8 @@ async def _watch(recorder: Recorder, view: View, _: Post) -> None:
 
 
 def _speaker(settings: Settings, view: View, loop: asyncio.AbstractEventLoop) -> Speaker:
-    from rtchat.audio.devices import Speaker, find
+    from rtchat.audio.device_list import find
+    from rtchat.audio.devices import Speaker
 
     return Speaker(
         find(settings.output_device, "output"),

@@ -1,4 +1,4 @@
-"""Audio devices through PortAudio: the list of devices, a microphone and a speaker.
+"""A microphone and a speaker through PortAudio.
 
 Callbacks run on the given event loop. The code that runs in the device's thread never raises,
 prints or blocks. Needs the extra `voice`.
@@ -12,99 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 from rtchat.audio.conversion import resampler
+from rtchat.audio.device_list import Device
 from rtchat.audio.echo_canceller import EchoCanceller
 from rtchat.audio.pcm import RATE, level
 from rtchat.audio.playback import Playback
-from rtchat.audio.portaudio import AudioStream, Kind, library
-from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.audio.portaudio import AudioStream, Kind
+from rtchat.audio.pulse import opening
+from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import PlaybackCut
-from rtchat.core.values import value
 from rtchat.system.loop import post_to
 
 IDLE_SECONDS = 2.0
 """Seconds of silence after which a speaker is paused, so that it costs no CPU."""
 _MAX_LATE_BLOCKS = 50
 """The number of blocks kept if the event loop is late."""
-
-
-@value
-class Device:
-    """An audio device, with PortAudio's index and name and its numbers of channels."""
-
-    index: int
-    name: str
-    api: str
-    inputs: int
-    outputs: int
-    default_input: bool = False
-    default_output: bool = False
-
-    def supports(self, kind: Kind) -> bool:
-        return bool(self.inputs if kind == "input" else self.outputs)
-
-
-# ----------------------------------------------------------------------------------------- devices
-
-
-def list_devices() -> list[Device]:
-    """All devices of the machine.
-
-    Raises:
-        UsageError: there are none, or a required library is not installed.
-    """
-    sounddevice = library()
-    found = sounddevice.query_devices()
-    apis = sounddevice.query_hostapis()
-    default_input, default_output = sounddevice.default.device
-    devices = [
-        Device(
-            info["index"],
-            info["name"],
-            apis[info["hostapi"]]["name"],
-            info["max_input_channels"],
-            info["max_output_channels"],
-            default_input=info["index"] == default_input,
-            default_output=info["index"] == default_output,
-        )
-        for info in found
-    ]
-    if not devices:
-        raise UsageError("no audio device found", hint="connect one, or use text instead")
-    return devices
-
-
-def find(name_or_index: str | int | None, kind: Kind) -> Device:
-    """The device with this index or part of a name; the system's default for None.
-
-    Raises:
-        UsageError: as `list_devices`, or no device matches, or several do.
-    """
-    what = "microphone" if kind == "input" else "speaker"
-    devices = [device for device in list_devices() if device.supports(kind)]
-    hint = "run `rtchat devices` to list the devices"
-    if not devices:
-        raise UsageError(f"no {what} found", hint="connect one, or use text instead")
-    if name_or_index is None:
-        default = [info for info in devices if getattr(info, f"default_{kind}")]
-        return (default or devices)[0]
-    if isinstance(name_or_index, int) or name_or_index.isdecimal():
-        matches = [device for device in devices if device.index == int(name_or_index)]
-    else:
-        name = name_or_index.casefold()
-        exact = [device for device in devices if device.name.casefold() == name]
-        matches = exact or [device for device in devices if name in device.name.casefold()]
-    if not matches:
-        raise UsageError(f"no {what} matches '{name_or_index}'", hint=hint)
-    if len(matches) > 1:
-        names = ", ".join(f"{device.index} {device.name}" for device in matches)
-        raise UsageError(
-            f"'{name_or_index}' matches several devices ({names})",
-            hint="use the number of one of them",
-        )
-    return matches[0]
-
-
-# -------------------------------------------------------------------------------------- in and out
 
 
 class Microphone:
@@ -136,9 +57,7 @@ class Microphone:
         """Audio, and the time at which its capture began."""
         self._last = b""
         self._is_delivery_scheduled = False
-        self._stream = AudioStream(
-            "input", device.index, device.name, loop, self._on_block, self._on_stream_lost
-        )
+        self._stream = _open(device, "input", loop, self._on_block, self._on_stream_lost)
         self._resample = resampler(
             self._stream.rate, RATE, f"the device uses {self._stream.rate} Hz"
         )
@@ -171,7 +90,7 @@ class Microphone:
 
     def _on_stream_lost(self) -> None:
         self._last = b""
-        self._on_lost(_device_lost("microphone", self.device, ExitCode.USAGE))
+        self._on_lost(lost_microphone(self.device))
 
     @property
     def level(self) -> float:
@@ -216,9 +135,7 @@ class Speaker:
         self._silent_frames = 0
         self._late_underruns = 0
         self._item: tuple[str, int] | None = None
-        self._stream = AudioStream(
-            "output", device.index, device.name, loop, self._fill, self._on_stream_lost
-        )
+        self._stream = _open(device, "output", loop, self._fill, self._on_stream_lost)
         self._rate = self._stream.rate
         self._resample = resampler(RATE, self._rate, f"the device uses {self._rate} Hz")
         self._playback = Playback(self._rate)
@@ -304,7 +221,7 @@ class Speaker:
     def _on_stream_lost(self) -> None:
         self._last = b""
         self._playback.stop()
-        self._on_lost(_device_lost("speaker", self.device, ExitCode.OUTPUT))
+        self._on_lost(lost_speaker(self.device))
 
     def close(self) -> None:
         """Stop playback and drop the queue. May block for a short time."""
@@ -319,5 +236,27 @@ class Speaker:
         self.close()
 
 
-def _device_lost(what: str, device: Device, code: ExitCode) -> Problem:
+def _open(
+    device: Device,
+    kind: Kind,
+    loop: asyncio.AbstractEventLoop,
+    process: Callable[..., None],
+    lost: Callable[[], None],
+) -> AudioStream:
+    index = device.index if device.portaudio_index is None else device.portaudio_index
+    with opening(kind, device.pulse_id):
+        return AudioStream(kind, index, device.name, loop, process, lost)
+
+
+def lost_microphone(device: Device) -> Problem:
+    """The problem of a microphone that is gone."""
+    return _lost("microphone", device, ExitCode.USAGE)
+
+
+def lost_speaker(device: Device) -> Problem:
+    """The problem of a speaker that is gone."""
+    return _lost("speaker", device, ExitCode.OUTPUT)
+
+
+def _lost(what: str, device: Device, code: ExitCode) -> Problem:
     return Problem(code, f"lost the {what} {device.name}", "connect it again, or continue in text")

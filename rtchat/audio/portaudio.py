@@ -53,6 +53,16 @@ def library() -> Any:
     return sounddevice
 
 
+def reload() -> None:
+    """Find the devices that were connected since PortAudio was loaded. Does nothing while a device
+    is open. May block."""
+    sounddevice = library()
+    if not _open_streams:
+        with suppress(sounddevice.PortAudioError):
+            sounddevice._terminate()
+            sounddevice._initialize()
+
+
 class AudioStream:
     """An open, monitored device. Its own thread starts, stops and closes it, which may block: with
     PortAudio forever, if the sound server is gone."""
@@ -96,6 +106,7 @@ class AudioStream:
                 self._stream = make(**self._options(kind, index, own))
         except sounddevice.PortAudioError as error:
             raise _open_error(name, error) from error
+        _open_streams.add(self)
         self.rate = int(self._stream.samplerate)
         self.latency = float(self._stream.latency)
 
@@ -196,6 +207,7 @@ class AudioStream:
 
     def _close_stream(self) -> None:
         self._stream.close(ignore_errors=True)
+        _open_streams.discard(self)
 
     @property
     def now(self) -> float:
@@ -215,3 +227,7 @@ class AudioStream:
 def _open_error(name: str, error: Exception) -> UsageError:
     message = f"{name} cannot be opened ({error})"
     return UsageError(message, hint="run `rtchat devices` to list the devices")
+
+
+_open_streams: set[AudioStream] = set()
+"""The devices that are not closed."""

@@ -168,7 +168,7 @@ def devices() -> int:
 
     --input-device and --output-device select one by its number or its name.
     """
-    from rtchat.audio.devices import list_devices
+    from rtchat.audio.device_list import list_devices
 
     for device in list_devices():
         marks = [
