@@ -17,6 +17,8 @@ from rtchat.core.events import (
     ConnectionOpened,
     Delta,
     Event,
+    ModelSet,
+    NewConversationAsked,
     OutputDone,
     PlaybackAdvanced,
     PlaybackCut,
@@ -30,6 +32,7 @@ from rtchat.core.events import (
     Timer,
     TimerFired,
     ToolFinished,
+    UndoAsked,
     UserSaid,
 )
 from rtchat.core.heard import PartAudio, whole_words
@@ -234,6 +237,13 @@ def test_messages_of_other_phases_after_the_cut_were_not_heard() -> None:
         reply.played(item_id, 0, 1000)
     assert reply.cut_playback(PlaybackCut("a", 0, 600))
     assert [message.heard for message in reply.messages] == [len("one "), 0]
+
+
+@pytest.mark.parametrize("leaves", [NewConversationAsked(), UndoAsked(), ModelSet("m2")], ids=str)
+def test_a_reply_that_is_no_longer_in_the_conversation_is_not_saved_again(leaves: Event) -> None:
+    done = replying(ENDED, leaves).handle(PlaybackCut("a1", 0, 1000))
+    is_kept = isinstance(leaves, ModelSet)
+    assert saved(done) == ([(FIRST + SECOND, len(FIRST))] if is_kept else [])
 
 
 # ------------------------------------------------------------------------------ while it is played

@@ -7,7 +7,7 @@ import os
 import pty
 import struct
 import termios
-from io import BytesIO, StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from hypothesis import given
@@ -270,3 +270,16 @@ def test_an_event_on_a_terminal_begins_a_line() -> None:
     ):
         view.show(update)
     assert out.getvalue() == b"one\ntwo"
+
+
+def test_where_playback_was_interrupted_is_shown_on_a_line_of_its_own() -> None:
+    shown = BytesIO()
+    err = TextIOWrapper(shown, encoding="utf-8", write_through=True)
+    view = PlainView(shown, StatusWriter(err), raw=False)
+    for update in (
+        TextArrived("It is late."),
+        ReplyHeard("It is", "late."),
+        _over(Status.CANCELLED),
+    ):
+        view.show(update)
+    assert shown.getvalue().decode() == "It is late.\nheard up to here: It is\ninterrupted\n"

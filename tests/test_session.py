@@ -22,6 +22,7 @@ from rtchat.core.effects import Notice, ReplyOver, Resumed, TextArrived, Update,
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
 from rtchat.core.events import (
     AudioSaid,
+    CancelPressed,
     ForkAsked,
     InputEnded,
     LeaveAsked,
@@ -592,11 +593,12 @@ BEGUN, *REST = answer("Hello")
 
 
 class FakePlayer:
-    """Always stops 20 ms into the last item; playing may fail."""
+    """Always stops some milliseconds into the last item; playing may fail."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, *, fails: bool = False, stops_at: int = 20) -> None:
         self.played: list[tuple[str, bytes]] = []
         self.fails = fails
+        self.stops_at = stops_at
 
     def play(self, item_id: str, content_index: int, audio: bytes) -> None:
         self.played.append((item_id, audio))
@@ -607,13 +609,15 @@ class FakePlayer:
         self.played.append((item_id, b""))
 
     def stop(self) -> PlaybackCut | None:
-        return PlaybackCut(self.played[-1][0], 0, 20) if self.played else None
+        return PlaybackCut(self.played[-1][0], 0, self.stops_at) if self.played else None
 
 
-def speaking(server: ScriptedServer, view: Screen, player: FakePlayer) -> Session:
+def speaking(
+    server: ScriptedServer, view: Screen, player: FakePlayer, history: History | None = None
+) -> Session:
     options, speech = Options(modality="audio"), SpeechOptions(speaks=True)
     conversation = Conversation("m", options, mode=Mode.LINES, speech=speech)
-    return Session(conversation, SessionParts(view, server.connect, player=player))
+    return Session(conversation, SessionParts(view, server.connect, player=player, history=history))
 
 
 def test_the_item_is_truncated_before_the_next_response_is_requested() -> None:
@@ -623,6 +627,27 @@ def test_the_item_is_truncated_before_the_next_response_is_requested() -> None:
     made = speaking(server, Screen(), FakePlayer())
     assert asyncio.run(made.run(asking("hi", "bye"))) is ExitCode.OK
     server.check_used_up()
+
+
+def test_what_was_heard_is_saved_after_the_entry_of_the_reply() -> None:
+    stopped = Expect("response.cancel"), Expect("conversation.item.truncate")
+    begun = answer("Hello", ends=False)
+    server = ScriptedServer((*HELLO, *QUESTION, *begun, AUDIO, *stopped, answer("Hello")[-1]))
+    history = MemoryHistory()
+    session = speaking(server, Screen(), FakePlayer(stops_at=0), history)
+
+    async def source(post: Post) -> None:
+        post(UserSaid("hi"))
+        await asyncio.sleep(1)
+        post(CancelPressed())
+        post(InputEnded())
+
+    run_fast(lambda: session.run(source))
+    server.check_used_up()
+    items = [entry.item for entry in history.written if isinstance(entry, Entry)]
+    replies = [item for item in items if isinstance(item, Message) and item.role == "assistant"]
+    assert [reply.heard for reply in replies][-2:] == [None, 0]
+    assert replies[-1].text == "Hello"
 
 
 def test_a_playback_error_is_shown_once_and_playback_continues() -> None:

@@ -169,7 +169,7 @@ class PlainView(View):
             case fx.TextArrived(text):
                 self._write(text)
                 return
-            case fx.ReplyOver() | fx.ToolAsked():  # the question begins a line
+            case fx.ReplyOver() | fx.ReplyHeard() | fx.ToolAsked():  # these begin a line
                 if not self.is_at_line_start:
                     self._write("\n")
                 self._last = ""
