@@ -172,6 +172,6 @@ class _Log:
         tolerance = _TOLERANCES.get(self._known.demuxer, 0.0)
         # With pictures, the length is that of the pictures.
         missing = self._duration - seconds if tolerance and len(self._streams) == 1 else 0.0
-        if errors or failed:
-            return damaged(missing)
-        return incomplete(missing) if missing > tolerance else ""
+        if missing > tolerance:
+            return incomplete(missing)
+        return damaged(missing) if errors or failed else ""
