@@ -4,7 +4,10 @@ captures what is played into it."""
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -36,6 +39,15 @@ pcm.pulse { type pulse }
 ctl.pulse { type pulse }
 pcm.!default { type pulse }
 ctl.!default { type pulse }
+"""
+_RELAY = """
+import os, sys
+from array import array
+
+factor, delay = float(sys.argv[1]), int(sys.argv[2])
+os.write(1, bytes(2 * delay))
+while piece := os.read(0, 960):
+    os.write(1, array("h", [round(sample * factor) for sample in array("h", piece)]).tobytes())
 """
 _READY = b"Daemon startup complete"
 
@@ -188,6 +200,24 @@ class SoundServer:
             finally:
                 watchdog.cancel()
                 events.kill()
+
+    @contextmanager
+    def room(self, db: float, delay_ms: int) -> Iterator[None]:
+        """The microphone captures the speaker, that many decibels louder, and later by the delay
+        and the few milliseconds that it takes."""
+        raw = ["--raw", f"--rate={RATE}", "--channels=1", "--format=s16le"]
+        capture = ["parec", "--device=speaker.monitor", "--latency-msec=10", *raw]
+        relay = [sys.executable, "-c", _RELAY, str(10 ** (db / 20)), str(RATE * delay_ms // 1000)]
+        emit = ["pacat", "--device=mic", f"--latency-msec={delay_ms}", *raw]
+        # A process of its own: a thread would wait for the threads of the test.
+        pipeline = " | ".join(map(shlex.join, (capture, relay, emit)))
+        with subprocess.Popen(
+            ["sh", "-c", pipeline], env=self.environ, start_new_session=True
+        ) as process:
+            try:
+                yield
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def dies(self) -> None:
         """Kill the server, like a crash."""

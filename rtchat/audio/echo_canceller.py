@@ -26,8 +26,14 @@ _TAIL_SECONDS = 1.5
 """How long after the last sound an echo is looked for. After that, only noise is suppressed."""
 _STEP_SECONDS = 0.02
 """The length of audio processed at a time."""
-_AUDIBLE_DB = -50.0
-"""Quieter audio is held back without a notice. In decibels of full scale."""
+_QUIET_DB = -50.0
+"""Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
+_LEARNING_SECONDS = 1.5
+"""How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
+_REMAINS_SECONDS = 0.5
+"""How long after the last sound quiet audio is held back."""
+_OPEN_SECONDS = 0.3
+"""How long quiet audio still passes after speech, so that words are not cut into pieces."""
 _MAX_GAIN_DB = 12.0
 """How much quiet speech is amplified. More would make an echo that is left audible again."""
 
@@ -58,6 +64,11 @@ class EchoCanceller:
         self._position = 0
         self._due: float | None = None
         self._silent_seconds = _TAIL_SECONDS
+        """Since the last sound of the speaker."""
+        self._learned_seconds = 0.0
+        """How long anything was captured while audio was played."""
+        self._quiet_seconds = _OPEN_SECONDS
+        """Since the last loud audio of the microphone, without the echo."""
         self._residual = ResidualEcho()
         self._canceller = _processor(rate, echo_cancellation=True)
         self._enhancer = _processor(
@@ -109,11 +120,19 @@ class EchoCanceller:
     def _cancel(self, captured: bytes, played: bytes) -> bytes:
         passes = self._gate.passes(captured, played, _STEP_SECONDS)
         if self._canceller is not None:
+            if decibels(captured) > _QUIET_DB:
+                self._learned_seconds += _STEP_SECONDS
             captured = _run(self._canceller, captured, played)
             self._residual.add(captured, played)
-        if passes or not (self._canceller is None or self._residual.is_echo):
+        is_loud = decibels(captured) > _QUIET_DB
+        self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
+        is_remains = self._quiet_seconds > _OPEN_SECONDS
+        if is_remains and self._silent_seconds < _REMAINS_SECONDS:
+            return bytes(len(captured))
+        is_echo = self._canceller is None or self._residual.is_echo
+        if passes or not (is_echo or self._learned_seconds < _LEARNING_SECONDS):
             return captured
-        if not self._was_gated and decibels(captured) > _AUDIBLE_DB:
+        if is_echo and is_loud and not self._was_gated:
             self._was_gated = True
             self._on_gated()
         return bytes(len(captured))

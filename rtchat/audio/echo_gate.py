@@ -18,6 +18,8 @@ _RISE_DB = 12.0
 _FALL_DB = 2.0
 """How fast the estimate of the echo follows, in decibels per second. It falls slowly, because a
 pause in what is played is no reason to expect less of an echo."""
+_LEARNING_SECONDS = 1.5
+"""After this much audio was played, the loudest sound captured meanwhile becomes the estimate."""
 _MIN_DB, _MAX_DB = -40.0, 20.0
 """The range of the estimate."""
 SILENCE_DB = -60.0
@@ -29,7 +31,9 @@ class EchoGate:
 
     def __init__(self) -> None:
         self._echo_db = 0.0
-        """How much louder the echo is than what is played, in decibels. Starts at the worst."""
+        """How much louder the echo is than what is played, in decibels. Starts high."""
+        self._loudest_echo_db = _MIN_DB
+        self._played_seconds = 0.0
         self._played: deque[tuple[float, float]] = deque()
         """The levels of what was played recently, and when."""
         self._now = self._open_until = 0.0
@@ -44,16 +48,26 @@ class EchoGate:
         loudest = max(level for _, level in self._played)
         if loudest <= SILENCE_DB:
             return True
-        louder = decibels(captured) - loudest - self._echo_db
+        echo_db = decibels(captured) - loudest
+        if self._played_seconds < _LEARNING_SECONDS:
+            return self._learn(echo_db, decibels(played) > SILENCE_DB, seconds)
+        louder = echo_db - self._echo_db
         if louder > _MARGIN_DB:
             self._open_until = self._now + _OPEN_SECONDS
         step = max(-_FALL_DB * seconds, min(louder, _RISE_DB * seconds))
         self._echo_db = max(_MIN_DB, min(self._echo_db + step, _MAX_DB))
         return self._now < self._open_until
 
+    def _learn(self, echo_db: float, is_playing: bool, seconds: float) -> bool:
+        self._loudest_echo_db = max(echo_db, self._loudest_echo_db)
+        self._played_seconds += seconds * is_playing
+        if self._played_seconds >= _LEARNING_SECONDS:
+            self._echo_db = min(self._loudest_echo_db, _MAX_DB)
+        return echo_db > self._echo_db + _MARGIN_DB
+
 
 def decibels(audio: bytes) -> float:
     """The level of PCM16 in decibels of full scale; `SILENCE_DB` for silence."""
-    samples = array("h", audio)[::2]  # every other sample is enough for a level
+    samples = array("h", audio)[::4]  # every fourth sample is enough for a level
     power = sum(sample * sample for sample in samples) / max(1, len(samples)) / 32768**2
     return max(SILENCE_DB, 10 * log10(power)) if power else SILENCE_DB
