@@ -29,6 +29,10 @@ from rtchat.core.translation import TranslationSetup
 from rtchat.core.values import Dialect
 from rtchat.ui.progress_view import Progress
 
+LOCAL_SESSIONS = 1
+"""Sessions at once with the built-in server, which share one model. Two take 10 to 20 % less time,
+but the first text is shown later."""
+
 
 def audio_source(file: str | None, environment: Environment) -> str | None:
     """The file to read; `-` means stdin, and None the microphone."""
@@ -140,7 +144,7 @@ async def run_pieces(
             store = PieceStore(environment.state_dir / "transcripts", file, identity)
             stack.callback(store.close)
             finished = await store.load(resumes=resumes)
-        sessions = 1 if settings.local else MAX_SESSIONS
+        sessions = LOCAL_SESSIONS if settings.local else MAX_SESSIONS
         machine = LongTranscription(
             setup.model, finished, sessions=sessions, keeps=store is not None
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -128,7 +129,7 @@ class PieceSessions:
             view, output, time.monotonic, lost=self._lose_output, fail=self._fail
         )
         self._tasks = asyncio.TaskGroup()
-        self._background: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
         """The tasks that the end of the transcription stops."""
         self._pieces: dict[int, AudioPiece] = {}
         """The pieces that are not finished yet."""
@@ -178,7 +179,9 @@ class PieceSessions:
             except Exception as error:
                 self._fail(error)
 
-        self._background.append(self._tasks.create_task(run()))
+        task = self._tasks.create_task(run())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     # --------------------------------------------------------------------------- events and effects
 
@@ -207,7 +210,7 @@ class PieceSessions:
             case fx.Show(update):
                 self._views.show(update)
             case lt.StartPiece(number):
-                self._run_task(self._transcribe(self._pieces[number]))
+                self._run_task(self._transcribe(number))
             case lt.EndPiece(number, finished, is_old):
                 piece = self._pieces.pop(number)
                 self._progress.end(number, piece.end_ms - piece.start_ms, is_old=is_old)
@@ -255,7 +258,13 @@ class PieceSessions:
             self._post(lt.PieceCut(piece.number, piece.start_ms, piece.end_ms))
             await self._has_room.wait()
 
-    async def _transcribe(self, piece: AudioPiece) -> None:
+    async def _transcribe(self, number: int) -> None:
+        outcome = await self._run_session(self._pieces[number])
+        self._post(lt.PieceOver(number, outcome))
+        # A session refers to itself. Its audio is in few objects, so it would be freed late.
+        gc.collect()
+
+    async def _run_session(self, piece: AudioPiece) -> lt.PieceOutcome:
         view = PieceView(piece.number, self._progress, self._post, self._views.show)
         session = self._make(view)
         view.refuse = lambda: session.post(LeaveAsked(ExitCode.LIMIT))
@@ -270,7 +279,7 @@ class PieceSessions:
         code = await session.run(send)
         # Sessions end in another order than they began, and each restores the earlier handler.
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
-        self._post(lt.PieceOver(piece.number, view.outcome(code)))
+        return view.outcome(code)
 
     # -------------------------------------------------------------------------------------- the end
 
