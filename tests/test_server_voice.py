@@ -932,6 +932,25 @@ def test_an_interrupted_item_can_be_truncated() -> None:
     assert got["item"]["content"][0]["transcript"] == "One is"
 
 
+def test_a_clause_is_spoken_while_its_sentence_is_written_and_may_be_interrupted() -> None:
+    driver = active_driver()
+    driver.say("I am sorry for your loss, but as")
+    assert [speak.text for speak in driver.speaks] == ["I am sorry for your loss,"]
+    driver.add_audio(pcm(1000))
+    driver.end_speech()
+    driver.say(" a model I cannot")
+    assert len(driver.speaks) == 1
+    done = driver.send(append(SPEECH))[-1]["response"]
+    item = done["output"][0]
+    assert item["content"][0]["transcript"] == "I am sorry for your loss, but as a model I cannot"
+    place: dict[str, object] = {"type": "conversation.item.retrieve", "item_id": item["id"]}
+    (got,) = driver.send(place)
+    assert got["item"]["content"][0]["transcript"] == "I am sorry for your loss, "
+    driver.send(truncate(item["id"], 600))
+    (got,) = driver.send(place)
+    assert got["item"]["content"][0]["transcript"] == "I am sorry for"
+
+
 # -------------------------------------------------------------------------- transcription sessions
 
 
