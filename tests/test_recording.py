@@ -224,13 +224,15 @@ def test_a_full_disk_is_an_output_error_of_an_encoder_too(tmp_path: Path, ending
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
 
+    writer = writer_of(tmp_path / f"answer{ending}")
+
     def record() -> None:
-        with writer_of(tmp_path / f"answer{ending}") as writer:
-            for _ in range(100):
-                writer.write(TONE)
+        for _ in range(100):
+            writer.write(TONE)
 
     try:
         assert "(File too large)" in refusal(record)
+        writer.close()  # the error was reported
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 

@@ -568,8 +568,10 @@ def test_speech_times_of_one_session_do_not_apply_to_the_next() -> None:
 
 def test_only_one_recording_is_open_at_a_time(tmp_path: Path) -> None:
     made: list[WavWriter] = []
+    counts: list[int] = []
 
     def begin() -> WavWriter:
+        counts.append(len(os.listdir("/proc/self/fd")))
         made.append(WavWriter.next_in(tmp_path))
         return made[-1]
 
@@ -580,6 +582,6 @@ def test_only_one_recording_is_open_at_a_time(tmp_path: Path) -> None:
         recorder.end(f"a{number}")
     recorder.close()
     assert recorder.failure is None
-    assert len(os.listdir("/proc/self/fd")) == before + 1
-    made[-1].close()
+    assert counts == [before, *[before + 1] * 4]
+    assert len(os.listdir("/proc/self/fd")) == before
     assert [wav_audio(file.path) for file in made] == [ms(20)] * 5

@@ -25,6 +25,7 @@ class AudioWriter(ABC):
         """With `new`, raises FileExistsError if the file exists."""
         self.path = path
         self._has_audio = False
+        self._has_failed = False
         try:
             self._file, self._was_created = _open(path, new=new)
         except (OSError, ValueError) as error:
@@ -47,16 +48,17 @@ class AudioWriter(ABC):
                 self._has_audio = True
             self._append(audio)
         except OSError as error:
+            self._has_failed = True
             raise unwritable(self.path, error) from error
 
     def close(self) -> None:
-        """Complete the file and close it."""
+        """Complete the file, unless writing it has failed, and close it."""
         if self._file < 0:
             return
         try:
-            if self._has_audio:
+            if self._has_audio and not self._has_failed:
                 self._finish()
-            elif self._was_created:
+            elif not self._has_audio and self._was_created:
                 with suppress(OSError):
                     self.path.unlink()
         except OSError as error:
