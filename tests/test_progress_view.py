@@ -65,8 +65,8 @@ class Shown:
         self.out = io.BytesIO()
         self.err = io.TextIOWrapper(self.out, encoding="utf-8", write_through=True, newline="")
         plain = PlainView(self.out, StatusWriter(self.err), raw=False)
-        progress = Progress(60_000, self.clock)
-        self.view = ProgressView(plain, progress, self.err, self.clock, follows_turns=True)
+        progress = Progress(60_000, self.clock, follows_turns=True)
+        self.view = ProgressView(plain, progress, self.err, self.clock)
 
     def tick(self) -> list[str]:
         self.clock.now += INTERVAL

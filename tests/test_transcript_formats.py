@@ -175,3 +175,20 @@ def test_what_a_model_cannot_do_is_refused_before_any_work(
     ran = program.run("transcribe", "missing.wav", *options)
     assert (ran.code, ran.text) == (2, "")
     assert "missing.wav" not in ran.err
+
+
+def test_the_model_of_the_session_is_shown(tmp_path: Path) -> None:
+    """A server may use another model than the one that was asked for."""
+    transcription = {"model": "whisper-large"}
+    session = {
+        "type": "transcription",
+        "id": "s",
+        "audio": {"input": {"transcription": transcription}},
+    }
+    updated = frame("session.updated", session=session)
+    write_wav(tmp_path / "q.wav", tone(440, 1.0))
+    server = AudioServer({"session.update": [(updated,)]})
+    with background(lambda: sockets(server.talk)) as url:
+        ran = Program(tmp_path).run("transcribe", "q.wav", "--url", url, "-m", "w", "-v")
+    assert ran.code == 0
+    assert "whisper-large" in ran.err

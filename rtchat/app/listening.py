@@ -61,9 +61,10 @@ async def run_session(
     *,
     player: Player | None = None,
     background: Source | None = None,
+    microphone: LiveAudio | None = None,
 ) -> ExitCode:
     """Send the audio, and show what the server returns. `player` receives the audio of a
-    translation, and `background` runs at the same time."""
+    translation, and `background` runs at the same time. `microphone` is used without a file."""
     if file is None and settings.raw is not None:
         raise UsageError("--raw is for a file or a pipe", hint="remove --raw, or name a file")
     gated = ReadyGateView(view)
@@ -93,9 +94,9 @@ async def run_session(
 
         async def listen(post: Post) -> None:
             if file is None:
-                microphone = LiveAudio(settings, speaks=False)
-                microphone.use(True)
-                await microphone.listen(post)
+                live = microphone or LiveAudio(settings, speaks=False)
+                live.use(True)
+                await live.listen(post)
             else:
                 await _read(file, settings, environment, session, gated, post)
 

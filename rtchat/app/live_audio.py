@@ -67,6 +67,11 @@ class LiveAudio:
         return self._microphone.level if self._microphone else 0.0
 
     @property
+    def is_open(self) -> bool:
+        """Whether the microphone is open."""
+        return self._microphone is not None
+
+    @property
     def is_playing(self) -> bool:
         """Whether audio is being played."""
         return self._speaker is not None and self._speaker.playing

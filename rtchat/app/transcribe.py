@@ -12,6 +12,7 @@ from rtchat.app.audio_io import AudioSettings, requested_format
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_pieces, run_session
+from rtchat.app.live_audio import LiveAudio
 from rtchat.app.transcript_files import STDIN, Job, jobs_of, write_transcript
 from rtchat.app.wiring import prepare
 from rtchat.audio.duration import duration_ms
@@ -24,7 +25,8 @@ from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.values import OPENAI_URL, value
 from rtchat.system.files import shown_name
-from rtchat.ui.progress_view import Progress, ProgressView
+from rtchat.ui.microphone_line import MicrophoneLine
+from rtchat.ui.progress_view import Line, Progress, ProgressView
 from rtchat.ui.transcript_formats import OutcomeView, transcript_view
 from rtchat.wire.audio_options import tells_speakers, turn_ends, with_transcription
 
@@ -36,6 +38,7 @@ SPEAKERS_MODEL = "gpt-4o-transcribe-diarize"
 """OpenAI's model that tells speakers apart."""
 LOCAL_MODEL = "whisper-tiny.en"
 LOCAL_LANGUAGE = "en"
+ENGLISH_ONLY = "the built-in model understands English only"
 LONG_MS = 180_000
 """Longer files are transcribed in pieces."""
 
@@ -65,6 +68,8 @@ def transcribe(
     source = audio_source(jobs[0].source if jobs else None, environment)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
+    if settings.local and settings.language is None and environment.stderr_is_terminal:
+        status.show(Notice("info", ENGLISH_ONLY))
     with unblocked(environment) as environment:
         run = _Run(settings, environment, options, model)
         if options.folder is None and len(jobs) < 2:
@@ -123,7 +128,9 @@ class _Run:
         self, source: str | None, setup: TranscriptionSetup, view: View
     ) -> Coroutine[object, object, ExitCode]:
         settings, environment = self._settings, self._environment
-        if source is None or source == STDIN:
+        if source is None:
+            return _run_microphone(setup, settings, environment, view)
+        if source == STDIN:
             dialect = settings.forced_dialect
             return run_session(source, setup, dialect, settings, environment, view)
         resumes = self._options.resumes
@@ -147,14 +154,11 @@ async def _run_file(
     """Transcribe a file: a long one in pieces, unless its sessions are recorded or the server tells
     the speakers apart, which it does anew in each session."""
     length_ms = await asyncio.to_thread(duration_ms, file, settings.raw)
-    progress = Progress(length_ms)
-    err = environment.stderr
     is_long = length_ms is None or length_ms > LONG_MS
     in_pieces = is_long and settings.trace is None and not setup.has_speakers
-    shows = environment.stderr_is_terminal and environment.can_repaint and not settings.quiet
-    shown = None
-    if shows and err is not None:
-        shown = view = ProgressView(view, progress, err, follows_turns=not in_pieces)
+    progress = Progress(length_ms, follows_turns=not in_pieces)
+    shown = _with_line(view, progress, settings, environment)
+    view = shown or view
     if in_pieces:
         return await run_pieces(file, setup, settings, environment, view, progress, resumes=resumes)
     background = None if shown is None else shown.run
@@ -162,6 +166,35 @@ async def _run_file(
     return await run_session(
         str(file), setup, dialect, settings, environment, view, background=background
     )
+
+
+async def _run_microphone(
+    setup: TranscriptionSetup, settings: Settings, environment: Environment, view: View
+) -> ExitCode:
+    """Transcribe the microphone. On a terminal, its level is shown, and how to end."""
+    microphone = LiveAudio(settings, speaks=False)
+    shown = _with_line(view, MicrophoneLine(microphone), settings, environment)
+    background = None if shown is None else shown.run
+    dialect = settings.forced_dialect
+    return await run_session(
+        None,
+        setup,
+        dialect,
+        settings,
+        environment,
+        shown or view,
+        background=background,
+        microphone=microphone,
+    )
+
+
+def _with_line(
+    view: View, line: Line, settings: Settings, environment: Environment
+) -> ProgressView | None:
+    """A view that also shows a line, if stderr is a terminal that can erase it."""
+    err = environment.stderr
+    shows = environment.stderr_is_terminal and environment.can_repaint and not settings.quiet
+    return ProgressView(view, line, err) if shows and err is not None else None
 
 
 def _model(settings: Settings, options: TranscribeOptions) -> str:
@@ -190,7 +223,7 @@ def _check_local(settings: Settings, options: TranscribeOptions) -> None:
         "speakers": options.has_speakers,
     }
     messages = {
-        "language": "the built-in model understands English only",
+        "language": ENGLISH_ONLY,
         "prompt": "the built-in model takes no prompt",
         "speakers": "the built-in model does not tell speakers apart",
     }

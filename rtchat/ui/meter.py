@@ -23,9 +23,9 @@ from rtchat.core.effects import (
 from rtchat.ui.entry_style import ACCENT, DIM
 from rtchat.ui.last_row import last_row
 
-_BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 _SEPARATOR = " · "
-_SHOWN = 4
+SHOWN = 4
 """How many of the latest levels are shown."""
 _SECONDS = 0.1
 """Seconds between two readings of the level."""
@@ -56,7 +56,7 @@ class Meter:
         self._playing = ""
         """The last words heard of the reply that is playing."""
         self._is_connected = False
-        self._heights = deque([0] * _SHOWN, maxlen=_SHOWN)
+        self._heights = deque([0] * SHOWN, maxlen=SHOWN)
         self._painted: StyleAndTextTuples = []
 
     def show(self, update: Update) -> None:
@@ -64,7 +64,7 @@ class Meter:
         match update:
             case MicrophoneStatus():
                 self._microphone = update
-                self._heights.extend([0] * _SHOWN)
+                self._heights.extend([0] * SHOWN)
             case SpeechHeard():
                 self._speech = update
             case ReplyPlaying(words):
@@ -80,7 +80,7 @@ class Meter:
 
     def poll(self) -> bool:
         """Read the input level. Returns whether the line differs from the one painted last."""
-        self._heights.append(min(int(self._meters.level * len(_BARS)), len(_BARS) - 1))
+        self._heights.append(min(int(self._meters.level * len(BARS)), len(BARS) - 1))
         return self._line() != self._painted
 
     @contextmanager
@@ -126,7 +126,7 @@ class Meter:
 
     def _parts(self, microphone: MicrophoneStatus) -> list[str]:
         """The parts of the line. Where there is no room, the last ones are dropped first."""
-        bars = " " + "".join(_BARS[height] for height in self._heights)
+        bars = " " + "".join(BARS[height] for height in self._heights)
         match microphone.is_on, microphone.push_to_talk:
             case _ if not microphone.is_available:
                 parts = ["○ no microphone", " · Ctrl-T tries again"]

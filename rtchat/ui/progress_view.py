@@ -1,11 +1,11 @@
-"""The progress of a transcription, as a line on stderr: position, length and speed."""
+"""A line on stderr during a transcription, such as its progress: position, length and speed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rtchat.core import effects as fx
 from rtchat.core.ports import Post, View
@@ -18,17 +18,33 @@ _ERASE = "\r\x1b[K"
 
 
 class Progress:
-    """How much of a recording is transcribed. Positions and lengths are in milliseconds."""
+    """How much of a recording is transcribed. Positions and lengths are in milliseconds. With
+    `follows_turns`, the turns that are shown are the progress."""
 
     def __init__(
-        self, length_ms: int | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        length_ms: int | None = None,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        follows_turns: bool = False,
     ) -> None:
+        self._follows_turns = follows_turns
         self._length_ms = length_ms
         self._now = now
         self._began: float | None = None
         self._done: dict[int, int] = {}
         """How much of each piece is done."""
         self._old_ms = 0
+
+    def note(self, update: fx.Update) -> None:
+        """Take note of an update."""
+        match update:
+            case fx.Ready() if self._follows_turns:
+                self.begin()
+            case fx.TurnTranscribed(end_ms=end_ms) if self._follows_turns:
+                self.reach(0, end_ms or 0)
+            case _:
+                pass
 
     def begin(self) -> None:
         """The first session is ready."""
@@ -55,26 +71,28 @@ class Progress:
         return f"{clock(done / 1000)}{of}" + (f" · {shown}{_TIMES}" if speed else "")
 
 
-class ProgressView(View):
-    """Shows the progress below another view. The line is erased before anything else is shown, and
-    is not drawn within a line of text or where the words of an incomplete turn are shown.
+class Line(Protocol):
+    """A line that changes."""
 
-    With `follows_turns`, the turns that are shown are the progress."""
+    @property
+    def line(self) -> str:
+        """What to show now."""
+
+    def note(self, update: fx.Update) -> None:
+        """Take note of an update."""
+
+
+class ProgressView(View):
+    """Shows a line below another view. The line is erased before anything else is shown, and is not
+    drawn within a line of text or where the words of an incomplete turn are shown."""
 
     def __init__(
-        self,
-        view: View,
-        progress: Progress,
-        err: TextIO,
-        now: Callable[[], float] = time.monotonic,
-        *,
-        follows_turns: bool,
+        self, view: View, line: Line, err: TextIO, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._view = view
-        self._progress = progress
+        self._line = line
         self._err = err
         self._now = now
-        self._follows_turns = follows_turns
         self._shown = ""
         self._changed_at = float("-inf")
         self._is_at_line_start = True
@@ -85,10 +103,7 @@ class ProgressView(View):
         self._erase()
         if isinstance(update, fx.PartialTranscript):
             self._has_partial = bool(update.text)
-        if isinstance(update, fx.Ready) and self._follows_turns:
-            self._progress.begin()
-        if isinstance(update, fx.TurnTranscribed) and self._follows_turns:
-            self._progress.reach(0, update.end_ms or 0)
+        self._line.note(update)
         if isinstance(update, fx.TextArrived):
             self._is_at_line_start = update.text.endswith("\n")
         self._view.show(update)
@@ -96,7 +111,7 @@ class ProgressView(View):
     def tick(self) -> None:
         """Draw the line if it has changed."""
         self._view.tick()
-        line = self._progress.line
+        line = self._line.line
         is_due = self._now() - self._changed_at >= INTERVAL
         is_free = self._is_at_line_start and not self._has_partial
         if line != self._shown and is_due and is_free:

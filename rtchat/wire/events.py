@@ -19,7 +19,12 @@ from rtchat.core.values import (
     Usage,
 )
 from rtchat.wire import beta
-from rtchat.wire.audio_options import format_of_delta, read_format
+from rtchat.wire.audio_options import (
+    format_of_delta,
+    is_transcription,
+    read_format,
+    transcription_model,
+)
 from rtchat.wire.beta import type_to_ga
 from rtchat.wire.commands import MARK
 from rtchat.wire.errors import error_object
@@ -46,9 +51,10 @@ def decode(data: JsonObject, held: str = "") -> list[ev.ServerEvent]:
 
 def _session(make: type[ev.SessionCreated | ev.SessionUpdated], fields: Fields) -> ev.ServerEvent:
     session = fields.fields("session")
+    transcriber = transcription_model(session.data) if is_transcription(session.data) else ""
     return make(
         session.text("id"),
-        session.text("model"),
+        transcriber or session.text("model"),
         _dialect(session.data),
         session.number("expires_at"),
         session.data,

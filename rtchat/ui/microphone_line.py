@@ -1,0 +1,50 @@
+"""The line about the microphone while it is transcribed: its state, its level, and how to end."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from rtchat.core.effects import Connecting, Ready, Update, Waiting
+from rtchat.ui.meter import BARS, SHOWN
+
+
+class LiveMicrophone(Protocol):
+    """A microphone, which can be asked at any time."""
+
+    @property
+    def level(self) -> float:
+        """Its level, from 0 to 1 on a decibel scale."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the device is open."""
+
+
+class MicrophoneLine:
+    """The line. Each reading of `line` also reads the level."""
+
+    def __init__(self, microphone: LiveMicrophone) -> None:
+        self._microphone = microphone
+        self._heights = deque([0] * SHOWN, maxlen=SHOWN)
+        self._is_connected = False
+
+    def note(self, update: Update) -> None:
+        """Take note of an update."""
+        match update:
+            case Connecting() | Waiting():
+                self._is_connected = False
+            case Ready():
+                self._is_connected = True
+            case _:
+                pass
+
+    @property
+    def line(self) -> str:
+        """What to show now."""
+        if not self._microphone.is_open:
+            return "○ opening the microphone · Ctrl-C ends"
+        self._heights.append(min(int(self._microphone.level * len(BARS)), len(BARS) - 1))
+        bars = "".join(BARS[height] for height in self._heights)
+        state = "listening" if self._is_connected else "recording until connected"
+        return f"● {state} {bars} · Ctrl-C ends"
