@@ -17,6 +17,8 @@ import pytest
 from rtchat.audio.device_list import Device, find, list_devices
 from rtchat.audio.devices import IDLE_SECONDS, Microphone, Speaker
 from rtchat.audio.pcm import RATE
+from rtchat.audio.portaudio import reload
+from rtchat.audio.pulse import pulse_devices
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.system.worker import is_any_busy
@@ -329,6 +331,29 @@ def test_a_speaker_that_cannot_restart_is_lost(monkeypatch: pytest.MonkeyPatch) 
             assert (len(callbacks.lost), speaker.playing) == (1, False)
 
     asyncio.run(main())
+
+
+def test_devices_that_were_connected_later_are_found_once_none_is_open(
+    machine: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = _device("Gamepad", 1, 0) | {"index": len(machine)}
+    module = sys.modules["sounddevice"]
+    monkeypatch.setattr(module, "_terminate", lambda: None, raising=False)
+    monkeypatch.setattr(module, "_initialize", lambda: machine.append(later), raising=False)
+
+    async def main() -> None:
+        with Callbacks().microphone():
+            reload()
+            assert "no microphone matches" in refusal(lambda: find("gamepad", "input"))
+        reload()
+        assert find("gamepad", "input").name == "Gamepad"
+
+    asyncio.run(main())
+
+
+def test_without_a_sound_server_it_has_no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULSE_SERVER", "unix:/nonexistent")
+    assert pulse_devices("input") == []
 
 
 @pytest.mark.usefixtures("machine")
