@@ -33,6 +33,7 @@ _NOT_THE_USER_S = {
     *("OMP_WAIT_POLICY", "SSH_CONNECTION", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "SQLITE_BUSY"),
     *("TERM_PROGRAM", "VTE_VERSION", "WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION"),
     *("XTERM_VERSION", "LC_TERMINAL", "ALACRITTY_WINDOW_ID"),
+    *("PULSE_SINK", "PULSE_SOURCE", "PCM_16", "MPEG_LAYER_III"),
 }
 """What the built-in model's runtime is told, what a desktop, sshd or a terminal says of itself, and
 what is no variable."""
