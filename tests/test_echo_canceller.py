@@ -109,6 +109,26 @@ def test_speech_over_what_is_played_remains() -> None:
     assert level(heard, 2, 3.9) < -45
 
 
+def test_speech_is_not_heard_again_when_the_next_reply_begins() -> None:
+    pytest.importorskip("pywebrtc_audio")
+    played = syllables(1.2) + silence(3.8) + syllables(2, seed=3)
+    said = silence(1.7) + tone(440, 1.6) + silence(3.7)
+    heard = clean(EchoCanceller(), played, said)
+    assert level(heard, 1.8, 3.2) > -20
+    assert level(heard, 3.4) < -50
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100, 48_000])
+def test_speech_is_not_heard_again_when_the_microphone_is_opened_again(rate: int) -> None:
+    pytest.importorskip("pywebrtc_audio")
+    canceller = EchoCanceller()
+    said = tone(440, 1.0, rate=rate)
+    assert decibels(canceller.clean(said, rate, 100)) > -20
+    heard = canceller.clean(bytes(len(said)), rate, 103)
+    assert len(heard) == len(said) // (rate // 50 * 2) * (rate // 50 * 2)
+    assert decibels(heard) < -50
+
+
 def test_an_echo_that_is_too_late_is_gated_and_reported_once() -> None:
     pytest.importorskip("pywebrtc_audio")
     gated: list[bool] = []

@@ -23,9 +23,13 @@ _LEAD_SECONDS = 2 * MAX_JITTER_SECONDS
 """How much earlier than the devices say audio is assumed to be played: an echo must never precede
 its sound. WebRTC finds the rest of the delay, up to about half a second, by itself."""
 _TAIL_SECONDS = 1.5
-"""How long after the last sound an echo is looked for. After that, only noise is suppressed."""
+"""How long after the last sound audio may be held back as an echo."""
 _STEP_SECONDS = 0.02
 """The length of audio processed at a time."""
+_GAP_SECONDS = 0.2
+"""A microphone that was silent for longer was closed and opened again."""
+_DELAY_SECONDS = 0.06
+"""No audio is in WebRTC for longer."""
 _QUIET_DB = -50.0
 """Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
 _LEARNING_SECONDS = 1.5
@@ -107,35 +111,44 @@ class EchoCanceller:
     def _follow(self, begins: float, count: int) -> None:
         """Find the position of the next audio on the time line."""
         if self._due is None or abs(begins - self._due) > MAX_JITTER_SECONDS:
+            if self._due is not None and begins - self._due > _GAP_SECONDS:
+                self._drop_delayed()
             self._rest = b""
             self._position, self._due = round(begins * self._rate), begins
         self._due += count / self._rate
 
-    def _process(self, captured: bytes, played: bytes) -> bytes:
-        self._silent_seconds = 0.0 if any(played) else self._silent_seconds + _STEP_SECONDS
-        if self._silent_seconds < _TAIL_SECONDS:
-            captured = self._cancel(captured, played)
-        return _run(self._enhancer, captured)
+    def _drop_delayed(self) -> None:
+        """Drop the audio that WebRTC still holds, but not what it has learned of the echo."""
+        silence = bytes(round(_DELAY_SECONDS * self._rate / 2) * 2 * WIDTH)
+        _run(self._enhancer, _run(self._canceller, silence, silence))
 
-    def _cancel(self, captured: bytes, played: bytes) -> bytes:
+    def _process(self, captured: bytes, played: bytes) -> bytes:
+        # The canceller delays audio, so without a pause: otherwise it would return old speech.
+        cleaned = _run(self._canceller, captured, played)
+        self._silent_seconds = 0.0 if any(played) else self._silent_seconds + _STEP_SECONDS
+        if self._silent_seconds < _TAIL_SECONDS and not self._passes(captured, cleaned, played):
+            cleaned = bytes(len(cleaned))
+        return _run(self._enhancer, cleaned)
+
+    def _passes(self, captured: bytes, cleaned: bytes, played: bytes) -> bool:
+        """Whether the cleaned audio may be heard, or is held back because it may be an echo."""
         passes = self._gate.passes(captured, played, _STEP_SECONDS)
         if self._canceller is not None:
             if decibels(captured) > _QUIET_DB:
                 self._learned_seconds += _STEP_SECONDS
-            captured = _run(self._canceller, captured, played)
-            self._residual.add(captured, played)
-        is_loud = decibels(captured) > _QUIET_DB
+            self._residual.add(cleaned, played)
+        is_loud = decibels(cleaned) > _QUIET_DB
         self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
         is_remains = self._quiet_seconds > _OPEN_SECONDS
         if is_remains and self._silent_seconds < _REMAINS_SECONDS:
-            return bytes(len(captured))
+            return False
         is_echo = self._canceller is None or self._residual.is_echo
         if passes or not (is_echo or self._learned_seconds < _LEARNING_SECONDS):
-            return captured
+            return True
         if is_echo and is_loud and not self._was_gated:
             self._was_gated = True
             self._on_gated()
-        return bytes(len(captured))
+        return False
 
 
 def _processor(rate: int, **options: Any) -> AudioProcessor | None:
