@@ -142,7 +142,13 @@ def test_help_is_also_a_word(program: Program) -> None:
         (["once", "--max-tokens", "1"], "--max-output-tokens"),
         (["once", "--system-prompt", "x"], "--system"),
         (["once", "--base-url", "x"], "--url"),
-        (["once", "--voice", "marin"], "audio.output.voice"),
+        (["once", "--voice", "marin"], "--voice-name NAME"),
+        (["talk", "--no-echo-cancellation"], "--no-aec"),
+        (["transcribe", "--output_format", "srt"], "--format"),
+        (["transcribe", "--initial_prompt", "x"], "--prompt TEXT"),
+        (["transcribe", "--diarize"], "--speakers"),
+        (["transcribe", "--lang", "de"], "--language CODE"),
+        (["transcribe", "--sample-rate", "8000"], "--raw RATE"),
         (["once", "--no-color"], "--color never"),
         (["translate", "--lang", "es"], "--to"),
         # an option of another command
@@ -152,6 +158,8 @@ def test_help_is_also_a_word(program: Program) -> None:
         # not known
         (["once", "--frobnicate"], "`rtchat once --help`"),
         (["history", "list", "--frobnicate"], "`rtchat history list --help`"),
+        # without its value
+        (["transcribe", "--language"], "`rtchat transcribe --help`"),
         # no option at all
         (["talk", "hi", "there"], "`rtchat once 'hi there'`"),
         (["translate", "it", "to", "french"], "`rtchat once 'translate it to french'`"),
@@ -268,5 +276,6 @@ def test_suggested_options_and_commands_exist() -> None:
     commands = {path for path, _ in all_commands()} | {"--version", "--help"}
     for line in mistakes.MEANINGS.values():
         assert any(f"{line} ".startswith(f"{command} ") for command in commands), line
-    suggested = {text.split()[0] for text in meanings.SAME_OPTIONS.values()}
+    both = meanings.SAME_OPTIONS | meanings.TRANSCRIPTION_OPTIONS
+    suggested = {text.split()[0] for text in both.values()}
     assert suggested <= options

@@ -18,7 +18,7 @@ import pytest
 from rtchat.audio.encoded_file import writer_of
 from rtchat.audio.files import read
 from rtchat.audio.pcm import RATE
-from rtchat.audio.wav import WavWriter, prepare
+from rtchat.audio.wav import WavWriter, prepare_folder
 from rtchat.core.errors import OutputError, UsageError
 from tests.sounds import frequency, tone
 from tests.test_audio import needs_audio
@@ -158,8 +158,8 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 def test_the_recordings_of_a_folder_are_numbered_and_never_overwritten(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    prepare(folder)
-    prepare(folder)
+    prepare_folder(folder)
+    prepare_folder(folder)
     for name in ("reply-1.wav", "reply-007.wav", "reply-x.wav", "reply-009.txt", "else.wav"):
         (folder / name).write_bytes(b"mine")
     with WavWriter.next_in(folder) as one, WavWriter.next_in(folder) as other:
@@ -195,10 +195,12 @@ def test_an_unwritable_path_is_an_output_error(tmp_path: Path) -> None:
     }.items():
         assert cause in refusal(partial(WavWriter, path))
     assert "x cannot be written (Not a directory)" in refusal(
-        lambda: prepare(tmp_path / "file" / "x")
+        lambda: prepare_folder(tmp_path / "file" / "x")
     )
-    assert refusal(lambda: prepare(Path("/proc"))).startswith("/proc cannot be written (")
-    assert "file cannot be written (File exists)" in refusal(lambda: prepare(tmp_path / "file"))
+    assert refusal(lambda: prepare_folder(Path("/proc"))).startswith("/proc cannot be written (")
+    assert "file cannot be written (File exists)" in refusal(
+        lambda: prepare_folder(tmp_path / "file")
+    )
     missing = refusal(lambda: WavWriter.next_in(tmp_path / "no"))
     assert "(No such file or directory)" in missing
 

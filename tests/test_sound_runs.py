@@ -156,6 +156,15 @@ def test_each_piped_line_is_answered_in_its_own_audio_file(program: Program) -> 
     assert all(length(file) > 0.2 for file in files)
 
 
+@pytest.mark.parametrize("name", ["-", "replies.wav", "replies.MP3", "question.wav"])
+def test_a_conversation_is_recorded_to_a_folder(program: Program, name: str) -> None:
+    before = sorted(program.home.iterdir())
+    ran = program.run("talk", "--audio-out", name, stdin=b"the time?\n")
+    assert (ran.code, ran.text) == (2, "")
+    assert f"--audio-out needs the name of a folder, not {name}" in ran.error
+    assert sorted(program.home.iterdir()) == before
+
+
 def test_piped_lines_are_text_even_if_voice_is_configured(program: Program) -> None:
     (program.home / "rtchat.toml").write_text("voice = true\n")
     environ = {"RTCHAT_CONFIG": "rtchat.toml"}

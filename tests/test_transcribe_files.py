@@ -96,6 +96,10 @@ def test_an_existing_transcript_is_not_overwritten(recordings: Recordings) -> No
         ["-o", "out"],
         ["empty"],
         ["a.wav", "-o", "b.wav/out"],
+        ["a.wav", "-o", "b.wav"],
+        ["a.wav", "-o", "a.srt"],
+        ["a.wav", "-o", "-"],
+        ["a.wav", "--force"],
     ],
 )
 def test_unusable_combinations_are_refused(recordings: Recordings, arguments: list[str]) -> None:
@@ -104,7 +108,8 @@ def test_unusable_combinations_are_refused(recordings: Recordings, arguments: li
     write_wav(recordings.folder / "deep/A.wav", tone(440, 0.5))
     ran = recordings.run(*arguments)
     assert (ran.code != 0, ran.text) == (True, "")
-    assert not (recordings.folder / "out").exists()
+    assert not any((recordings.folder / name).exists() for name in ("out", "a.srt", "-"))
+    assert not recordings.server.appended
 
 
 def test_a_transcript_is_written_completely_or_not_at_all(tmp_path: Path) -> None:

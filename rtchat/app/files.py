@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -70,6 +70,15 @@ def _write(file: Path, content: bytes, *, force: bool) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+def check_folder(path: Path, option: str, endings: Collection[str], hint: str) -> None:
+    """Raise UsageError if an option should name a folder, and its value is `-`, the name of a file,
+    or a new name with one of these endings, which are those of files."""
+    is_name_of_file = path.exists() or path.suffix.lower() in endings
+    if str(path) == "-" or (is_name_of_file and not path.is_dir()):
+        message = f"{option} needs the name of a folder, not {shown_name(path)}"
+        raise UsageError(message, hint=hint)
 
 
 @contextmanager

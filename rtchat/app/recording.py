@@ -116,12 +116,15 @@ class Recorder:
 @contextmanager
 def recorder_of(path: Path, environment: Environment, *, is_folder: bool) -> Iterator[Recorder]:
     """A recorder into one file, into stdout (`-`), or into a folder with a file for each reply."""
-    from rtchat.audio.encoded_file import writer_of
-    from rtchat.audio.wav import WavStream, WavWriter, prepare
+    from rtchat.app.files import check_folder
+    from rtchat.audio.encoded_file import ENDINGS, writer_of
+    from rtchat.audio.wav import WavStream, WavWriter, prepare_folder
 
     with ExitStack() as files:
         if is_folder:
-            prepare(path)
+            hint = "use the name of a folder; each reply is saved in it"
+            check_folder(path, "--audio-out", ENDINGS, hint)
+            prepare_folder(path)
             recorder = Recorder(lambda: files.enter_context(WavWriter.next_in(path)))
         elif is_stdout(path):
             stream = WavStream(environment.stdout.buffer)

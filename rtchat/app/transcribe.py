@@ -16,6 +16,7 @@ from rtchat.app.live_audio import LiveAudio
 from rtchat.app.transcript_files import STDIN, Job, jobs_of, write_transcript
 from rtchat.app.wiring import prepare
 from rtchat.audio.duration import duration_ms
+from rtchat.audio.wav import prepare_folder
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Notice, error_notice
@@ -71,6 +72,8 @@ def transcribe(
     if settings.local and settings.language is None and environment.stderr_is_terminal:
         status.show(Notice("info", ENGLISH_ONLY))
     with unblocked(environment) as environment:
+        if options.folder is not None:
+            prepare_folder(options.folder)
         run = _Run(settings, environment, options, model)
         if options.folder is None and len(jobs) < 2:
             return run.run(source, None)

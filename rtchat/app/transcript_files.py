@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
-from rtchat.app.files import errors_translated
+from rtchat.app.files import check_folder, errors_translated
 from rtchat.core.errors import UsageError
 from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.values import value
@@ -56,11 +57,14 @@ def jobs_of(
     """What to do for these files and folders. With `folder`, the transcripts are written into it.
 
     Raises:
-        UsageError: a folder has no audio files, two transcripts would have the same name, one
-            exists and `overwrites` is not set, or they cannot be told apart on stdout.
+        UsageError: a folder has no audio files, `folder` is no folder, two transcripts would have
+            the same name, one exists and `overwrites` is not set, or they cannot be told apart on
+            stdout.
     """
     sources = [file for name in names for file in _files_of(name)]
     if folder is None:
+        if overwrites:
+            raise UsageError("--force requires --output", hint="add -o FOLDER")
         if len(sources) > 1 and format != "txt":
             message = f"several {format} transcripts cannot be printed together"
             raise UsageError(message, hint="write them into a folder with -o FOLDER")
@@ -69,6 +73,8 @@ def jobs_of(
         return [Job(source) for source in sources]
     if not sources or STDIN in sources:
         raise UsageError("--output needs files to transcribe", hint="name files or a folder")
+    hint = f"use the name of a folder, or print one transcript: > FILE.{format}"
+    check_folder(folder, "--output", [f".{each}" for each in get_args(TranscriptFormat)], hint)
     targets: dict[str, Job] = {}
     for source in sources:
         job = Job(source, folder / f"{Path(source).stem}.{format}")

@@ -26,6 +26,8 @@ _ENCODINGS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
 """The format and the codec for each ending of a name, as `soundfile` calls them."""
+ENDINGS = (".wav", *_ENCODINGS)
+"""The endings of names that audio is recorded to."""
 _SETTINGS: Mapping[str, Any] = {
     # 64 kbit/s. With a variable rate, the length of an interrupted recording would be unknown.
     "MP3": {"bitrate_mode": "CONSTANT", "compression_level": 0.6},

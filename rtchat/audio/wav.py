@@ -74,7 +74,7 @@ def header(size: int) -> bytes:
     )
 
 
-def prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Create the folder for recordings and check that it is writable. Raises OutputError."""
     try:
         make_private(folder)

@@ -131,7 +131,7 @@ def argument_error(
     message = str(error.message if is_option_unknown else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
     context = error.ctx
-    path = "rtchat" if context is None else context.command_path
+    path = f"rtchat {arguments[0]}" if context is None else context.command_path
     hint = ""
     if context is not None and is_option_unknown:
         hint = _hint_for_option(error.option_name, context, others)

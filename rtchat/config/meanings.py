@@ -29,8 +29,11 @@ _HINTS = {
 """Hints for options that are not options of rtchat."""
 SAME_OPTIONS = {
     **dict.fromkeys(("temperature", "temp", "t"), "--set temperature=VALUE (older dialects only)"),
-    **dict.fromkeys(("voice", "voice-name", "speaker"), "--set audio.output.voice=NAME"),
-    **dict.fromkeys(("speed", "rate"), "--set audio.output.speed=VALUE"),
+    "voice": "--voice-name NAME",
+    **dict.fromkeys(("voice-name", "speaker"), "--set audio.output.voice=NAME"),
+    "speed": "--set audio.output.speed=VALUE",
+    **dict.fromkeys(("rate", "sample-rate", "samplerate"), "--raw RATE"),
+    **dict.fromkeys(("aec", "no-echo", "no-echo-cancellation", "no-noise-suppression"), "--no-aec"),
     **dict.fromkeys(("modality", "modalities"), "--set output_modalities=LIST"),
     **dict.fromkeys(("vad-threshold", "threshold"), "--set audio.input.turn_detection.threshold=N"),
     **dict.fromkeys(("option", "param", "extra-body"), "--set KEY=VALUE"),
@@ -64,15 +67,24 @@ SAME_OPTIONS = {
     **dict.fromkeys(("vad-mode", "turn-detection"), "--vad"),
 }
 """Options that other programs have, and the option of rtchat that does the same."""
+TRANSCRIPTION_OPTIONS = {
+    **dict.fromkeys(("output-format", "srt", "vtt", "subtitles"), "--format"),
+    **dict.fromkeys(("lang", "spoken-language"), "--language CODE"),
+    **dict.fromkeys(("initial-prompt", "hotwords", "vocabulary", "keywords"), "--prompt TEXT"),
+    **dict.fromkeys(("diarize", "diarise", "diarization", "speaker-labels"), "--speakers"),
+    **dict.fromkeys(("output-dir", "out-dir", "output-folder", "outdir"), "--output FOLDER"),
+    **dict.fromkeys(("overwrite", "replace", "y"), "--force"),
+}
+"""Those of other transcription programs. They precede `SAME_OPTIONS`."""
 
 
 def option_hint(option: str, known: Collection[str]) -> str:
     """What to use instead of an unknown option; empty if that is not known. `known` are the options
     of the command."""
     name = option.lstrip("-").lower().replace("_", "-")
-    instead = SAME_OPTIONS.get(name, "")
-    if instead and instead.split()[0] in known:
-        return f"use {instead}"
+    for instead in (TRANSCRIPTION_OPTIONS.get(name), SAME_OPTIONS.get(name)):
+        if instead and instead.split()[0] in known:
+            return f"use {instead}"
     if hint := _HINTS.get(name):
         return hint
     names = [each for each in known if each.startswith("--")]

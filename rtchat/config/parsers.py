@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 from rtchat.core.dotted_keys import flat
 from rtchat.core.errors import UsageError
 from rtchat.core.suggestions import closest, did_you_mean
+from rtchat.system.files import unreadable
 
 if TYPE_CHECKING:
     from rtchat.core.models import Rate
@@ -68,9 +69,7 @@ def read_text(path: Path, what: str) -> str:
         with path.open(encoding="utf-8-sig") as file:
             content = file.read(MAX_FILE_SIZE + 1)
     except OSError as error:
-        raise UsageError(
-            f"{what} cannot be read ({error.strerror})", hint="repair or remove the file"
-        ) from error
+        raise unreadable(what, error) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{what} is not UTF-8 text", hint="repair or remove the file") from error
     if len(content) > MAX_FILE_SIZE:
