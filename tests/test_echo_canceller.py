@@ -118,6 +118,16 @@ def test_speech_is_not_heard_again_when_the_next_reply_begins() -> None:
     assert level(heard, 3.4) < -50
 
 
+@pytest.mark.parametrize("pause", [0.5, 0.8, 1.1, 1.4])
+def test_speech_soon_after_a_reply_is_no_reason_to_expect_a_loud_echo(pause: float) -> None:
+    pytest.importorskip("pywebrtc_audio")
+    said = tone(440, 1.0, loud=0.5)
+    first, interruption = 1.2 + pause, 3.5 + pause
+    played = tone(220, 1.2, loud=0.09) + silence(pause + 1.5) + tone(220, 2.5, loud=0.09)
+    heard = clean(EchoCanceller(), played, silence(first) + said + silence(1.3) + said)
+    assert level(heard, interruption + 0.1, interruption + 0.9) > -20
+
+
 @pytest.mark.parametrize("rate", [16_000, 24_000, 44_100, 48_000])
 def test_speech_is_not_heard_again_when_the_microphone_is_opened_again(rate: int) -> None:
     pytest.importorskip("pywebrtc_audio")

@@ -19,7 +19,8 @@ _FALL_DB = 2.0
 """How fast the estimate of the echo follows, in decibels per second. It falls slowly, because a
 pause in what is played is no reason to expect less of an echo."""
 _LEARNING_SECONDS = 1.5
-"""After this much audio was played, the loudest sound captured meanwhile becomes the estimate."""
+"""After this much audio was played, the loudest sound captured meanwhile becomes the estimate, but
+not speech that passed."""
 _MIN_DB, _MAX_DB = -40.0, 20.0
 """The range of the estimate."""
 SILENCE_DB = -60.0
@@ -59,11 +60,13 @@ class EchoGate:
         return self._now < self._open_until
 
     def _learn(self, echo_db: float, is_playing: bool, seconds: float) -> bool:
-        self._loudest_echo_db = max(echo_db, self._loudest_echo_db)
+        is_speech = echo_db > self._echo_db + _MARGIN_DB
+        if not is_speech:
+            self._loudest_echo_db = max(echo_db, self._loudest_echo_db)
         self._played_seconds += seconds * is_playing
         if self._played_seconds >= _LEARNING_SECONDS:
-            self._echo_db = min(self._loudest_echo_db, _MAX_DB)
-        return echo_db > self._echo_db + _MARGIN_DB
+            self._echo_db = self._loudest_echo_db
+        return is_speech
 
 
 def decibels(audio: bytes) -> float:
