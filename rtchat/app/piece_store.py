@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,27 +25,24 @@ _SAMPLE = 65_536
 
 class PieceStore:
     """The pieces of one transcription, in a file that only the user can read. Files are read and
-    written in a thread. If one cannot be written, nothing is kept."""
+    written in a thread. A piece that cannot be written is not kept."""
 
     def __init__(self, folder: Path, recording: Path, settings: object) -> None:
         self._folder = folder
         self._recording = recording
         self._settings = settings
         self._path: Path | None = None
-        self._pieces: dict[int, FinishedPiece] = {}
-        self._worker = Worker("pieces")
+        self._worker = Worker("pieces", limit=0)
 
     async def load(self, *, resumes: bool) -> Mapping[int, FinishedPiece]:
         """The pieces of an interrupted run for the same recording and settings; none unless this
         run `resumes`."""
-        await self._worker.call(lambda: self._load(resumes=resumes))
-        return dict(self._pieces)
+        return await self._worker.call(lambda: self._load(resumes=resumes))
 
     def keep(self, number: int, piece: FinishedPiece) -> None:
         """Keep another piece."""
-        self._pieces[number] = piece
-        data = {str(number): encode_value(piece) for number, piece in self._pieces.items()}
-        self._worker.do(lambda: self._write(data))
+        line = json.dumps([number, encode_value(piece)])
+        self._worker.do(lambda: self._append(line))
 
     async def forget(self) -> None:
         """The transcript is complete: delete the file."""
@@ -58,17 +54,19 @@ class PieceStore:
 
     # ------------------------------------------------------------------------------- in the thread
 
-    def _load(self, *, resumes: bool) -> None:
+    def _load(self, *, resumes: bool) -> dict[int, FinishedPiece]:
         self._delete_old()
-        with suppress(OSError, ValueError, AttributeError):
-            self._path = self._folder / f"{self._key()}.json"
+        pieces: dict[int, FinishedPiece] = {}
+        with suppress(OSError):
+            self._path = self._folder / f"{self._key()}.jsonl"
             if not resumes:
                 self._delete()
-                return
-            data = json.loads(self._path.read_text(encoding="utf-8"))
-            self._pieces = {
-                int(number): decode_value(piece, FinishedPiece) for number, piece in data.items()
-            }
+                return {}
+            for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(ValueError, TypeError):  # the last line may be incomplete
+                    number, piece = json.loads(line)
+                    pieces[number] = decode_value(piece, FinishedPiece)
+        return pieces
 
     def _key(self) -> str:
         """Identifies the recording, by its path and content, and everything that changes the
@@ -93,19 +91,13 @@ class PieceStore:
             if self._path is not None:
                 self._path.unlink()
 
-    def _write(self, data: Mapping[str, object]) -> None:
-        """Replace the file atomically."""
+    def _append(self, line: str) -> None:
         if self._path is None:
             return
         with suppress(OSError):
             make_private(self._folder)
-            descriptor, name = tempfile.mkstemp(dir=self._folder)  # 0600
-            try:
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(data, file)
-                    file.flush()
-                    os.fsync(descriptor)
-                os.replace(name, self._path)
-            except OSError:
-                os.unlink(name)
-                raise
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            with open(os.open(self._path, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+                file.flush()
+                os.fsync(file.fileno())
