@@ -19,6 +19,7 @@ import pytest
 
 from rtchat.core import notices
 from rtchat.core.conversation import Conversation
+from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
     AudioCaptured,
     AudioCleared,
@@ -28,11 +29,13 @@ from rtchat.core.events import (
     ConnectionOpened,
     Delta,
     Event,
+    InputEnded,
     ItemAdded,
     ItemDeleted,
     ItemDone,
     ItemRetrieved,
     ItemTruncated,
+    LeaveAsked,
     Other,
     OutputAdded,
     OutputDone,
@@ -59,7 +62,8 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.tool_calls import ToolPolicy
-from rtchat.core.values import Channel, Message, Options, Part, Status, ToolCall, Usage
+from rtchat.core.transcription import Transcription, TranscriptionSetup
+from rtchat.core.values import BYTES_A_MS, Channel, Message, Options, Part, Status, ToolCall, Usage
 from rtchat.server.audio_input import Transcribe
 from rtchat.server.engine import Finish
 from rtchat.server.outputs import StartResponse
@@ -185,6 +189,29 @@ def test_the_memory_of_the_conversation_does_not_grow(kind: str, is_spoken: bool
             made.handle(Unknown("", ""))  # replaces the last effects
             sizes.append(total_size(made))
         assert sizes[1] <= sizes[0] + 2000, f"{kind}, {when}: {sizes}"
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_transcription_that_has_ended_keeps_no_audio(is_complete: bool) -> None:
+    audio = bytes(60_000 * BYTES_A_MS)
+    machine = Transcription(TranscriptionSetup("m", Options(), from_file=True))
+    begin = (
+        Started(),
+        ConnectionOpened(),
+        SessionCreated("s", "m"),
+        SessionUpdated("s", "m"),
+        AudioCaptured(audio),
+    )
+    for event in begin:
+        machine.handle(event, 0.0)
+    assert total_size(machine) > len(audio)
+    if is_complete:
+        transcript = ChannelDone(Channel.INPUT_TRANSCRIPT, "Yes.", item_id="u1")
+        for end in (InputEnded(), AudioCommitted("u1"), AudioCleared(), transcript):
+            machine.handle(end, 0.0)
+    effects = machine.handle(LeaveAsked(ExitCode.INTERRUPTED), 0.0)
+    assert is_complete == (not effects)
+    assert total_size(machine) < len(audio) / 10
 
 
 def test_an_error_for_an_old_command_is_only_shown() -> None:

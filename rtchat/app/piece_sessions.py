@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -259,13 +258,8 @@ class PieceSessions:
             await self._has_room.wait()
 
     async def _transcribe(self, number: int) -> None:
-        outcome = await self._run_session(self._pieces[number])
-        self._post(lt.PieceOver(number, outcome))
-        # A session refers to itself. Its audio is in few objects, so it would be freed late.
-        gc.collect()
-
-    async def _run_session(self, piece: AudioPiece) -> lt.PieceOutcome:
-        view = PieceView(piece.number, self._progress, self._post, self._views.show)
+        piece = self._pieces[number]
+        view = PieceView(number, self._progress, self._post, self._views.show)
         session = self._make(view)
         view.refuse = lambda: session.post(LeaveAsked(ExitCode.LIMIT))
 
@@ -279,7 +273,7 @@ class PieceSessions:
         code = await session.run(send)
         # Sessions end in another order than they began, and each restores the earlier handler.
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
-        return view.outcome(code)
+        self._post(lt.PieceOver(number, view.outcome(code)))
 
     # -------------------------------------------------------------------------------------- the end
 

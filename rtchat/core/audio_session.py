@@ -336,4 +336,5 @@ class AudioSession(ABC):
 
     def _stop(self, exit_code: ExitCode) -> None:
         self._is_stopped = True
+        self._speech.end()
         self._out += [*sg.clear_timers(), fx.Stop(exit_code)]

@@ -288,6 +288,11 @@ class SpeechInput:
         self._forgotten = self._turns = 0
         self.awaiting_transcript.clear()
 
+    def end(self) -> None:
+        """No session follows: free the audio."""
+        self._sent.clear()
+        self._held.clear()
+
     def hold_first(self, clips: Iterable[AudioClip]) -> None:
         """Put this audio before all other audio for the next session."""
         self._held.extendleft(reversed(list(clips)))
