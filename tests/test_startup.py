@@ -110,6 +110,13 @@ def test_a_question_in_a_file_needs_no_device(tmp_path: Path, nowhere: str) -> N
     assert modules & _SOUND == {"rtchat.audio", "rtchat.audio.files"}
 
 
+def test_a_transcription_of_a_file_needs_no_screen(tmp_path: Path, nowhere: str) -> None:
+    write_wav(tmp_path / "a.wav", tone(440, 0.2))
+    code, _, _, modules = _run(tmp_path, "transcribe", "a.wav", "--url", nowhere)
+    assert code == 4
+    assert modules & {"rich.console", "prompt_toolkit", "numpy", "sounddevice"} == set()
+
+
 _SOUND = {
     *("numpy", "soxr", "soundfile", "sounddevice"),
     *("rtchat.audio", "rtchat.audio.files", "rtchat.audio.devices"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -22,11 +21,9 @@ from rtchat.core.effects import (
 )
 from rtchat.ui.entry_style import ACCENT, DIM
 from rtchat.ui.last_row import last_row
+from rtchat.ui.level_bars import LevelBars
 
-BARS = "▁▂▃▄▅▆▇█"
 _SEPARATOR = " · "
-SHOWN = 4
-"""How many of the latest levels are shown."""
 _SECONDS = 0.1
 """Seconds between two readings of the level."""
 _MIN_WORDS = 12
@@ -56,7 +53,7 @@ class Meter:
         self._playing = ""
         """The last words heard of the reply that is playing."""
         self._is_connected = False
-        self._heights = deque([0] * SHOWN, maxlen=SHOWN)
+        self._bars = LevelBars()
         self._painted: StyleAndTextTuples = []
 
     def show(self, update: Update) -> None:
@@ -64,7 +61,7 @@ class Meter:
         match update:
             case MicrophoneStatus():
                 self._microphone = update
-                self._heights.extend([0] * SHOWN)
+                self._bars.clear()
             case SpeechHeard():
                 self._speech = update
             case ReplyPlaying(words):
@@ -80,7 +77,7 @@ class Meter:
 
     def poll(self) -> bool:
         """Read the input level. Returns whether the line differs from the one painted last."""
-        self._heights.append(min(int(self._meters.level * len(BARS)), len(BARS) - 1))
+        self._bars.add(self._meters.level)
         return self._line() != self._painted
 
     @contextmanager
@@ -126,7 +123,7 @@ class Meter:
 
     def _parts(self, microphone: MicrophoneStatus) -> list[str]:
         """The parts of the line. Where there is no room, the last ones are dropped first."""
-        bars = " " + "".join(BARS[height] for height in self._heights)
+        bars = f" {self._bars}"
         match microphone.is_on, microphone.push_to_talk:
             case _ if not microphone.is_available:
                 parts = ["○ no microphone", " · Ctrl-T tries again"]

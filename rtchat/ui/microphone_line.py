@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 from rtchat.core.effects import Connecting, Ready, Update, Waiting
-from rtchat.ui.meter import BARS, SHOWN
+from rtchat.ui.level_bars import LevelBars
 
 
 class LiveMicrophone(Protocol):
@@ -26,7 +25,7 @@ class MicrophoneLine:
 
     def __init__(self, microphone: LiveMicrophone) -> None:
         self._microphone = microphone
-        self._heights = deque([0] * SHOWN, maxlen=SHOWN)
+        self._bars = LevelBars()
         self._is_connected = False
 
     def note(self, update: Update) -> None:
@@ -44,7 +43,6 @@ class MicrophoneLine:
         """What to show now."""
         if not self._microphone.is_open:
             return "○ opening the microphone · Ctrl-C ends"
-        self._heights.append(min(int(self._microphone.level * len(BARS)), len(BARS) - 1))
-        bars = "".join(BARS[height] for height in self._heights)
+        self._bars.add(self._microphone.level)
         state = "listening" if self._is_connected else "recording until connected"
-        return f"● {state} {bars} · Ctrl-C ends"
+        return f"● {state} {self._bars} · Ctrl-C ends"
