@@ -124,6 +124,12 @@ def test_a_transcript_is_written_completely_or_not_at_all(tmp_path: Path) -> Non
     assert target.read_bytes() == b"one"
 
 
+def test_a_transcript_may_have_the_longest_name(tmp_path: Path) -> None:
+    target = tmp_path / f"{'a' * 251}.txt"
+    write_transcript(target, b"one", overwrites=False)
+    assert target.read_bytes() == b"one"
+
+
 @pytest.mark.parametrize("options", [[], ["-f", "srt"], ["-o", "out"]])
 def test_silence_is_reported(tmp_path: Path, options: list[str]) -> None:
     server = AudioServer({_COMMIT: [(committed(), heard(""))]})

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +11,7 @@ from rtchat.app.files import check_folder, errors_translated
 from rtchat.core.errors import UsageError
 from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.values import value
-from rtchat.system.files import shown_name, unreadable
+from rtchat.system.files import replace_file, shown_name, unreadable
 
 STDIN = "-"
 _ENDINGS = frozenset(
@@ -119,15 +117,7 @@ def write_transcript(target: Path, content: bytes, *, overwrites: bool) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not overwrites and target.exists():
             _refuse(target)
-        descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with open(descriptor, "wb") as out:
-                out.write(content)
-            os.replace(part, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part)
-            raise
+        replace_file(target, content)
 
 
 def _refuse(target: Path) -> None:

@@ -8,7 +8,6 @@ that a run without stored keys does not open the keyring.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from rtchat.core.errors import OutputError, UsageError
+from rtchat.system.files import replace_file
 from rtchat.system.folders import make_private, why_unreachable
 from rtchat.system.installation import extra_hint
 
@@ -154,23 +154,12 @@ class KeyStore:
 
     def _write(self, kept: _StoredKeys) -> None:
         """Replace the file atomically. Other users can never read it."""
-        import tempfile
-
         folder = self._path.parent
         try:
             make_private(folder)
             with suppress(OSError):  # the folder has another owner; the file itself is private
                 folder.chmod(0o700)
-            descriptor, name = tempfile.mkstemp(prefix=".keys-", dir=folder)  # 0600
-            try:
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(kept, file, indent=1)
-                    file.flush()
-                    os.fsync(descriptor)
-                os.replace(name, self._path)
-            except OSError:
-                os.unlink(name)
-                raise
+            replace_file(self._path, json.dumps(kept, indent=1).encode())
         except OSError as error:
             why = f"{self._path} cannot be written ({error.strerror})"
             message = f"the stored keys are unchanged, because {why}"

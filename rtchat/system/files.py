@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rtchat.core.errors import UsageError
@@ -41,6 +41,23 @@ def open_regular(path: Path, *, folder_hint: str, special_hint: str) -> Iterator
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole, readable only by its owner, or not at all. Raises OSError."""
+    import tempfile
+
+    descriptor, part = tempfile.mkstemp(prefix=".rtchat-", dir=path.parent)  # 0600
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 def unreadable(shown: str, error: OSError | ValueError) -> UsageError:
