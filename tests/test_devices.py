@@ -9,8 +9,6 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
 
 import pytest
 
@@ -22,96 +20,15 @@ from rtchat.audio.pulse import pulse_devices
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.system.worker import is_any_busy
+from tests.fake_portaudio import Stream, device_info, install
 from tests.program import PATIENCE
 from tests.sounds import frequency, tone, trim_silence
 
 
-class PortAudioError(Exception):
-    """The exception class of the package sounddevice."""
-
-
-class Stream:
-    """A stream that is driven by the test."""
-
-    made: ClassVar[list[Stream]] = []
-    refused: ClassVar[set[int]] = set()
-    cannot_start = False
-    latency = 0.04
-
-    def __init__(self, **options: Any) -> None:
-        if options["samplerate"] in self.refused:
-            raise PortAudioError("Invalid sample rate")
-        self.options = options
-        self.samplerate = options["samplerate"]
-        self.time = 0.0
-        self.runs = self.is_closed = False
-        self.made.append(self)
-
-    def start(self) -> None:
-        if self.cannot_start:
-            raise PortAudioError("Device unavailable")
-        self.runs = True
-
-    def abort(self) -> None:
-        self.runs = False
-        self.options["finished_callback"]()  # as in PortAudio
-
-    def close(self, *, ignore_errors: bool) -> None:
-        self.is_closed = ignore_errors
-
-    def capture(self, audio: bytes, *, overflow: bool = False) -> None:
-        status = SimpleNamespace(input_overflow=True) if overflow else None
-        time = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=self.time)
-        self.options["callback"](audio, len(audio) // 2, time, status)
-
-    def play_block(self, *, underflow: bool = False) -> bytes:
-        """A block that will have been played in 80 ms."""
-        status = SimpleNamespace(output_underflow=True) if underflow else None
-        out = bytearray(self.options["blocksize"] * 2)
-        time = SimpleNamespace(outputBufferDacTime=self.time + 0.04, currentTime=self.time)
-        self.options["callback"](memoryview(out), len(out) // 2, time, status)
-        return bytes(out)
-
-
-def _device(name: str, inputs: int, outputs: int) -> dict[str, object]:
-    return {
-        "name": name,
-        "hostapi": 0,
-        "default_samplerate": 48000.0,
-        "max_input_channels": inputs,
-        "max_output_channels": outputs,
-    }
-
-
-DEVICES = [
-    _device("HDA Intel: ALC (hw:0,0)", 2, 2),
-    _device("USB Headset: Audio (hw:1,0)", 1, 2),
-    _device("USB Webcam (hw:2,0)", 1, 0),
-    _device("HDMI", 0, 8),
-    _device("hdmi 2", 0, 8),
-]
-
-
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """The devices of a machine. Tests may change the list."""
-    devices = [device | {"index": number} for number, device in enumerate(DEVICES)]
-
-    def query_devices(index: int | None = None) -> object:
-        return devices if index is None else devices[index]
-
-    module = ModuleType("sounddevice")
-    module.__dict__.update(
-        query_devices=query_devices,
-        query_hostapis=lambda: [{"name": "ALSA"}],
-        default=SimpleNamespace(device=(1, 0)),
-        RawInputStream=Stream,
-        RawOutputStream=Stream,
-        PortAudioError=PortAudioError,
-    )
-    monkeypatch.setitem(sys.modules, "sounddevice", module)
-    monkeypatch.setattr(Stream, "made", [])
-    return devices
+    """The devices of a machine."""
+    return install(monkeypatch)
 
 
 def refusal(act: Callable[[], object]) -> str:
@@ -266,6 +183,31 @@ def test_audio_is_resampled_for_a_device_with_another_rate(
 
 
 @pytest.mark.usefixtures("machine")
+def test_a_device_is_closed_if_its_rate_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stream, "refused", {RATE})
+    monkeypatch.setitem(sys.modules, "soxr", None)
+
+    async def main() -> None:
+        for opens in (Callbacks().microphone, Callbacks().speaker):
+            assert "48000 Hz" in refusal(opens)
+        assert [stream.is_closed for stream in Stream.made] == [True, True]
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("machine")
+def test_nothing_is_delivered_after_a_microphone_is_closed() -> None:
+    async def main() -> None:
+        callbacks = Callbacks()
+        with callbacks.microphone():
+            Stream.made[0].capture(b"\1\0" * 480)
+        await settle()
+        assert callbacks.audio == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("machine")
 def test_a_speaker_plays_and_reports_the_position_when_stopped() -> None:
     async def main() -> None:
         callbacks = Callbacks()
@@ -336,7 +278,7 @@ def test_a_speaker_that_cannot_restart_is_lost(monkeypatch: pytest.MonkeyPatch) 
 def test_devices_that_were_connected_later_are_found_once_none_is_open(
     machine: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    later = _device("Gamepad", 1, 0) | {"index": len(machine)}
+    later = device_info("Gamepad", 1, 0) | {"index": len(machine)}
     module = sys.modules["sounddevice"]
     monkeypatch.setattr(module, "_terminate", lambda: None, raising=False)
     monkeypatch.setattr(module, "_initialize", lambda: machine.append(later), raising=False)

@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 
 from rtchat.core.conversation import Conversation
 from rtchat.core.effects import AddItem, Effect, Record, ReplyHeard, ReplyPlaying, Send, Show
+from rtchat.core.errors import ExitCode
 from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
     ChannelDone,
     ConnectionOpened,
+    ConversationLoaded,
     Delta,
+    EditAsked,
     Event,
+    LeaveAsked,
     ModelSet,
     NewConversationAsked,
     OutputDone,
@@ -25,6 +29,7 @@ from rtchat.core.events import (
     PlaybackEnded,
     ReplyEnded,
     ReplyStarted,
+    RetryAsked,
     SessionCreated,
     SessionUpdated,
     SpeechStarted,
@@ -39,7 +44,16 @@ from rtchat.core.heard import PartAudio, whole_words
 from rtchat.core.question import replay_item
 from rtchat.core.reply import Reply
 from rtchat.core.tool_calls import ToolPolicy
-from rtchat.core.values import Channel, Item, Message, Part, Phase, Status, ToolCall
+from rtchat.core.values import (
+    Channel,
+    Item,
+    Message,
+    Part,
+    Phase,
+    Status,
+    StoredConversation,
+    ToolCall,
+)
 from tests.playbook import Playbook
 from tests.test_speech import (
     AUDIO,
@@ -244,6 +258,39 @@ def test_a_reply_that_is_no_longer_in_the_conversation_is_not_saved_again(leaves
     done = replying(ENDED, leaves).handle(PlaybackCut("a1", 0, 1000))
     is_kept = isinstance(leaves, ModelSet)
     assert saved(done) == ([(FIRST + SECOND, len(FIRST))] if is_kept else [])
+
+
+STORED = StoredConversation(9, "title", 0.0, 0.0, "m", 0)
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        [NewConversationAsked()],
+        [ConversationLoaded(STORED)],
+        [UndoAsked()],
+        [RetryAsked()],
+        [EditAsked(), UserSaid("Why?")],
+        [LeaveAsked(ExitCode.OK)],
+    ],
+    ids=lambda events: type(events[0]).__name__,
+)
+def test_what_was_heard_is_saved_before_the_conversation_is_left(leaves: list[Event]) -> None:
+    *before, last = leaves
+    play = replying(ENDED, PlaybackAdvanced("a1", 0, 1000), *before)
+    assert saved(play.handle(last)) == [(FIRST + SECOND, len(FIRST))]
+    assert saved(play.handle(PlaybackCut("a1", 0, 1100))) == []
+
+
+@pytest.mark.parametrize("leaves", [NewConversationAsked(), LeaveAsked(ExitCode.OK)], ids=str)
+def test_what_was_heard_of_an_incomplete_reply_is_saved_with_it(leaves: Event) -> None:
+    play = replying(PlaybackAdvanced("a1", 0, 1000))
+    assert saved(play.handle(leaves)) == [(FIRST + SECOND, len(FIRST))]
+
+
+def test_a_reply_that_was_played_to_its_end_is_not_marked_when_it_is_left() -> None:
+    play = replying(ENDED, PlaybackAdvanced("a1", 0, 1000), PlaybackEnded())
+    assert saved(play.handle(NewConversationAsked())) == []
 
 
 # ------------------------------------------------------------------------------ while it is played

@@ -82,7 +82,6 @@ from rtchat.core.events import (
     ItemDeleted,
     LeaveAsked,
     LocalNotice,
-    MicrophoneClosed,
     MicrophoneFound,
     MicrophoneLost,
     MicrophoneOpened,
@@ -630,9 +629,9 @@ class World:
         self.post(MicrophoneToggled())
 
     def change_device(self) -> None:
-        """The device of the microphone is opened or lost, is replaced, or is there again."""
+        """The device of the microphone is opened or lost, or is there again."""
         lost = MicrophoneLost(Problem(ExitCode.USAGE, "it is gone"))
-        change = self.rng.choice((MicrophoneOpened("x"), MicrophoneClosed(), lost))
+        change = self.rng.choice((MicrophoneOpened("x"), lost))
         self.post(change if self.uses_microphone else MicrophoneFound())
         if change is lost:
             self.post(MicrophoneFound())

@@ -72,9 +72,6 @@ STATES = ("on", "opening", "off", "lost")
         "muted before it is open": ([TOGGLED], [WAIT, "off"]),
         "opened while muted": ([TOGGLED, OPENED], ["off"]),
         "opened after it was closed": ([TOGGLED, LATER, OPENED], []),
-        "replaced": ([OPENED, ev.MicrophoneClosed()], ["opening"]),
-        "replaced, and open": ([OPENED, ev.MicrophoneClosed(), OPENED], ["on"]),
-        "replaced before it is open": ([ev.MicrophoneClosed()], []),
         "cannot be opened": ([GONE], [CLOSE, "lost"]),
         "lost": ([OPENED, GONE], [CLOSE, "lost"]),
         "lost twice": ([OPENED, GONE, GONE], []),
@@ -120,14 +117,14 @@ def test_push_to_talk(events: list[ev.Event], expected: list[object]) -> None:
 def test_the_name_of_an_open_device_is_known() -> None:
     conversation = Conversation("m", Options(modality="audio"), speech=SERVER_VAD)
     names = []
-    for event in (ev.Started(), OPENED, ev.MicrophoneClosed(), ev.MicrophoneOpened("Webcam")):
+    for event in (ev.Started(), OPENED, ev.MicrophoneOpened("Webcam")):
         (shown,) = (
             effect.update
             for effect in conversation.handle(event)
             if isinstance(effect, fx.Show) and isinstance(effect.update, MicrophoneStatus)
         )
         names.append(shown.name)
-    assert names == ["", "Headset", "", "Webcam"]
+    assert names == ["", "Headset", "Webcam"]
 
 
 @pytest.mark.parametrize("speech", [SERVER_VAD, PUSH_TO_TALK])
@@ -138,5 +135,5 @@ def test_the_device_is_not_used_if_there_is_no_session(speech: SpeechOptions) ->
 
 
 def test_without_a_microphone_nothing_is_opened() -> None:
-    for event in (TOGGLED, FOUND, OPENED, ev.MicrophoneClosed()):
+    for event in (TOGGLED, FOUND, OPENED):
         assert run(SpeechOptions(), event) == []

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from rtchat.audio.conversion import resampler
+from rtchat.audio.conversion import Resample, resampler
 from rtchat.audio.device_list import Device
 from rtchat.audio.echo_canceller import EchoCanceller
 from rtchat.audio.pcm import RATE, level
 from rtchat.audio.playback import Playback
 from rtchat.audio.portaudio import AudioStream, Kind
 from rtchat.audio.pulse import opening
-from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.system.loop import post_to
 
@@ -58,9 +58,7 @@ class Microphone:
         self._last = b""
         self._is_delivery_scheduled = False
         self._stream = _open(device, "input", loop, self._on_block, self._on_stream_lost)
-        self._resample = resampler(
-            self._stream.rate, RATE, f"the device uses {self._stream.rate} Hz"
-        )
+        self._resample = _resampler(self._stream, self._stream.rate, RATE)
         self._stream.start()
 
     def _on_block(self, data: Any, _frames: int, time: Any, status: Any) -> None:
@@ -76,6 +74,8 @@ class Microphone:
 
     def _deliver(self) -> None:
         self._is_delivery_scheduled = False
+        if self._stream.is_over:
+            return
         audio = bytearray()
         while self._blocks:
             audio += self._cleaned(*self._blocks.popleft())
@@ -100,7 +100,6 @@ class Microphone:
     def close(self) -> None:
         """Stop capturing. May block for a short time."""
         self._stream.close()
-        self._blocks.clear()
         self._last = b""
 
     def __enter__(self) -> Microphone:
@@ -137,7 +136,7 @@ class Speaker:
         self._item: tuple[str, int] | None = None
         self._stream = _open(device, "output", loop, self._fill, self._on_stream_lost)
         self._rate = self._stream.rate
-        self._resample = resampler(RATE, self._rate, f"the device uses {self._rate} Hz")
+        self._resample = _resampler(self._stream, RATE, self._rate)
         self._playback = Playback(self._rate)
 
     def _fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
@@ -246,6 +245,15 @@ def _open(
     index = device.index if device.portaudio_index is None else device.portaudio_index
     with opening(kind, device.pulse_id):
         return AudioStream(kind, index, device.name, loop, process, lost)
+
+
+def _resampler(stream: AudioStream, rate: int, to: int) -> Resample:
+    """Resamples the audio of a stream. If that is not possible, closes the stream."""
+    try:
+        return resampler(rate, to, f"the device uses {stream.rate} Hz")
+    except UsageError:
+        stream.close()
+        raise
 
 
 def lost_microphone(device: Device) -> Problem:

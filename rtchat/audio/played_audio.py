@@ -14,7 +14,7 @@ MAX_JITTER_SECONDS = 0.03
 """A block that begins this much earlier or later than the last one ended still continues it: the
 times that devices report vary."""
 _MAX_BLOCKS = 250
-"""The number of blocks kept while nobody reads them: 5 s."""
+"""The number of blocks kept while nobody reads them: 10 s."""
 
 
 class PlayedAudio:

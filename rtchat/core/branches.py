@@ -160,7 +160,7 @@ class Branches:
 
     def _cut(self, turn: int) -> list[Output]:
         """Remove a turn and those after it from the conversation and from the session."""
-        out = self._replies.silence()
+        out = [*self._turns.leave_playback(), *self._replies.silence()]
         removed = self._log.cut(turn)
         self._call_outputs.forget_open()
         if not self._connection.has_session or self._connection.needs_new_session:

@@ -216,8 +216,6 @@ class Conversation:
                 return self._spoken.toggle_microphone()
             case ev.MicrophoneOpened(name):
                 return self._spoken.microphone_opened(name)
-            case ev.MicrophoneClosed():
-                return self._spoken.microphone_closed()
             case ev.MicrophoneLost(problem):
                 return self._spoken.lose_microphone(problem)
             case ev.MicrophoneFound():
@@ -424,6 +422,7 @@ class Conversation:
 
     def _leave(self, exit_code: ExitCode) -> Iterable[Output]:
         yield from self._replies.ownership.accept()
+        yield from self._turns.leave_playback()
         yield from self._queue.leave(exit_code)
 
     def _problem(self, error: ev.ServerProblem) -> Iterable[Output]:
@@ -532,6 +531,7 @@ class Conversation:
         return self._commands.reply_contains(None if turn is None else turn.question, items)
 
     def _start_over(self) -> Iterable[Output]:
+        yield from self._turns.leave_playback()
         yield from self._replies.silence()
         yield from self._queue.drop()  # these questions belong to the previous conversation
         yield from self._abandon_entry()
@@ -547,6 +547,7 @@ class Conversation:
         return [notices.CANNOT_RESUME]
 
     def _resume(self, stored: StoredConversation) -> Iterable[Output]:
+        yield from self._turns.leave_playback()
         yield from self._replies.silence()
         yield from self._abandon_entry()
         self._shared.log.restart(stored)

@@ -471,11 +471,6 @@ class MicrophoneOpened:
 
 
 @value
-class MicrophoneClosed:
-    """The shell closed the device to open another one."""
-
-
-@value
 class MicrophoneLost:
     """The microphone was lost, for example unplugged, or it cannot be opened. The conversation
     continues in text."""
@@ -833,7 +828,6 @@ LocalEvent: TypeAlias = (
     | AudioCaptured
     | MicrophoneToggled
     | MicrophoneOpened
-    | MicrophoneClosed
     | MicrophoneLost
     | MicrophoneFound
     | PlaybackCut

@@ -70,11 +70,6 @@ class MicrophoneDevice:
             self._is_open, self._name = True, name
         return self._is_used
 
-    def closed(self) -> bool:
-        """The shell closed the device to open another one. Return whether it was open."""
-        was_open, self._is_open = self._is_open, False
-        return was_open
-
     def lost(self) -> list[fx.Effect]:
         """The device is gone, could not be opened, or is of no use."""
         if self._speech.is_on:

@@ -41,13 +41,15 @@ class ReplyAudio:
         """The reply whose playback was interrupted last, and those that were to be played next."""
         self._heard = ""
         """What was heard so far of the part that is playing."""
+        self._position: PlaybackAdvanced | None = None
+        """How far playback had advanced by the last report; None if nothing is playing."""
 
     def silence(self, *, by_speech: bool) -> list[StopPlaying]:
         """Stop playback."""
         if not self._speaks:
             return []
         self.was_cut_by_speech = by_speech
-        self._heard = ""
+        self.end()
         self._parts.clear()
         return [StopPlaying()]
 
@@ -68,6 +70,7 @@ class ReplyAudio:
 
     def advance(self, at: PlaybackAdvanced) -> None:
         """Playback of a part has advanced."""
+        self._position = at
         texts = (reply.heard_at(at) for reply in reversed(self._replies))
         heard = next((text for text in texts if text is not None), "")
         # The estimate may become smaller as more audio arrives.
@@ -75,7 +78,13 @@ class ReplyAudio:
 
     def end(self) -> None:
         """Nothing is playing any more."""
-        self._heard = ""
+        self._heard, self._position = "", None
+
+    def leave(self) -> None:
+        """The conversation is left: if a reply is playing, note how much of it was heard."""
+        if self._position is not None:
+            at = self._position
+            self.cut(PlaybackCut(at.item_id, at.content_index, at.played_ms))
 
     def cut(self, cut: PlaybackCut) -> None:
         """Note how much of the replies was heard before playback was interrupted."""

@@ -70,10 +70,6 @@ class SpokenTurns:
         """Audio arrives from the microphone."""
         return [self._show_microphone()] if self._device.opened(name) else []
 
-    def microphone_closed(self) -> list[Output]:
-        """The microphone is replaced by another one."""
-        return [self._show_microphone()] if self._device.closed() else []
-
     def microphone_found(self) -> list[Output]:
         """There is a microphone again: use it as before the loss."""
         if self._speech.is_available or not self._speech.options.has_microphone:
@@ -275,14 +271,10 @@ class SpokenTurns:
         """Save and show how much of the interrupted reply was heard; if it is not over, when it
         ends."""
         self._audio.cut(cut)
-        replies = self._audio.cut_replies
-        out: list[Output] = []
-        for before, after in (change for reply in replies for change in reply.changes()):
-            out += self._log.mark_heard(before, after)
+        saved = self._turns.save_heard()
         turn = self._turns.current
-        return (
-            out if turn is not None and turn.reply in replies else [*out, *show_heard(self._audio)]
-        )
+        is_over = turn is None or turn.reply not in self._audio.cut_replies
+        return [*saved, *show_heard(self._audio)] if is_over else saved
 
     def end_echo(self) -> list[Output]:
         """Mute a microphone that picks up the speaker: the server would reply to itself."""

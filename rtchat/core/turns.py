@@ -221,6 +221,19 @@ class Turns:
         self._log.remove(self.current.question)
         return self._stop(Status.FAILED, problem=server_errors.of_error(error), asks_next=False)
 
+    # ------------------------------------------------------------------------------------ playback
+
+    def leave_playback(self) -> list[Output]:
+        """The reply that is playing leaves the conversation: save how much of it was heard."""
+        self._audio.leave()
+        return self.save_heard()
+
+    def save_heard(self) -> list[Output]:
+        """Save how much of the replies was heard whose playback was interrupted last."""
+        replies = self._audio.cut_replies
+        changes = (change for reply in replies for change in reply.changes())
+        return [record for change in changes for record in self._log.mark_heard(*change)]
+
     # ------------------------------------------------------------------ transcripts of the question
 
     def transcribed(self, question: Question, text: str, *, is_waiting: bool) -> list[Output]:
