@@ -10,14 +10,14 @@ from rtchat.core.values import BYTES_A_MS
 from rtchat.server.audio_input import Transcribe
 from rtchat.server.engine import Finish
 from rtchat.server.tone_voice import ToneVoice
-from rtchat.server.turn_detection import MAX_REPORTED_MS
+from rtchat.server.turn_detection import MAX_REPORTED_MS, PAUSE_MS
 from tests.loopback import configure
 from tests.protocol_driver import EarlyVoice, ProtocolDriver, types
 from tests.test_server_voice import CLEAR, COMMIT, QUIET, append, configure_input, pcm
 
 VAD = {"type": "server_vad", "prefix_padding_ms": 0, "silence_duration_ms": 320}
 SPEECH = pcm(320)
-PAUSE, REST = pcm(192, QUIET), pcm(128, QUIET)
+PAUSE, REST = pcm(PAUSE_MS, QUIET), pcm(320 - PAUSE_MS, QUIET)
 STEM = "conversation.item.input_audio_transcription"
 ENDED = [
     "input_audio_buffer.speech_stopped",
@@ -52,7 +52,11 @@ def test_a_pause_is_transcribed_and_the_answer_prepared() -> None:
     driver = listening()
     (started,) = say(driver, SPEECH, PAUSE)
     (early,) = driver.early
-    assert (early.item_id, early.audio, early.end_ms) == (started["item_id"], SPEECH + PAUSE, 512)
+    assert (early.item_id, early.audio, early.end_ms) == (
+        started["item_id"],
+        SPEECH + PAUSE,
+        320 + PAUSE_MS,
+    )
     assert driver.end_early("Hello there.") == []
     events = say(driver, REST)
     assert types(events) == [*ENDED, f"{STEM}.delta", f"{STEM}.completed", "response.created"]
@@ -124,7 +128,7 @@ def test_a_turn_that_ends_during_the_transcript_of_an_earlier_part_is_transcribe
     assert types(driver.end_transcript("I think so."))[-1] == "response.created"
 
 
-@pytest.mark.parametrize("silence_ms", [64, 192])
+@pytest.mark.parametrize("silence_ms", [64, PAUSE_MS])
 def test_a_turn_that_ends_after_a_short_silence_is_transcribed_once(silence_ms: int) -> None:
     driver = listening({"silence_duration_ms": silence_ms})
     say(driver, SPEECH, PAUSE)
@@ -184,6 +188,18 @@ def test_nothing_is_prepared_for_a_client_that_creates_responses() -> None:
 
 
 SECOND = pcm(1024)
+
+
+def test_the_answer_is_prepared_during_speech() -> None:
+    driver = listening()
+    say(driver, SPEECH, SECOND)
+    driver.end_early("Is there a farm?")
+    say(driver, SECOND)
+    driver.end_early("Is there a pharmacy near the")
+    assert [prompt.question for prompt in driver.prepared] == [
+        "Is there a farm?",
+        "Is there a pharmacy near the",
+    ]
 
 
 def test_words_on_which_two_transcripts_agree_are_sent_during_speech() -> None:

@@ -14,6 +14,7 @@ from rtchat.server.limits import ServerLimits
 from rtchat.server.script import EchoEngine, Rule, Script, ScriptEngine
 from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS, LoudnessDetector, ToneVoice
+from rtchat.server.turn_detection import PAUSE_MS
 from tests.loopback import Peer, configure, joined, reply, text_of, user
 from tests.test_server_voice import (
     COMMIT,
@@ -320,7 +321,7 @@ SLOW = {"type": "server_vad", "prefix_padding_ms": 0, "silence_duration_ms": 320
 HALF_SECOND = pcm(320) + pcm(320, QUIET)
 
 
-@pytest.mark.parametrize(("failures", "heard"), [(0, [512]), (1, [512, 640])])
+@pytest.mark.parametrize(("failures", "heard"), [(0, [320 + PAUSE_MS]), (1, [320 + PAUSE_MS, 640])])
 def test_a_turn_is_transcribed_before_its_end(failures: int, heard: list[int]) -> None:
     async def main() -> None:
         voice = EarlyVoice(failures)

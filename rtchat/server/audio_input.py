@@ -78,7 +78,7 @@ class Transcribed:
 
 @value
 class ReplyLikely:
-    """This message and a response will follow if the user has finished speaking."""
+    """A message that begins like this one, and a response to it, will probably follow."""
 
     message: Message
 
@@ -149,10 +149,9 @@ class AudioInput:
         return self._turn_options is not None and self._turn_options.interrupts
 
     @property
-    def _is_turn_ending(self) -> bool:
-        """Whether the user seems to have finished a turn that gets a response."""
-        is_paused = not isinstance(self._detector, str) and self._detector.is_paused
-        return is_paused and self._turn_options is not None and self._turn_options.auto_respond
+    def _auto_responds(self) -> bool:
+        """Whether the end of a turn creates a response."""
+        return self._turn_options is not None and self._turn_options.auto_respond
 
     @property
     def is_speech_active(self) -> bool:
@@ -253,7 +252,7 @@ class AudioInput:
         item_id, early = self._speech_item_id, self._early
         yield ev.SpeechStopped(item_id, turn.end_ms)
         yield from self._make_item(turn.audio, speech=len(turn.audio) - turn.silence)
-        if self._turn_options is not None and self._turn_options.auto_respond:
+        if self._auto_responds:
             yield ReplyDue(item_id)
         if self._awaiting[item_id].audio and early is not None and early.text is not None:
             yield from self.add_early_transcript(item_id, early.text)
@@ -341,7 +340,7 @@ class AudioInput:
             yield ev.Delta(Channel.INPUT_TRANSCRIPT, words, "", early.item_id)
         if begun := early.begin_next():
             yield TranscribeEarly(early.item_id, begun.audio, begun.end_ms)
-        elif text and text.strip() and self._is_turn_ending:
+        elif text and text.strip() and self._auto_responds:
             yield ReplyLikely(Message("user", (Part("audio", text),), early.item_id, "completed"))
 
     def add_transcript(self, item_id: str, piece: str) -> list[ServerMessage]:

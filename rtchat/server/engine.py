@@ -152,7 +152,7 @@ class Engine(Protocol):
         """Called when a client connects. Return a `CloseConnection` to refuse the session."""
 
     def prepare(self, prompt: ModelInput) -> None:
-        """Get ready for this prompt, which will probably follow. Returns at once."""
+        """Get ready for a prompt that will probably begin like this one. Returns at once."""
 
     def answer(self, prompt: ModelInput) -> Answer | ServerProblem:
         """Answer the prompt, or return the `error` event to send instead of a response."""

@@ -125,7 +125,8 @@ class LlamaEngine:
         self._worker.submit(self._model.handle_chat_completions, request, lambda _: False)
 
     def prepare(self, prompt: ModelInput) -> None:
-        """Process the prompt in advance: the answer then starts with its first token."""
+        """Process the prompt in advance, so that the answer starts sooner. If its last message
+        becomes longer, the beginning that both prompts share is processed only once."""
         if self._preparation is not None:
             self._preparation.cancel()  # unless it has started
         self._preparation = self._worker.submit(self._process, prompt)

@@ -149,7 +149,8 @@ class Responses:
                     yield self._audio_input.start_transcription(item, audio[item.id])
 
     def prepare(self, message: Message) -> Iterator[PrepareAnswer]:
-        """Prepare the engine for the response to a message that will probably be added."""
+        """Prepare the engine for the response to a message that will probably begin like this
+        one."""
         if self.active is None:
             request = Request(out_of_band=False, input=None, options=Options())
             prompt, _ = self._prompt(request, self._config.response_options(Options()))

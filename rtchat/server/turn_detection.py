@@ -22,7 +22,7 @@ _ONSET_FRAMES = 2
 """The number of consecutive speech frames that start a turn. One frame may be a click."""
 _HYSTERESIS = 0.15
 """Once a turn has started, the threshold is lower by this much."""
-PAUSE_MS = 6 * FRAME_MS
+PAUSE_MS = 4 * FRAME_MS
 """The length of silence after which a turn has probably ended."""
 _REPORT_MS = 32 * FRAME_MS
 """How often a turn is reported during speech."""
@@ -133,11 +133,6 @@ class TurnDetector:
     def size(self) -> int:
         """The size of the buffered audio in bytes."""
         return len(self._audio)
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the user has paused in the current turn."""
-        return self._silence >= PAUSE_MS * BYTES_A_MS
 
     def configure(self, turns: TurnOptions | None) -> None:
         """Set the options. A turn that has started continues, unless `turns` is None."""
