@@ -144,11 +144,18 @@ def test_templates_are_completed(program: Program) -> None:
         assert values(program, *words) == ["review"]
 
 
+def test_voices_and_formats_are_completed(program: Program) -> None:
+    for command in ("talk", "once"):
+        assert values(program, command, "--voice-name", "a") == ["alloy", "ash"]
+    assert values(program, "transcribe", "-f", "") == ["txt", "srt", "vtt", "json", "tsv"]
+
+
 def test_paths_are_completed(program: Program) -> None:
     assert offered(program, "once", "--attach", "") == ("files", {})
     assert offered(program, "replay", "") == ("files", {})
     assert offered(program, "transcribe", "") == ("files", {"-": ""})
     assert offered(program, "talk", "--audio-out", "") == ("folders", {})
+    assert offered(program, "transcribe", "-o", "") == ("folders", {})
     assert offered(program, "once", "--ca-bundle", "") == ("files", {})
     assert values(program, "once", "-s", "@no") == ["@notes.txt"]
     assert values(program, "once", "-s", "@fo") == ["@folder/"]

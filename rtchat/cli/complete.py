@@ -210,6 +210,12 @@ def _profiles(_word: str) -> Iterator[Candidate]:
         yield Candidate(name, shown_url(values[Settings.url]))
 
 
+def _voices(_word: str) -> Iterator[Candidate]:
+    from rtchat.wire.options import VOICES
+
+    yield from map(Candidate, VOICES)
+
+
 def _config() -> Path:
     from rtchat.config.variables import CONFIG
 
@@ -276,6 +282,7 @@ def _files_after_at(word: str) -> Iterator[Candidate]:
 
 _SOURCES: dict[str, Callable[[str], Iterator[Candidate]]] = {
     "model": _models,
+    "voice_name": _voices,
     "profile": _profiles,
     "PROFILE": _key_profiles,
     "ID": _conversations,
