@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtchat.core.captions import MAX_PENDING, MAX_WORDS, Captions
+from rtchat.core.captions import MAX_CHARACTERS, MAX_PENDING, Captions
 from rtchat.core.effects import Effect, Show, SpeechHeard
 from rtchat.core.events import (
     AudioCaptured,
@@ -125,5 +125,5 @@ def test_captions_are_limited() -> None:
     captions = Captions()
     for number in range(2 * MAX_PENDING):
         for _ in range(5):
-            captions.add(words("x" * MAX_WORDS, f"u{number}"))
-    assert len(captions.words) <= MAX_PENDING * (MAX_WORDS + 1)
+            captions.add(words("x" * MAX_CHARACTERS, f"u{number}"))
+    assert len(captions.words) <= MAX_PENDING * (MAX_CHARACTERS + 1)

@@ -17,6 +17,7 @@ from rtchat.audio.devices import IDLE_SECONDS, Microphone, Speaker
 from rtchat.audio.pcm import RATE
 from rtchat.audio.portaudio import reload
 from rtchat.audio.pulse import pulse_devices
+from rtchat.cli.audio import devices
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
 from rtchat.system.worker import is_any_busy
@@ -45,6 +46,16 @@ def test_the_devices_are_listed() -> None:
         Device(1, "USB Headset: Audio (hw:1,0)", "ALSA", 1, 2, default_input=True),
         Device(2, "USB Webcam (hw:2,0)", "ALSA", 1, 0),
     ]
+
+
+def test_a_name_cannot_act_on_the_terminal(
+    machine: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine[2]["name"] = "Webcam\x1b]0;title\x07\n  9  Fake\x9b2J"
+    assert devices() == 0
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == len(machine)
+    assert out.replace("\n", "").isprintable()
 
 
 @pytest.mark.usefixtures("machine")

@@ -34,7 +34,7 @@ _QUIET_DB = -50.0
 """Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
 _LEARNING_SECONDS = 1.5
 """How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
-_REMAINS_SECONDS = 0.5
+_RESIDUE_SECONDS = 0.5
 """How long after the last sound quiet audio is held back."""
 _OPEN_SECONDS = 0.3
 """How long quiet audio still passes after speech, so that words are not cut into pieces."""
@@ -139,8 +139,8 @@ class EchoCanceller:
             self._residual.add(cleaned, played)
         is_loud = decibels(cleaned) > _QUIET_DB
         self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
-        is_remains = self._quiet_seconds > _OPEN_SECONDS
-        if is_remains and self._silent_seconds < _REMAINS_SECONDS:
+        is_quiet = self._quiet_seconds > _OPEN_SECONDS
+        if is_quiet and self._silent_seconds < _RESIDUE_SECONDS:
             return False
         is_echo = self._canceller is None or self._residual.is_echo
         if passes or not (is_echo or self._learned_seconds < _LEARNING_SECONDS):

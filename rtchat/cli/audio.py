@@ -169,6 +169,7 @@ def devices() -> int:
     --input-device and --output-device select one by its number or its name.
     """
     from rtchat.audio.device_list import list_devices
+    from rtchat.core.text import on_a_line
 
     for device in list_devices():
         marks = [
@@ -176,5 +177,6 @@ def devices() -> int:
             *(["output"] if device.outputs else []),
             *(["default"] if device.default_input or device.default_output else []),
         ]
-        typer.echo(f"{device.index:>3}  {device.name}  ({device.api})  {', '.join(marks)}")
+        name = on_a_line(device.name)
+        typer.echo(f"{device.index:>3}  {name}  ({device.api})  {', '.join(marks)}")
     return 0

@@ -7,7 +7,7 @@ from collections import deque
 from rtchat.core.delta_joiner import DeltaJoiner
 from rtchat.core.events import Delta
 
-MAX_WORDS = 1000
+MAX_CHARACTERS = 1000
 """Characters of one transcript that are kept: the last ones."""
 MAX_PENDING = 8
 """How many transcripts may be incomplete."""
@@ -19,7 +19,7 @@ class _Caption:
         self._text = self._held = ""
 
     def add(self, delta: Delta) -> None:
-        self._text = (self._text + self._joiner.add(delta.text))[-MAX_WORDS:]
+        self._text = (self._text + self._joiner.add(delta.text))[-MAX_CHARACTERS:]
         self._held = delta.held
 
     @property

@@ -16,7 +16,7 @@ MAX_PLAYED = 1000
 _MAX_REPLIES = 8
 """How many of the last replies with audio are remembered: more are not played at the same time."""
 
-_MAX_WORDS = 200
+_MAX_CHARACTERS = 200
 """Characters of the words heard last."""
 
 
@@ -66,7 +66,7 @@ class ReplyAudio:
     @property
     def playing(self) -> str:
         """The last words that were heard of the part that is playing; empty if none is."""
-        return self._heard[-_MAX_WORDS:]
+        return self._heard[-_MAX_CHARACTERS:]
 
     def advance(self, at: PlaybackAdvanced) -> None:
         """Playback of a part has advanced."""

@@ -36,8 +36,8 @@ from rtchat.core.values import (
 from rtchat.ui.approval import as_code
 
 HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
-NO_WORDS = "(no words recognised)"
-"""Shown instead of an empty transcript."""
+NO_WORDS = "no words recognised"
+"""What is said of an empty transcript."""
 HEARD = "heard up to here: "
 """Begins the line about a reply whose playback was interrupted."""
 NOTHING = "nothing"
@@ -123,7 +123,7 @@ def waiting(update: Waiting) -> str:
 
 def transcript(update: UserTranscript) -> str:
     """The transcript of a spoken question on one line, for views that do not show questions."""
-    return f"you said: {' '.join(update.text.split()) or NO_WORDS}"
+    return f"you said: {' '.join(update.text.split()) or f'({NO_WORDS})'}"
 
 
 def microphone(update: MicrophoneStatus) -> str:
@@ -156,7 +156,7 @@ def ending(over: ReplyOver) -> str:
         return with_ids(over.problem.message, over.problem.ids)
     match over.status:
         case Status.CANCELLED:
-            return NO_WORDS.strip("()") if over.reason == "no_words" else "interrupted"
+            return NO_WORDS if over.reason == "no_words" else "interrupted"
         case Status.INCOMPLETE:
             return over.reason or "the reply is incomplete"
         case Status.FAILED:

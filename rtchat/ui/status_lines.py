@@ -19,7 +19,7 @@ def question(text: str) -> Text:
 
 def spoken_question(text: str, *, is_answered: bool) -> Text:
     """A spoken question; if it is answered already, the reply is above."""
-    line = question(text.strip() or messages.NO_WORDS)
+    line = question(text.strip() or f"({messages.NO_WORDS})")
     return line.append(" (spoken, answered above)" if is_answered else " (spoken)", theme.DIM)
 
 
