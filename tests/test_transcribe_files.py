@@ -53,6 +53,7 @@ def recordings(tmp_path: Path) -> Iterator[Recordings]:
 def test_several_files_are_printed_one_after_another(recordings: Recordings) -> None:
     ran = recordings.run("b.wav", "a.wav")
     assert (ran.code, ran.text) == (0, "==> b.wav <==\nWhen?\n\n==> a.wav <==\nWhen?\n")
+    assert "reconnected" not in ran.err
 
 
 def test_each_file_of_a_folder_has_a_transcript(recordings: Recordings) -> None:

@@ -118,13 +118,12 @@ class _Run:
         content = BytesIO()
         out: BinaryIO = environment.stdout.buffer if target is None else content
         is_terminal = target is None and environment.stdout_is_terminal
-        view = OutcomeView(
-            transcript_view(options.format, out, self._status, is_terminal=is_terminal)
-        )
+        status = status_writer_of(self._settings, environment)  # each input has its own connection
+        view = OutcomeView(transcript_view(options.format, out, status, is_terminal=is_terminal))
         code = asyncio.run(self._session(source, setup, view))
         if target is not None and view.is_complete:
             write_transcript(target, content.getvalue(), overwrites=options.overwrites)
-            self._status.show(Notice("info", f"wrote {shown_name(target)}"))
+            status.show(Notice("info", f"wrote {shown_name(target)}"))
         return code
 
     def _session(
