@@ -203,9 +203,14 @@ def test_a_reply_without_audio_is_reported(tmp_path: Path) -> None:
     lines = read("azure-voice-live-beta-text-turn")
     with background(partial(playing, lines, [])) as url:
         ran = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "a.wav")
+        piped = Program(tmp_path).run("once", "hi", "--url", url, "--audio-out", "-")
     assert ran.code == 1
     assert ran.text
-    assert ran.error.startswith("rtchat: the reply contains no audio, so a.wav was not written")
+    assert ran.error.startswith(
+        "rtchat: the reply contains no audio, so nothing was written to a.wav"
+    )
+    assert (piped.code, piped.out) == (1, b"")
+    assert "to stdout" in piped.error
     assert (tmp_path / "a.wav").read_bytes() == b"an older one"
 
 

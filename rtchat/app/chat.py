@@ -24,7 +24,7 @@ from rtchat.app.questions import (
     spoken_question,
     typed_question,
 )
-from rtchat.app.recording import finish_recording, recorder_of, text_environment
+from rtchat.app.recording import finish_recording, no_audio, recorder_of, text_environment
 from rtchat.app.wiring import (
     close_trace,
     conversion_of,
@@ -267,12 +267,10 @@ class _Chat:
             code = asyncio.run(self._run_session(source, resumed, history, player))
             if voice is not None:
                 status.show(Notice("detail", voice.describe()))
-            if recorder is not None:
+            if recorder is not None and audio_out is not None:
                 code = finish_recording(recorder, code, status)
-            if self.mode is Mode.ONCE and code is ExitCode.OK and recorder and recorder.is_empty:
-                message = f"the reply contains no audio, so {audio_out} was not written"
-                hint = "choose a model with audio output"
-                raise to_exception(Problem(ExitCode.REPLY, message, hint))
+                if self.mode is Mode.ONCE and code is ExitCode.OK and recorder.is_empty:
+                    raise to_exception(no_audio("the reply", audio_out))
             return code
 
     async def _run_session(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
 from rtchat.core.effects import Update, error_notice
-from rtchat.core.errors import ExitCode, OutputError, UsageError
+from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.system.files import shown_name
 from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 from rtchat.ui.plain_view import StatusWriter
@@ -161,6 +162,13 @@ def text_environment(path: Path | None, environment: Environment, *, is_text: bo
         stdout=environment.stderr or TextIOWrapper(BytesIO()),
         stdout_is_terminal=environment.stderr_is_terminal,
     )
+
+
+def no_audio(source: str, path: Path) -> Problem:
+    """The problem if `source`, such as "the reply", has no audio to record."""
+    name = "stdout" if is_stdout(path) else shown_name(path)
+    message = f"{source} contains no audio, so nothing was written to {name}"
+    return Problem(ExitCode.REPLY, message, hint="choose a model with audio output")
 
 
 def finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:

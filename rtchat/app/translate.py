@@ -13,12 +13,18 @@ from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
 from rtchat.app.live_audio import TeePlayer
-from rtchat.app.recording import Recorder, finish_recording, recorder_of, text_environment
+from rtchat.app.recording import (
+    Recorder,
+    finish_recording,
+    no_audio,
+    recorder_of,
+    text_environment,
+)
 from rtchat.app.wiring import prepare
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import error_notice
-from rtchat.core.errors import ExitCode, Problem, UsageError, to_exception
+from rtchat.core.errors import ExitCode, UsageError, to_exception
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
 from rtchat.core.translation import TranslationSetup
@@ -73,12 +79,11 @@ def translate(
                 recorder_of(options.audio_out, environment, is_folder=False)
             )
         code = asyncio.run(_run(file, setup, settings, environment, view, recorder, options))
-        if recorder is None:
+        if recorder is None or options.audio_out is None:
             return code
         code = finish_recording(recorder, code, status)
         if code is ExitCode.OK and recorder.is_empty:
-            message = f"the translation contains no audio, so {options.audio_out} was not written"
-            raise to_exception(Problem(ExitCode.REPLY, message, "choose a model with audio output"))
+            raise to_exception(no_audio("the translation", options.audio_out))
         return code
 
 
