@@ -123,6 +123,27 @@ def test_with_ffmpeg_no_package_is_needed(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_bytes(tmp_path, sample_file("flac"))[1] == []
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -SEGV $$", "failed (signal 11)"),
+        ("echo 'ffmpeg: error while loading shared libraries' >&2; exit 127", "(exit code 127)"),
+        ("head -c 9000000 /dev/zero >&2; kill -KILL $$", "failed (signal 9)"),
+    ],
+)
+def test_a_failure_of_ffmpeg_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    data = sample_file("m4a")
+    (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(UsageError) as caught:
+        read_bytes(tmp_path, data)
+    assert words in caught.value.message
+    assert "ffmpeg" in caught.value.hint
+
+
 def test_a_file_without_sound_is_a_usage_error(tmp_path: Path) -> None:
     picture = encode(
         "mp4", *("-f", "lavfi", "-i", "testsrc=duration=1"), "-map", "1", "-c:v", "mpeg4"

@@ -45,7 +45,7 @@ def decode(
     `completeness` if the file is damaged.
 
     Raises:
-        UsageError: nothing in the file can be decoded, or ffmpeg cannot be run.
+        UsageError: nothing in the file can be decoded, or ffmpeg cannot be run or crashes.
     """
     file.seek(0)
     command = [
@@ -79,7 +79,7 @@ def decode(
         code = process.wait()
         log.join()
     if not size:
-        raise log.failure(name)
+        raise log.failure(name, code)
     if finding := log.finding(size / WIDTH / RATE, failed=code != 0):
         report(finding)
 
@@ -156,8 +156,13 @@ class _Log:
         elif (stream := self._STREAM.match(text)) and len(self._streams) < 100:
             self._streams.append((stream[1], stream[2]))
 
-    def failure(self, name: str) -> UsageError:
-        """The error if nothing was decoded."""
+    def failure(self, name: str, code: int) -> UsageError:
+        """The error if nothing was decoded. `code` is the exit code of ffmpeg, negative for a
+        signal."""
+        if code < 0 or (code and not self._errors):
+            why = f"signal {-code}" if code < 0 else f"exit code {code}"
+            message = f"ffmpeg, which {name} needs, failed ({why})"
+            return UsageError(message, hint="check that `ffmpeg -version` works")
         kinds = [kind for kind, _ in self._streams]
         if self._is_readable and "Audio" not in kinds:
             return UsageError(f"{name} contains no audio", hint="use a file with audio")
