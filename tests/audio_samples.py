@@ -48,7 +48,7 @@ SAMPLES = {
     "webm with picture": Sample("webm", (*_PICTURE, "-c:v", "libvpx", "-c:a", "libopus")),
     "webm live": Sample("webm", ("-c:a", "libopus", "-live", "1")),
     "mka": Sample("matroska", ("-c:a", "flac")),
-    "wma": Sample("asf", ("-c:a", "wmav2"), is_usual=True),
+    "wma": Sample("asf", ("-c:a", "wmav2")),
     "amr": Sample("", is_usual=True),
     "mp3": Sample("mp3", is_usual=True),
     "mp3 without length": Sample("mp3", ("-write_xing", "0")),
