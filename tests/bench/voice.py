@@ -341,14 +341,18 @@ async def interrupt(peer: Peer, audios: list[bytes]) -> None:
         turn = Turn(peer, audio)
         began = time.perf_counter() + start_of_speech(audio)
         microphone = asyncio.create_task(turn.speak())
-        await peer.until("input_audio_buffer.speech_started")
+        events = await peer.until("input_audio_buffer.speech_started")
         noticed.append((time.perf_counter() - began) * 1000)
-        await peer.until("response.done")
-        cancelled.append((time.perf_counter() - began) * 1000)
+        if all(event["type"] != "response.done" for event in events):  # the story is not over
+            await peer.until("response.done")
+            cancelled.append((time.perf_counter() - began) * 1000)
         await peer.until("response.done")
         microphone.cancel()
     row("ms from speech to", "noticed", "cancelled")
-    row("  median", *(f"{statistics.median(times):.0f}" for times in (noticed, cancelled)))
+    medians = (
+        f"{statistics.median(times):.0f}" if times else "-" for times in (noticed, cancelled)
+    )
+    row("  median", *medians)
 
 
 async def measure_states(peer: Peer, audios: list[bytes]) -> None:
