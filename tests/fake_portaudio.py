@@ -48,7 +48,7 @@ class Stream:
         self.options["callback"](audio, len(audio) // 2, time, status)
 
     def play_block(self, *, underflow: bool = False) -> bytes:
-        """A block that will have been played in 80 ms."""
+        """A block that begins to play in 40 ms."""
         status = SimpleNamespace(output_underflow=True) if underflow else None
         out = bytearray(self.options["blocksize"] * 2)
         time = SimpleNamespace(outputBufferDacTime=self.time + 0.04, currentTime=self.time)

@@ -15,7 +15,7 @@ import pytest
 from rtchat.audio.device_list import Device, find, list_devices
 from rtchat.audio.devices import IDLE_SECONDS, Microphone, Speaker
 from rtchat.audio.pcm import RATE
-from rtchat.audio.portaudio import reload
+from rtchat.audio.portaudio import BLOCK_SECONDS, reload
 from rtchat.audio.pulse import pulse_devices
 from rtchat.cli.audio import devices
 from rtchat.core.errors import ExitCode, Problem, UsageError
@@ -24,6 +24,9 @@ from rtchat.system.worker import is_any_busy
 from tests.fake_portaudio import Stream, device_info, install
 from tests.program import PATIENCE
 from tests.sounds import frequency, tone, trim_silence
+
+BLOCK = round(RATE * BLOCK_SECONDS)
+"""Samples of a block."""
 
 
 @pytest.fixture
@@ -130,7 +133,7 @@ def test_a_microphone_delivers_its_audio() -> None:
         callbacks = Callbacks()
         with callbacks.microphone() as microphone:
             (stream,) = Stream.made
-            assert (stream.samplerate, stream.options["blocksize"]) == (RATE, 960)
+            assert (stream.samplerate, stream.options["blocksize"]) == (RATE, BLOCK)
             loud = tone(440, 0.02, loud=1)
             stream.capture(loud)
             await settle()
@@ -229,11 +232,11 @@ def test_a_speaker_plays_and_reports_the_position_when_stopped() -> None:
             out = b""
             for _ in range(5):
                 out += stream.play_block()
-                stream.time += 0.04
+                stream.time += BLOCK_SECONDS
             assert out == tone(440, 1)[: len(out)]
             cut = speaker.stop()
-            assert cut == PlaybackCut("a", 0, 160)  # 200 ms minus 40 ms in the device's buffer
-            assert stream.play_block() == bytes(1920)
+            assert cut == PlaybackCut("a", 0, 260)  # 300 ms minus 40 ms in the device's buffer
+            assert stream.play_block() == bytes(2 * BLOCK)
             assert (speaker.playing, speaker.stop(), speaker.underruns) == (False, None, 0)
 
     asyncio.run(main())
@@ -253,18 +256,18 @@ def test_a_speaker_runs_only_while_there_is_audio() -> None:
                 seen.append(stream.runs)
                 while stream.runs:
                     stream.play_block()
-                    stream.time += 0.04
+                    stream.time += BLOCK_SECONDS
                     await settle()
             speaker.play("c", 0, tone(440, 1))
             speaker.stop()
-            assert stream.play_block() == bytes(1920)
+            assert stream.play_block() == bytes(2 * BLOCK)
             speaker.play("d", 0, tone(440, 1))
-            assert stream.play_block() == bytes(1920)  # the buffer is about to be dropped
+            assert stream.play_block() == bytes(2 * BLOCK)  # the buffer is about to be dropped
             await settle()
             assert stream.runs
-            assert stream.play_block() == tone(440, 1)[:1920]
+            assert stream.play_block() == tone(440, 1)[: 2 * BLOCK]
         assert seen == [False, True, True]
-        assert stream.time == pytest.approx(2 * (1 + IDLE_SECONDS), abs=0.1)
+        assert stream.time == pytest.approx(2 * (1 + IDLE_SECONDS), abs=4 * BLOCK_SECONDS)
         assert callbacks.lost == []
 
     asyncio.run(main())

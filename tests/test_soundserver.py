@@ -190,5 +190,5 @@ def test_a_crashed_sound_server_is_reported_once(wav: Path) -> None:
         recording.waits(any)
         server.dies()
         lost = {read_json(child.stdout)["lost"], read_json(child.stdout)["lost"]}
-        assert lost == {"lost the speaker pulse", "lost the microphone default"}
+        assert lost == {"lost the speaker pulse", "lost the microphone Monitor of Null Output"}
         assert send_command(child, "")["playing"] is False

@@ -14,7 +14,7 @@ from typing import Any
 from rtchat.audio.conversion import Resample, resampler
 from rtchat.audio.device_list import Device
 from rtchat.audio.echo_canceller import EchoCanceller
-from rtchat.audio.pcm import RATE, level
+from rtchat.audio.pcm import RATE, is_silent, level
 from rtchat.audio.playback import Playback
 from rtchat.audio.portaudio import AudioStream, Kind
 from rtchat.audio.pulse import opening
@@ -31,7 +31,7 @@ _MAX_LATE_BLOCKS = 50
 class Microphone:
     """Captures audio from a device until closed, as PCM16, mono, 24 kHz.
 
-    `on_audio` is called on the loop with 40 ms of audio, or more if the loop is late; `on_lost`
+    `on_audio` is called on the loop with 60 ms of audio, or more if the loop is late; `on_lost`
     once if the device is lost. `overruns` counts lost audio: blocks dropped because the loop was
     too late, and overflows that the device reports.
     """
@@ -143,7 +143,7 @@ class Speaker:
         if self._stream.is_pausing:
             out[:] = bytes(len(out))
             return
-        if status and status.output_underflow and any(self._last):
+        if status and status.output_underflow and not is_silent(self._last):
             self._late_underruns += 1
         begins = time.outputBufferDacTime or time.currentTime + self._stream.latency
         self._last = self._playback.feed(frames, begins + frames / self._rate)
@@ -154,7 +154,7 @@ class Speaker:
 
     def _count_silence(self, frames: int) -> None:
         before = self._silent_frames
-        self._silent_frames = 0 if any(self._last) else before + frames
+        self._silent_frames = before + frames if is_silent(self._last) else 0
         limit = round(IDLE_SECONDS * self._rate)
         if self._silent_frames // limit > before // limit:
             post_to(self._loop, self._pause)

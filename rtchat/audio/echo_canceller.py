@@ -11,8 +11,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from rtchat.audio.echo_gate import EchoGate, decibels
-from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.audio.echo_gate import EchoGate
+from rtchat.audio.pcm import RATE, WIDTH, decibels, is_silent
 from rtchat.audio.played_audio import MAX_JITTER_SECONDS, PlayedAudio
 from rtchat.audio.residual_echo import ResidualEcho
 
@@ -125,19 +125,21 @@ class EchoCanceller:
     def _process(self, captured: bytes, played: bytes) -> bytes:
         # The canceller delays audio, so without a pause: otherwise it would return old speech.
         cleaned = _run(self._canceller, captured, played)
-        self._silent_seconds = 0.0 if any(played) else self._silent_seconds + _STEP_SECONDS
+        self._silent_seconds = self._silent_seconds + _STEP_SECONDS if is_silent(played) else 0.0
         if self._silent_seconds < _TAIL_SECONDS and not self._passes(captured, cleaned, played):
             cleaned = bytes(len(cleaned))
         return _run(self._enhancer, cleaned)
 
     def _passes(self, captured: bytes, cleaned: bytes, played: bytes) -> bool:
         """Whether the cleaned audio may be heard, or is held back because it may be an echo."""
-        passes = self._gate.passes(captured, played, _STEP_SECONDS)
+        captured_db, played_db = decibels(captured), decibels(played)
+        cleaned_db = decibels(cleaned)
+        passes = self._gate.passes(captured_db, played_db, _STEP_SECONDS)
         if self._canceller is not None:
-            if decibels(captured) > _QUIET_DB:
+            if captured_db > _QUIET_DB:
                 self._learned_seconds += _STEP_SECONDS
-            self._residual.add(cleaned, played)
-        is_loud = decibels(cleaned) > _QUIET_DB
+            self._residual.add(cleaned_db, played_db)
+        is_loud = cleaned_db > _QUIET_DB
         self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
         is_quiet = self._quiet_seconds > _OPEN_SECONDS
         if is_quiet and self._silent_seconds < _RESIDUE_SECONDS:
@@ -153,6 +155,7 @@ class EchoCanceller:
 
 def _processor(rate: int, **options: Any) -> AudioProcessor | None:
     try:
+        import numpy  # noqa: F401 - used by `_run`, where importing it would block the event loop
         from pywebrtc_audio import AudioProcessor
     except ImportError:
         return None

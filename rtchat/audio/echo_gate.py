@@ -4,9 +4,9 @@ the echo passes.
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
-from math import log10
+
+from rtchat.audio.pcm import SILENCE_DB
 
 _ECHO_SECONDS = 1.2
 """How long after it was played audio may be heard: wireless speakers are late."""
@@ -23,8 +23,6 @@ _LEARNING_SECONDS = 1.5
 not speech that passed."""
 _MIN_DB, _MAX_DB = -40.0, 20.0
 """The range of the estimate."""
-SILENCE_DB = -60.0
-"""Quieter audio counts as silence, in decibels of full scale."""
 
 
 class EchoGate:
@@ -39,19 +37,19 @@ class EchoGate:
         """The levels of what was played recently, and when."""
         self._now = self._open_until = 0.0
 
-    def passes(self, captured: bytes, played: bytes, seconds: float) -> bool:
-        """Whether the next audio of the microphone passes. `played` is what the speaker plays
-        meanwhile. Both are PCM16 of this length."""
+    def passes(self, captured_db: float, played_db: float, seconds: float) -> bool:
+        """Whether the next audio of the microphone passes. `played_db` is the level of what the
+        speaker plays meanwhile. Both are in decibels of full scale, and of this length."""
         self._now += seconds
-        self._played.append((self._now, decibels(played)))
+        self._played.append((self._now, played_db))
         while self._played[0][0] < self._now - _ECHO_SECONDS:
             self._played.popleft()
         loudest = max(level for _, level in self._played)
         if loudest <= SILENCE_DB:
             return True
-        echo_db = decibels(captured) - loudest
+        echo_db = captured_db - loudest
         if self._played_seconds < _LEARNING_SECONDS:
-            return self._learn(echo_db, decibels(played) > SILENCE_DB, seconds)
+            return self._learn(echo_db, played_db > SILENCE_DB, seconds)
         louder = echo_db - self._echo_db
         if louder > _MARGIN_DB:
             self._open_until = self._now + _OPEN_SECONDS
@@ -67,10 +65,3 @@ class EchoGate:
         if self._played_seconds >= _LEARNING_SECONDS:
             self._echo_db = self._loudest_echo_db
         return is_speech
-
-
-def decibels(audio: bytes) -> float:
-    """The level of PCM16 in decibels of full scale; `SILENCE_DB` for silence."""
-    samples = array("h", audio)[::4]  # every fourth sample is enough for a level
-    power = sum(sample * sample for sample in samples) / max(1, len(samples)) / 32768**2
-    return max(SILENCE_DB, 10 * log10(power)) if power else SILENCE_DB

@@ -15,7 +15,7 @@ from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 
-BLOCK_SECONDS = 0.04
+BLOCK_SECONDS = 0.06
 """The length of audio passed to or from a device at a time. Shorter blocks cost more CPU."""
 LATENCY_SECONDS = 0.12
 """The output buffer of a speaker, so that a busy machine causes no gaps. Stopping drops it, so it
@@ -116,7 +116,7 @@ class AudioStream:
             "samplerate": rate,
             "channels": 1,
             "dtype": "int16",
-            "latency": "low" if kind == "input" else LATENCY_SECONDS,
+            "latency": BLOCK_SECONDS if kind == "input" else LATENCY_SECONDS,
             "blocksize": round(rate * BLOCK_SECONDS),
             "callback": self._on_block,
             "finished_callback": self._finished,

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from rtchat.audio.echo_gate import decibels
-
 _WINDOW = 150
 """How many levels are compared: 3 s of 20 ms each."""
 _MAX_DELAY = 60
@@ -32,10 +30,10 @@ class ResidualEcho:
         self._cleaned: deque[float] = deque(maxlen=_WINDOW)
         self._until_next = _INTERVAL
 
-    def add(self, cleaned: bytes, played: bytes) -> None:
-        """Add 20 ms of each, as PCM16."""
-        self._played.append(10 ** (decibels(played) / 20))
-        self._cleaned.append(10 ** (decibels(cleaned) / 20))
+    def add(self, cleaned_db: float, played_db: float) -> None:
+        """Add the levels of 20 ms of each, in decibels of full scale."""
+        self._played.append(10 ** (played_db / 20))
+        self._cleaned.append(10 ** (cleaned_db / 20))
         self._until_next -= 1
         if self._until_next <= 0 and len(self._played) == _WINDOW + _MAX_DELAY:
             self._until_next = _INTERVAL
