@@ -177,6 +177,37 @@ def test_a_reader_that_goes_away_ends_the_transcription(recording: Path, tmp_pat
 
 
 @pytest.mark.full
+def test_pieces_are_kept_until_the_transcript_is_written(recording: Path, tmp_path: Path) -> None:
+    """Without a disk that fails, another transcript of the same name keeps this from being
+    written."""
+    server = MarkServer(sessions=1)
+    server.hold_at("1130")
+    options = ["transcribe", str(recording), "-o", "out"]
+    with served(server, tmp_path) as program:
+        process = program.start(*options)
+        with process:
+            server.wait_for_hold()
+            (tmp_path / "out/long.txt").write_text("mine")
+            server.heal()
+            process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+        assert (tmp_path / "out/long.txt").read_text() == "mine"
+        assert len(kept(program)) == 1
+        heard = len(server.heard)
+        ran = program.run(*options, "--force")
+        assert (ran.code, len(server.heard)) == (0, heard)
+        assert (tmp_path / "out/long.txt").read_text().split() == expected(SECONDS)
+    assert kept(program) == []
+
+
+def test_a_quota_that_is_used_up_ends_the_transcription(recording: Path, tmp_path: Path) -> None:
+    server = MarkServer(faults={"1130": "insufficient_quota"}, always=True)
+    with served(server, tmp_path) as program:
+        ran = program.run("transcribe", str(recording))
+    assert (ran.code, sum("1130" in words for words in server.heard)) == (5, 1)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("option", ["--no-resume", "--model", "--no-history"])
 def test_an_interrupted_transcription_is_not_continued(
     recording: Path, tmp_path: Path, option: str

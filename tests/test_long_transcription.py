@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from rtchat.core.cues import offset_ms
 from rtchat.core.effects import (
     Connecting,
     Notice,
@@ -40,9 +41,10 @@ from rtchat.core.long_transcription import (
     StartPiece,
     Wait,
     WaitOver,
+    shifted,
 )
 from rtchat.core.server_errors import NO_AUDIO_SUPPORT
-from rtchat.core.values import Status, Usage
+from rtchat.core.values import Status, TranscriptSegment, TranscriptWord, Usage
 
 MINUTE = 60_000
 BUSY = Problem(ExitCode.LIMIT, "too many sessions", "wait", "429")
@@ -147,6 +149,23 @@ def test_times_count_from_the_beginning_of_the_recording() -> None:
         (each.start_ms, each.end_ms) for each in play.updates if isinstance(each, TurnTranscribed)
     ]
     assert times == [(500, 1500), (60_500, 61_500), (None, None)]
+
+
+@pytest.mark.parametrize("start", [0, 20_000])
+@pytest.mark.parametrize("counts_from", ["the turn", "the session"])
+def test_the_times_of_words_count_from_the_beginning_of_the_recording(
+    start: int, counts_from: str
+) -> None:
+    first = 0.5 if counts_from == "the turn" else start / 1000 + 0.5
+    words = (TranscriptWord("Hi", first, first + 1),)
+    segments = (TranscriptSegment("s", "Hi", "", first, first + 1),)
+    turn = TurnTranscribed(
+        "u", "Hi", start_ms=start, end_ms=start + 2000, words=words, segments=segments
+    )
+    later = shifted(turn, MINUTE)
+    word, segment = later.words[0], later.segments[0]
+    assert offset_ms(later) + word.start * 1000 == MINUTE + start + 500
+    assert (word.end, segment.start, segment.end) == (word.start + 1, word.start, word.start + 1)
 
 
 def test_text_without_a_final_line_break_gets_one() -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from io import BytesIO, StringIO
 
-from rtchat.core.effects import Connecting, PartialTranscript, Ready, TextArrived, Waiting
+from rtchat.core.effects import (
+    Connecting,
+    InputStopped,
+    PartialTranscript,
+    Ready,
+    TextArrived,
+    Waiting,
+)
 from rtchat.ui.microphone_line import MicrophoneLine
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.ui.progress_view import INTERVAL, ProgressView
@@ -31,6 +38,10 @@ def test_it_says_whether_the_microphone_is_heard_and_how_to_end() -> None:
     assert "until connected" in line.line
     line.note(TextArrived("Hi"))
     assert "Ctrl-C ends" in line.line
+    line.note(InputStopped())
+    line.note(Ready("w", 0.1))
+    assert "last words" in line.line
+    assert "Ctrl-C ends" not in line.line
 
 
 def test_it_is_shown_between_lines_of_text_only() -> None:

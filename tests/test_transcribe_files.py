@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -35,8 +37,9 @@ class Recordings:
         for name in ("b", "a"):
             write_wav(folder / f"{name}.wav", tone(440, 0.5))
 
-    def run(self, *arguments: str) -> Ran:
-        return self._program.run("transcribe", *arguments, "--url", self._url, "-m", "w")
+    def run(self, *arguments: str, stdout: int | IO[bytes] = subprocess.PIPE) -> Ran:
+        options = ["--url", self._url, "-m", "w"]
+        return self._program.run("transcribe", *arguments, *options, stdout=stdout)
 
     def written(self, folder: str = "out") -> dict[str, str]:
         """The files in a folder, and their contents."""
@@ -59,6 +62,9 @@ def test_several_files_are_printed_one_after_another(recordings: Recordings) -> 
 def test_each_file_of_a_folder_has_a_transcript(recordings: Recordings) -> None:
     (recordings.folder / "notes.txt").write_text("no audio")
     (recordings.folder / ".hidden.wav").write_text("no audio")
+    (recordings.folder / "folder.wav").mkdir()
+    (recordings.folder / "loop.wav").symlink_to("loop.wav")
+    os.mkfifo(recordings.folder / "pipe.wav")
     ran = recordings.run(".", "-o", "out/deep", "-f", "srt")
     assert (ran.code, ran.text) == (0, "")
     written = recordings.written("out/deep")
@@ -79,7 +85,10 @@ def test_an_existing_transcript_is_not_overwritten(recordings: Recordings) -> No
     (recordings.folder / "out").mkdir()
     (recordings.folder / "out/a.txt").write_text("mine")
     ran = recordings.run("a.wav", "b.wav", "-o", "out")
-    assert (ran.code, recordings.written()) == (2, {"a.txt": "mine"})
+    assert (ran.code, recordings.written()) == (0, {"a.txt": "mine", "b.txt": "When?\n"})
+    assert "--force" in ran.err
+    ran = recordings.run("a.wav", "-o", "out")
+    assert (ran.code, recordings.written()["a.txt"]) == (2, "mine")
     assert "--force" in ran.err
     ran = recordings.run("a.wav", "b.wav", "-o", "out", "--force")
     assert (ran.code, recordings.written()) == (0, {"a.txt": "When?\n", "b.txt": "When?\n"})
@@ -101,20 +110,23 @@ def test_an_existing_transcript_is_not_overwritten(recordings: Recordings) -> No
         ["a.wav", "-o", "a.srt"],
         ["a.wav", "-o", "-"],
         ["a.wav", "--force"],
+        ["speech.txt", "-o", ".", "--force", "--raw", "24000"],
     ],
 )
 def test_unusable_combinations_are_refused(recordings: Recordings, arguments: list[str]) -> None:
     for name in ("deep", "empty"):
         (recordings.folder / name).mkdir()
     write_wav(recordings.folder / "deep/A.wav", tone(440, 0.5))
+    (recordings.folder / "speech.txt").write_bytes(tone(440, 0.5))
     ran = recordings.run(*arguments)
-    assert (ran.code != 0, ran.text) == (True, "")
+    assert (ran.code != 0, ran.text, recordings.server.appended) == (True, "", [])
     assert not any((recordings.folder / name).exists() for name in ("out", "a.srt", "-"))
-    assert not recordings.server.appended
+    assert (recordings.folder / "speech.txt").read_bytes() == tone(440, 0.5)
 
 
 def test_a_transcript_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "out/a.txt"
+    target.parent.mkdir()
     write_transcript(target, b"one", overwrites=False)
     with pytest.raises(UsageError):
         write_transcript(target, b"two", overwrites=False)
@@ -146,3 +158,18 @@ def test_a_failed_transcription_is_not_silence(tmp_path: Path) -> None:
         ran = Recordings(tmp_path, server, url).run("a.wav")
     assert ran.code == 1
     assert "no speech found" not in ran.err
+
+
+def test_a_failure_of_all_files_ends_at_the_first(tmp_path: Path) -> None:
+    refusal = _FAILED.replace('"noise"', '"no money", "code": "insufficient_quota"')
+    server = AudioServer({_COMMIT: [(committed(), refusal)]})
+    with background(lambda: sockets(server.talk)) as url:
+        ran = Recordings(tmp_path, server, url).run("a.wav", "b.wav", "-o", "out")
+    assert (ran.code, len(server.updates)) == (5, 1)
+
+
+def test_the_files_after_lost_output_are_not_transcribed(recordings: Recordings) -> None:
+    with open("/dev/full", "wb") as full:
+        ran = recordings.run("a.wav", "b.wav", "a.wav", stdout=full)
+    assert ran.code == 6
+    assert len(recordings.server.updates) <= 1

@@ -17,6 +17,7 @@ from rtchat.core.effects import (
     Connecting,
     Disconnect,
     Effect,
+    InputStopped,
     Notice,
     PartialTranscript,
     Ready,
@@ -420,6 +421,19 @@ def test_a_failed_transcription_is_reported_and_sets_the_exit_code() -> None:
     assert play.ending(InputEnded(), AudioCleared())[1] is ExitCode.REPLY
 
 
+def test_a_failure_that_all_turns_would_have_ends_the_session() -> None:
+    play = Driver()
+    play.handle(*TURN, transcript("Good day."), AudioCommitted("u2"))
+    over, code = play.ending(TranscriptionFailed("u2", "no money", code="insufficient_quota"))
+    assert over.problem is not None
+    assert (over.text, over.problem.code, code) == (
+        "Good day.",
+        "insufficient_quota",
+        ExitCode.LIMIT,
+    )
+    assert over.problem.hint
+
+
 @pytest.mark.parametrize(
     "limited",
     [
@@ -511,7 +525,7 @@ def test_input_that_ends_early_waits_for_the_session() -> None:
 
 def test_ctrl_c_waits_for_the_last_transcript() -> None:
     play = Driver()
-    assert play.handle(CancelPressed()) == []
+    assert play.handle(CancelPressed()) == [Show(InputStopped())]
     assert play.commands(AudioCaptured(ms(20))) == [AppendAudio(ms(20))]
     assert play.commands(TimerFired(Timer.INPUT)) == [CommitAudio(), ClearAudio()]
     assert play.handle(AudioCaptured(ms(20)), InputEnded()) == []
@@ -524,7 +538,7 @@ def test_a_pipe_ended_by_ctrl_c_is_not_a_second_ctrl_c(is_first: bool) -> None:
         play.handle(CancelPressed())
     assert play.commands(InputEnded()) == [CommitAudio(), ClearAudio()]
     if not is_first:
-        assert play.machine.handle(CancelPressed(), 0.1) == []
+        assert play.machine.handle(CancelPressed(), 0.1) == [Show(InputStopped())]
     over, code = play.ending(*TURN, transcript("Bye."), AudioCleared())
     assert (over.text, code) == ("Bye.", ExitCode.OK)
 

@@ -16,6 +16,7 @@ from rtchat.core.effects import (
     Connect,
     Connecting,
     Disconnect,
+    InputStopped,
     Play,
     Ready,
     SetTimer,
@@ -154,7 +155,7 @@ def test_the_duration_of_the_audio_is_billed() -> None:
 
 def test_ctrl_c_waits_for_the_rest_of_the_translation() -> None:
     play = Driver()
-    assert play.handle(CancelPressed()) == []
+    assert play.handle(CancelPressed()) == [Show(InputStopped())]
     assert play.commands(TimerFired(Timer.INPUT)) == [CloseSession()]
     over, code = play.ending(said("Adiós."), SessionEnded())
     assert (over.text, code) == ("Adiós.", ExitCode.OK)

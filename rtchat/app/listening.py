@@ -4,7 +4,7 @@ or the microphone."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -119,9 +119,11 @@ async def run_pieces(
     progress: Progress,
     *,
     resumes: bool,
+    save: Callable[[], Awaitable[None]],
 ) -> ExitCode:
     """Transcribe a long file in pieces, several at once where the server allows it. `resumes` is
-    whether an interrupted transcription of it is continued."""
+    whether an interrupted transcription of it is continued. `save` writes the transcript; until it
+    is done, the finished pieces are kept."""
     dialect = settings.forced_dialect
     async with AsyncExitStack() as stack:
         connect, redactor = server_of(settings, environment, stack, transcribes=True)
@@ -159,7 +161,11 @@ async def run_pieces(
             store=store,
             raw=settings.raw,
         )
-        return await pieces.run()
+        code = await pieces.run()
+        await save()
+        if store is not None and pieces.is_complete:
+            await store.forget()
+        return code
 
 
 async def _read(

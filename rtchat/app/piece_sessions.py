@@ -166,10 +166,13 @@ class PieceSessions:
             loop.set_exception_handler(handler)
         if self._error is not None:
             raise self._error
-        if self._store is not None and self._is_complete and self._views.lost_with is None:
-            await self._store.forget()
         assert self._exit is not None
         return self._views.lost_with or self._exit
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole transcript is written, so that no piece needs to be kept."""
+        return self._is_complete and self._views.lost_with is None
 
     def _run_task(self, work: Coroutine[None, None, None]) -> None:
         async def run() -> None:

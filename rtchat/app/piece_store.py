@@ -71,12 +71,14 @@ class PieceStore:
     def _key(self) -> str:
         """Identifies the recording, by its path and content, and everything that changes the
         text."""
-        stat = self._recording.stat()
+        if not self._recording.is_file():
+            raise OSError("not a regular file, which would lose what is read")
+        about = self._recording.stat()
         with self._recording.open("rb") as file:
             head = file.read(_SAMPLE)
-            file.seek(max(0, stat.st_size - _SAMPLE))
+            file.seek(max(0, about.st_size - _SAMPLE))
             content = hashlib.sha256(head + file.read(_SAMPLE)).hexdigest()
-        place = [str(self._recording.resolve()), stat.st_size, stat.st_mtime_ns, content]
+        place = [str(self._recording.resolve()), about.st_size, about.st_mtime_ns, content]
         whole = json.dumps([__version__, *place, encode_value(self._settings)], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +13,13 @@ from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_pieces, run_session
 from rtchat.app.live_audio import LiveAudio
-from rtchat.app.transcript_files import STDIN, Job, jobs_of, write_transcript
+from rtchat.app.transcript_files import (
+    STDIN,
+    Job,
+    jobs_of,
+    new_of,
+    write_transcript,
+)
 from rtchat.app.wiring import prepare
 from rtchat.audio.duration import duration_ms
 from rtchat.audio.wav import prepare_folder
@@ -40,6 +46,18 @@ SPEAKERS_MODEL = "gpt-4o-transcribe-diarize"
 LOCAL_MODEL = "whisper-tiny.en"
 LOCAL_LANGUAGE = "en"
 ENGLISH_ONLY = "the built-in model understands English only"
+_ENDS_ALL = frozenset(
+    [
+        ExitCode.INTERRUPTED,
+        ExitCode.TERMINATED,
+        ExitCode.HANGUP,
+        ExitCode.REFUSED,
+        ExitCode.LIMIT,
+        ExitCode.OUTPUT,
+        ExitCode.PIPE,
+    ]
+)
+"""After these exit codes, the remaining files are not transcribed."""
 LONG_MS = 180_000
 """Longer files are transcribed in pieces."""
 
@@ -66,18 +84,22 @@ def transcribe(
     """Transcribe files and the files of folders, stdin (`-`) or, without any, the microphone."""
     model = _model(settings, options)
     jobs = jobs_of(files, options.folder, options.format, overwrites=options.overwrites)
+    new = jobs if options.overwrites else new_of(jobs)
     source = audio_source(jobs[0].source if jobs else None, environment)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
     if settings.local and settings.language is None and environment.stderr_is_terminal:
         status.show(Notice("info", ENGLISH_ONLY))
+    if len(new) < len(jobs):
+        text = f"skipped {len(jobs) - len(new)} of {len(jobs)} files, whose transcripts exist"
+        status.show(Notice("info", text, "use --force to overwrite them"))
     with unblocked(environment) as environment:
         if options.folder is not None:
             prepare_folder(options.folder)
         run = _Run(settings, environment, options, model)
         if options.folder is None and len(jobs) < 2:
             return run.run(source, None)
-        return run.run_jobs(jobs)
+        return run.run_jobs(new)
 
 
 class _Run:
@@ -93,7 +115,8 @@ class _Run:
         self._status = status_writer_of(settings, environment)
 
     def run_jobs(self, jobs: Sequence[Job]) -> ExitCode:
-        """Transcribe these files. One that fails does not stop the others."""
+        """Transcribe these files. One that fails does not stop the others, unless they would fail,
+        too."""
         failed = []
         for number, job in enumerate(jobs):
             if job.target is None:
@@ -103,7 +126,7 @@ class _Run:
             except RtchatError as error:
                 self._status.show(error_notice(error.problem))
                 code = error.problem.exit
-            if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            if code in _ENDS_ALL:
                 return code
             if code is not ExitCode.OK:
                 failed.append(job)
@@ -120,14 +143,22 @@ class _Run:
         is_terminal = target is None and environment.stdout_is_terminal
         status = status_writer_of(self._settings, environment)  # each input has its own connection
         view = OutcomeView(transcript_view(options.format, out, status, is_terminal=is_terminal))
-        code = asyncio.run(self._session(source, setup, view))
-        if target is not None and view.is_complete:
-            write_transcript(target, content.getvalue(), overwrites=options.overwrites)
-            status.show(Notice("info", f"wrote {shown_name(target)}"))
-        return code
+
+        async def save() -> None:
+            """Write the transcript into its file."""
+            if target is not None and view.is_complete:
+                data, overwrites = content.getvalue(), options.overwrites
+                await asyncio.to_thread(write_transcript, target, data, overwrites=overwrites)
+                status.show(Notice("info", f"wrote {shown_name(target)}"))
+
+        return asyncio.run(self._session(source, setup, view, save))
 
     def _session(
-        self, source: str | None, setup: TranscriptionSetup, view: View
+        self,
+        source: str | None,
+        setup: TranscriptionSetup,
+        view: View,
+        save: Callable[[], Awaitable[None]],
     ) -> Coroutine[object, object, ExitCode]:
         settings, environment = self._settings, self._environment
         if source is None:
@@ -136,7 +167,8 @@ class _Run:
             dialect = settings.forced_dialect
             return run_session(source, setup, dialect, settings, environment, view)
         resumes = self._options.resumes
-        return _run_file(Path(source), setup, settings, environment, view, resumes=resumes)
+        file = Path(source)
+        return _run_file(file, setup, settings, environment, view, resumes=resumes, save=save)
 
     def _show_heading(self, source: str, *, is_first: bool) -> None:
         text = f"{'' if is_first else chr(10)}==> {shown_name(source)} <==\n"
@@ -152,9 +184,10 @@ async def _run_file(
     view: View,
     *,
     resumes: bool,
+    save: Callable[[], Awaitable[None]],
 ) -> ExitCode:
-    """Transcribe a file: a long one in pieces, unless its sessions are recorded or the server tells
-    the speakers apart, which it does anew in each session."""
+    """Transcribe a file, and save the transcript. A long file is transcribed in pieces, unless its
+    sessions are recorded or the server tells the speakers apart, anew in each session."""
     length_ms = await asyncio.to_thread(duration_ms, file, settings.raw)
     is_long = length_ms is None or length_ms > LONG_MS
     in_pieces = is_long and settings.trace is None and not setup.has_speakers
@@ -162,12 +195,16 @@ async def _run_file(
     shown = _with_line(view, progress, settings, environment)
     view = shown or view
     if in_pieces:
-        return await run_pieces(file, setup, settings, environment, view, progress, resumes=resumes)
+        return await run_pieces(
+            file, setup, settings, environment, view, progress, resumes=resumes, save=save
+        )
     background = None if shown is None else shown.run
     dialect = settings.forced_dialect
-    return await run_session(
+    code = await run_session(
         str(file), setup, dialect, settings, environment, view, background=background
     )
+    await save()
+    return code
 
 
 async def _run_microphone(

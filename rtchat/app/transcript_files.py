@@ -48,6 +48,16 @@ class Job:
     source: str
     target: Path | None = None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the transcript exists."""
+        return self.target is not None and self.target.exists()
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the transcript would replace the recording."""
+        return self.is_done and os.path.realpath(self.target or "") == os.path.realpath(self.source)
+
 
 def jobs_of(
     names: Sequence[str], folder: Path | None, format: TranscriptFormat, *, overwrites: bool
@@ -56,8 +66,8 @@ def jobs_of(
 
     Raises:
         UsageError: a folder has no audio files, `folder` is no folder, two transcripts would have
-            the same name, one exists and `overwrites` is not set, or they cannot be told apart on
-            stdout.
+            the same name, one would replace a recording, or they cannot be told apart on stdout.
+            Without a folder, nothing can be overwritten.
     """
     sources = [file for name in names for file in _files_of(name)]
     if folder is None:
@@ -82,9 +92,18 @@ def jobs_of(
                 f"{shown_name(other.source)} and {shown_name(source)} have the same transcript"
             )
             raise UsageError(message, hint="transcribe them into different folders")
-        if not overwrites and job.target is not None and job.target.exists():
-            _refuse(job.target)
+        if job.is_recording:
+            message = f"the transcript would replace {shown_name(source)}"
+            raise UsageError(message, hint="write it into another folder")
     return list(targets.values())
+
+
+def new_of(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs whose transcripts do not exist. Raises UsageError if all of them exist."""
+    new = [job for job in jobs if not job.is_done]
+    if jobs and not new:
+        raise _exists(jobs[0].target)
+    return new
 
 
 def _files_of(name: str) -> list[str]:
@@ -100,6 +119,7 @@ def _files_of(name: str) -> list[str]:
         for file in files
         if Path(file).suffix.lower() in _ENDINGS and not file.startswith(".")
     ]
+    found = [path for path in found if os.path.isfile(path)]
     if not found:
         message = f"there are no audio files in {shown_name(name)}"
         raise UsageError(message, hint="name the files, or another folder")
@@ -114,12 +134,11 @@ def write_transcript(target: Path, content: bytes, *, overwrites: bool) -> None:
         OutputError: it cannot be written.
     """
     with errors_translated(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
         if not overwrites and target.exists():
-            _refuse(target)
+            raise _exists(target)
         replace_file(target, content)
 
 
-def _refuse(target: Path) -> None:
+def _exists(target: Path | None) -> UsageError:
     hint = "use --force to overwrite it, or another folder"
-    raise UsageError(f"{shown_name(target)} already exists", hint=hint)
+    return UsageError(f"{shown_name(target)} already exists", hint=hint)

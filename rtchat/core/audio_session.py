@@ -268,6 +268,7 @@ class AudioSession(ABC):
             self._leave(ExitCode.INTERRUPTED)
             return
         self._is_stopping = True
+        self._do(fx.Show(fx.InputStopped()))
         if not self._input_ended:
             self._do(fx.SetTimer(ev.Timer.INPUT, LAST_AUDIO_WAIT))
 

@@ -256,6 +256,11 @@ class MicrophoneStatus:
 
 
 @value
+class InputStopped:
+    """The user stopped the audio input. The rest of the text is still expected."""
+
+
+@value
 class TextArrived:
     """The next text of the reply, in reading order, and how many deltas it is made of."""
 
@@ -459,6 +464,7 @@ Update: TypeAlias = (
     | UserTranscript
     | SpeechHeard
     | MicrophoneStatus
+    | InputStopped
     | TextArrived
     | PartialTranscript
     | TurnTranscribed

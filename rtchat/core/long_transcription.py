@@ -14,6 +14,7 @@ from typing import TypeAlias, assert_never
 
 from rtchat.core import effects as fx
 from rtchat.core import notices
+from rtchat.core.cues import offset_ms
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import LeaveAsked
 from rtchat.core.server_errors import NO_AUDIO_SUPPORT
@@ -398,7 +399,8 @@ class LongTranscription:
             )
             self._out.append(fx.Show(over))
         if self._can_resume:
-            self._out.append(notices.CAN_CONTINUE)
+            is_over = status is Status.COMPLETED
+            self._out.append(notices.CAN_RETRY if is_over else notices.CAN_CONTINUE)
         self._out.append(fx.Stop(exit_code))
 
 
@@ -410,6 +412,13 @@ def _is_fatal(outcome: PieceOutcome, problem: Problem, *, is_second: bool) -> bo
 
 
 def shifted(turn: fx.TurnTranscribed, ms: int) -> fx.TurnTranscribed:
-    """The turn of a piece that begins so many milliseconds after the beginning of the recording."""
+    """The turn of a piece that begins so many milliseconds after the beginning of the recording.
+    The times of words and segments change only if they count from the beginning of the piece."""
     start, end = (None if time is None else time + ms for time in (turn.start_ms, turn.end_ms))
-    return replace(turn, start_ms=start, end_ms=end)
+    later = replace(turn, start_ms=start, end_ms=end)
+    if offset_ms(turn) == (turn.start_ms or 0):
+        return later
+    seconds = ms / 1000
+    words = (replace(w, start=w.start + seconds, end=w.end + seconds) for w in turn.words)
+    segments = (replace(s, start=s.start + seconds, end=s.end + seconds) for s in turn.segments)
+    return replace(later, words=tuple(words), segments=tuple(segments))

@@ -293,6 +293,13 @@ CAN_CONTINUE = notice(
 )
 
 
+CAN_RETRY = notice(
+    "info",
+    "the finished part is kept",
+    "run the same command again to transcribe the rest; with --output, add --force",
+)
+
+
 def continuing(seconds: float) -> Show:
     """An earlier run transcribed so many seconds of the recording."""
     text = f"continuing: {clock(seconds)} were transcribed before"

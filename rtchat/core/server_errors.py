@@ -59,11 +59,6 @@ def of_error(error: ServerProblem) -> Problem:
     return Problem(exit_code, message, hint, code)
 
 
-def exit_of(code: str) -> ExitCode:
-    """The exit code for a server's error code."""
-    return _CODES.get(code, (ExitCode.REPLY, ""))[0]
-
-
 def _code(error: ServerProblem) -> str:
     # Some servers send the code in the type instead.
     return error.code or error.kind

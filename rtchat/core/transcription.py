@@ -65,12 +65,8 @@ class Transcription(AudioSession):
                 self._segment(event)
             case ev.ChannelDone(Channel.INPUT_TRANSCRIPT):
                 self._transcript_done(event)
-            case ev.TranscriptionFailed(item_id, message, code=code):
-                self._do(notices.transcription_failed(message, self._connection.session.ids()))
-                self._exit = server_errors.exit_of(code)
-                item_id = self._pending.own_id(item_id)
-                self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=message)))
-                self._end_pending(item_id)
+            case ev.TranscriptionFailed():
+                self._transcript_failed(event)
             case ev.SpeechStarted(item_id, start_ms):
                 self._pending.begin(item_id)
                 self._speech.started(start_ms)
@@ -157,6 +153,17 @@ class Transcription(AudioSession):
         turn = fx.TurnTranscribed(item_id, done.text, details, segments, words=done.words)
         self._show(self._turns.add(turn))
         self._end_pending(item_id, labelled or done.text)
+
+    def _transcript_failed(self, failed: ev.TranscriptionFailed) -> None:
+        error = ev.ServerProblem(failed.message, code=failed.code)
+        if server_errors.is_fatal(error):  # the next turns would fail, too
+            self._fail(server_errors.of_error(error))
+            return
+        self._do(notices.transcription_failed(failed.message, self._connection.session.ids()))
+        self._exit = server_errors.of_error(error).exit
+        item_id = self._pending.own_id(failed.item_id)
+        self._show(self._turns.add(fx.TurnTranscribed(item_id, "", error=failed.message)))
+        self._end_pending(item_id)
 
     def _end_pending(self, item_id: str, text: str = "") -> None:
         timer = self._pending.remove(item_id)

@@ -169,7 +169,12 @@ class LiveView:
                 pass  # `Terminal` handles them
             case fx.SpeechHeard() | fx.ReplyPlaying():
                 pass  # `Terminal` handles them
-            case fx.TurnTranscribed() | fx.PartialTranscript() | fx.SourceArrived():
+            case (
+                fx.InputStopped()
+                | fx.TurnTranscribed()
+                | fx.PartialTranscript()
+                | fx.SourceArrived()
+            ):
                 pass  # belongs to sessions without replies, which have other views
             case _:
                 assert_never(update)

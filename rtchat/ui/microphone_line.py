@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rtchat.core.effects import Connecting, Ready, Update, Waiting
+from rtchat.core.effects import Connecting, InputStopped, Ready, Update, Waiting
 from rtchat.ui.level_bars import LevelBars
 
 
@@ -27,6 +27,7 @@ class MicrophoneLine:
         self._microphone = microphone
         self._bars = LevelBars()
         self._is_connected = False
+        self._is_stopped = False
 
     def note(self, update: Update) -> None:
         """Take note of an update."""
@@ -35,12 +36,16 @@ class MicrophoneLine:
                 self._is_connected = False
             case Ready():
                 self._is_connected = True
+            case InputStopped():
+                self._is_stopped = True
             case _:
                 pass
 
     @property
     def line(self) -> str:
         """What to show now."""
+        if self._is_stopped:
+            return "○ waiting for the last words · Ctrl-C stops"
         if not self._microphone.is_open:
             return "○ opening the microphone · Ctrl-C ends"
         self._bars.add(self._microphone.level)

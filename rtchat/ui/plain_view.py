@@ -68,7 +68,7 @@ class StatusWriter(View):
                     self._info(messages.microphone(update))
             case fx.TextArrived() | fx.PartialTranscript() | fx.TurnTranscribed():
                 pass
-            case fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():
+            case fx.InputStopped() | fx.SourceArrived() | fx.Copy() | fx.Draft() | fx.ToolAsked():
                 pass
             case fx.Queued() | fx.QuestionDropped() | fx.SpeechHeard() | fx.ReplyPlaying():
                 pass
