@@ -533,6 +533,6 @@ def test_a_reply_shows_how_much_of_it_was_heard() -> None:
         "interrupted",
         "heard up to here: It is late. Go to bed.",
         "heard up to here: … four five six seven eight ni…",
-        "heard up to here: nothing Go.",
+        "not heard: Go.",
     ]
     assert rows[:2] == ["", "It is late. Go to bed."]

@@ -26,6 +26,7 @@ from tests.program import PATIENCE, Program, background
 from tests.sounds import SECOND, tone, wav_audio, without_silence, write_wav
 from tests.soundserver import SoundServer, reason_to_skip, sound_server
 from tests.terminal import Terminal
+from tests.test_echo_canceller import level, syllables
 from tests.test_voice_faults import AudioServer, committed, heard
 
 SESSION = {"type": "translation", "id": "sess_1", "model": "gpt-realtime-translate"}
@@ -310,6 +311,29 @@ def test_speech_is_translated_live(
     assert server.audio[0]
     if is_recorded:
         assert wav_audio(tmp_path / "a.wav") == tone(440, 0.5) + tone(660, 0.5)
+
+
+def test_a_translation_that_is_played_is_not_translated_again(
+    tmp_path: Path, sound: SoundServer
+) -> None:
+    pytest.importorskip("pywebrtc_audio")
+    voice = syllables(10.0)
+
+    def received(*options: str) -> float:
+        """The level of what the server receives while the voice is played, once the canceller
+        knows the echo."""
+        server = TranslationServer(END, on_audio=[(said("Hola."), spoken(voice))])
+        with served(tmp_path, server) as program, sound.room(-12, 60):
+            arguments = ["--to", "es", "--play", "-q", *options]
+            with sound.record() as speaker:
+                terminal = Terminal(program, arguments, sound.environ, verb="translate")
+                terminal.shows("Hola.")
+                speaker.waits(lambda audio: any(audio) and not any(audio[-SECOND:]))
+            terminal.types("\x03")
+            assert terminal.ends() == 0
+        return level(server.audio[0], 6, 10)
+
+    assert received() < received("--no-aec") - 15
 
 
 # ----------------------------------------------------------------------------------------- the view

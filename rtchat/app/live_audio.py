@@ -41,13 +41,17 @@ class LiveAudio:
     system has it again, or when the user turns the microphone on.
     """
 
-    def __init__(self, settings: Settings, *, speaks: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, speaks: bool = True, canceller: EchoCanceller | None = None
+    ) -> None:
+        """Unless this `speaks`, only the microphone is used; `canceller` removes the echo of a
+        speaker that has the same one."""
         self._settings = settings
         self._speaks = speaks
         self._microphone: Microphone | None = None
         self._speaker: Speaker | None = None
         self._progress: PlaybackProgress | None = None
-        self._canceller: EchoCanceller | None = None
+        self._canceller = canceller
         self._overruns = 0
         self._underruns = 0
         """The overruns and underruns of devices that are closed."""
@@ -128,10 +132,10 @@ class LiveAudio:
     async def _make_canceller(self, post: Post) -> EchoCanceller | None:
         """What removes the echo of the speaker; None without a speaker, or if it is not wanted."""
         if not (self._speaks and self._settings.aec):
-            return None
+            return self._canceller
         from rtchat.audio.echo_canceller import EchoCanceller
 
-        return await self._worker.call(lambda: EchoCanceller(lambda: post(_gated())))
+        return await self._worker.call(lambda: EchoCanceller(lambda: post(gated())))
 
     async def _open_speaker(self, post: Post) -> Problem | None:
         """Open the speaker, unless it is open or not wanted. Return the problem if it cannot be
@@ -273,7 +277,7 @@ class LiveAudio:
         return f"audio: {self._underruns} speaker underruns, {self._overruns} microphone overruns"
 
 
-def _gated() -> LocalNotice:
+def gated() -> LocalNotice:
     """The notice that only loud speech is heard while audio is played."""
     from rtchat.audio.echo_canceller import is_installed
 

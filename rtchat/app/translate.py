@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
-from rtchat.app.live_audio import TeePlayer
+from rtchat.app.live_audio import LiveAudio, TeePlayer, gated
 from rtchat.app.recording import (
     Recorder,
     finish_recording,
@@ -23,7 +23,7 @@ from rtchat.app.recording import (
 from rtchat.app.wiring import prepare
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
-from rtchat.core.effects import error_notice
+from rtchat.core.effects import Notice, error_notice
 from rtchat.core.errors import ExitCode, UsageError, to_exception
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
@@ -36,6 +36,7 @@ from rtchat.wire.audio_options import source_model, with_translation
 
 if TYPE_CHECKING:
     from rtchat.audio.devices import Speaker
+    from rtchat.audio.echo_canceller import EchoCanceller
 
 MODEL = "gpt-realtime-translate"
 """OpenAI's model for live translation."""
@@ -138,9 +139,16 @@ async def _run(
 ) -> ExitCode:
     with ExitStack() as stack:
         speaker: Speaker | None = None
+        microphone = None
         if options.plays:
             loop = asyncio.get_running_loop()
-            speaker = stack.enter_context(await asyncio.to_thread(_speaker, settings, view, loop))
+            canceller = None
+            if file is None and settings.aec:
+                canceller = await asyncio.to_thread(_canceller, view)
+            speaker = stack.enter_context(
+                await asyncio.to_thread(_speaker, settings, view, loop, canceller)
+            )
+            microphone = LiveAudio(settings, speaks=False, canceller=canceller)
         players: list[Player] = [each for each in (speaker, recorder) if each is not None]
         player = TeePlayer(*players) if len(players) == 2 else next(iter(players), None)
         background: Source | None = None
@@ -155,6 +163,7 @@ async def _run(
             view,
             player=player,
             background=background,
+            microphone=microphone,
         )
         while speaker is not None and speaker.playing and code is ExitCode.OK:  # noqa: ASYNC110 - the sound device has no event
             await asyncio.sleep(0.05)
@@ -165,7 +174,23 @@ async def _watch(recorder: Recorder, view: View, _: Post) -> None:
     await recorder.watch(view.show)
 
 
-def _speaker(settings: Settings, view: View, loop: asyncio.AbstractEventLoop) -> Speaker:
+def _canceller(view: View) -> EchoCanceller:
+    """What keeps the translation that is played from being translated again."""
+    from rtchat.audio.echo_canceller import EchoCanceller
+
+    def report() -> None:
+        notice = gated()
+        view.show(Notice("info", notice.text, notice.hint))
+
+    return EchoCanceller(report)
+
+
+def _speaker(
+    settings: Settings,
+    view: View,
+    loop: asyncio.AbstractEventLoop,
+    canceller: EchoCanceller | None,
+) -> Speaker:
     from rtchat.audio.device_list import find
     from rtchat.audio.devices import Speaker
 
@@ -173,4 +198,5 @@ def _speaker(settings: Settings, view: View, loop: asyncio.AbstractEventLoop) ->
         find(settings.output_device, "output"),
         on_lost=lambda problem: view.show(error_notice(problem)),
         loop=loop,
+        canceller=canceller,
     )

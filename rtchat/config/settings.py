@@ -375,7 +375,7 @@ class Settings:
         example=False,
         option="--no-aec",
         option_help="Do not remove the echo of the speaker or noise from the microphone's audio.",
-        commands=("talk",),
+        commands=("talk", "translate"),
         variable=Variable("RTCHAT_AEC", dotenv="yes"),
     )
     input_device: Setting[str | None] = Setting(

@@ -39,6 +39,7 @@ HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
 NO_WORDS = "no words recognised"
 """What is said of an empty transcript."""
 HEARD = "heard up to here: "
+NOT_HEARD = "not heard: "
 """Begins the line about a reply whose playback was interrupted."""
 NOTHING = "nothing"
 _MAX_HEARD = 50

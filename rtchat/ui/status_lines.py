@@ -25,11 +25,12 @@ def spoken_question(text: str, *, is_answered: bool) -> Text:
 
 def reply_heard(update: ReplyHeard, columns: int) -> Text:
     """The last words of a reply that were heard, and dim the first that were not, on one row."""
-    room = max(columns - len(messages.HEARD) - 1, 2)
-    heard = last_row(update.heard, room // 2) or messages.NOTHING
+    label = messages.HEARD if update.heard.strip() else messages.NOT_HEARD
+    room = max(columns - len(label) - 1, 2)
+    heard = last_row(update.heard, room // 2)
     unheard = Text(visible(" ".join(update.unheard.split())), theme.DIM)
     unheard.truncate(max(room - cell_len(heard) - 1, 1), overflow="ellipsis")
-    return Text.assemble((messages.HEARD, theme.DIM), heard, " ", unheard)
+    return Text.assemble((label, theme.DIM), heard, " " if heard else "", unheard)
 
 
 def server_event(json: str, columns: int) -> Text:
