@@ -32,7 +32,8 @@ class Worker:
         self._jobs: queue.Queue[Callable[[], object] | None] = queue.Queue(limit)
         self._thread = threading.Thread(target=self._run, name=f"rtchat-{name}", daemon=True)
         self._is_closed = False
-        _ALL.add(self)
+        with _ALL_LOCK:
+            _ALL.add(self)
 
     @property
     def is_busy(self) -> bool:
@@ -96,11 +97,15 @@ class Worker:
 
 
 _ALL: WeakSet[Worker] = WeakSet()
+_ALL_LOCK = threading.Lock()
+"""Threads of devices create workers, too, while others read the set."""
 
 
 def is_any_busy() -> bool:
     """Whether any worker is busy."""
-    return any(worker.is_busy for worker in list(_ALL))
+    with _ALL_LOCK:
+        workers = list(_ALL)
+    return any(worker.is_busy for worker in workers)
 
 
 def _resolve(future: asyncio.Future[T], result: T) -> None:
