@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
@@ -21,9 +22,10 @@ class Stream:
     cannot_start = False
     latency = 0.04
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, kind: str, **options: Any) -> None:
         if options["samplerate"] in self.refused:
             raise PortAudioError("Invalid sample rate")
+        self.kind = kind
         self.options = options
         self.samplerate = options["samplerate"]
         self.time = 0.0
@@ -87,8 +89,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
         query_devices=query_devices,
         query_hostapis=lambda: [{"name": "ALSA"}],
         default=SimpleNamespace(device=(1, 0)),
-        RawInputStream=Stream,
-        RawOutputStream=Stream,
+        RawInputStream=partial(Stream, "input"),
+        RawOutputStream=partial(Stream, "output"),
         PortAudioError=PortAudioError,
     )
     monkeypatch.setitem(sys.modules, "sounddevice", module)

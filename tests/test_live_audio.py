@@ -159,10 +159,7 @@ def end(kind: str) -> None:
 
 def streams(kind: str) -> list[Stream]:
     """The streams that are not closed."""
-    is_input = kind == "input"
-    return [
-        s for s in Stream.made if not s.is_closed and (s.options["latency"] == "low") == is_input
-    ]
+    return [stream for stream in Stream.made if not stream.is_closed and stream.kind == kind]
 
 
 def capture() -> None:
