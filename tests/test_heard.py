@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtchat.core.conversation import Conversation
@@ -130,6 +130,7 @@ def test_text_is_heard_with_the_audio_that_it_came_with(
     assert text[: audio.heard(text, played)].strip() == heard
 
 
+@example([("a夜", 0), ("a", 4)], [2, 3])
 @given(
     st.lists(st.tuples(st.text("ab 夜", max_size=9), st.integers(0, 900)), max_size=9),
     st.lists(st.integers(0, 9000), min_size=2, max_size=2),

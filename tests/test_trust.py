@@ -100,6 +100,7 @@ _ONLY_OPTIONS_AND_CONFIG = {
     *("prices", "key_env", "key_header", "api_key_command"),
     *("aliases", "styles", "output_schema", "extract", "extract_lang"),
     *("max_tool_calls", "max_tool_bytes", "max_reply_bytes", "warn_tokens"),
+    *("raw", "transcription_prompt"),
 }
 """Settings without a variable, so that neither the environment nor a `.env` sets them."""
 _OTHER_VARIABLES = {
@@ -113,12 +114,14 @@ _SAMPLES = {
     "OPENAI_ORG_ID": "org",
     "OPENAI_PROJECT_ID": "project",
     "OPENAI_SAFETY_IDENTIFIER": "hash",
+    "RTCHAT_AEC": "off",
     "RTCHAT_CONNECT_TIMEOUT": "5",
     "RTCHAT_DIALECT": "beta",
     "RTCHAT_HISTORY": "off",
     "RTCHAT_IMAGE_DETAIL": "low",
     "RTCHAT_INPUT_DEVICE": "USB",
     "RTCHAT_KEEP_AUDIO": "on",
+    "RTCHAT_LANGUAGE": "de",
     "RTCHAT_MAX_OUTPUT_TOKENS": "5",
     "RTCHAT_CONTEXT": "5000",
     "RTCHAT_MODEL": "other",

@@ -173,8 +173,7 @@ def test_an_event_of_either_dialect(data: Json, event: ServerEvent) -> None:
 
 
 def test_every_event_of_the_api_is_known() -> None:
-    names = [str(data["type"]) for data, _ in EVENTS]
-    assert len(names) == len(set(names)) == 46
+    assert len({str(data["type"]) for data, _ in EVENTS}) == 46
 
 
 def test_the_events_of_translations_are_those_of_the_api() -> None:

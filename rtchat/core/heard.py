@@ -50,7 +50,17 @@ class PartAudio:
 
 def whole_words(text: str, size: int) -> int:
     """The number of characters without the part of a word at the end of the first `size`."""
-    if size >= len(text) or text[size].isspace() or east_asian_width(text[size]) in "WF":
-        return min(size, len(text))
-    begun = len(text[:size].split(" ")[-1].split("\n")[-1])
-    return size - begun if begun <= _MAX_WORD else size
+    size = min(size, len(text))
+    for at in range(size, max(size - _MAX_WORD, 0) - 1, -1):
+        if _may_end(text, at):
+            return at
+    return size
+
+
+def _may_end(text: str, at: int) -> bool:
+    """Whether the text may end before this character: between words, or beside one that is written
+    without spaces."""
+    beside = text[max(at - 1, 0) : at + 1]
+    return at in (0, len(text)) or any(
+        character.isspace() or east_asian_width(character) in "WF" for character in beside
+    )
