@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import pytest
+
+from rtchat.system import worker
 
 
 class PortAudioError(Exception):
@@ -77,6 +81,14 @@ DEVICES = [
 ]
 
 
+async def settle() -> None:
+    """Let the threads of the devices and the loop do what they were asked to."""
+    quiet = 0
+    while quiet < 8:
+        await asyncio.sleep(0)
+        quiet = 0 if worker.is_any_busy() else quiet + 1
+
+
 def install(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """Replace the package. Returns the devices of the machine; tests may change the list."""
     devices = [device | {"index": number} for number, device in enumerate(DEVICES)]
@@ -95,4 +107,5 @@ def install(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     )
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     monkeypatch.setattr(Stream, "made", [])
+    monkeypatch.setattr(worker, "_ALL", WeakSet())  # `settle` waits for no thread of another test
     return devices

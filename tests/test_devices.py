@@ -20,8 +20,7 @@ from rtchat.audio.pulse import pulse_devices
 from rtchat.cli.audio import devices
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
-from rtchat.system.worker import is_any_busy
-from tests.fake_portaudio import Stream, device_info, install
+from tests.fake_portaudio import Stream, device_info, install, settle
 from tests.program import PATIENCE
 from tests.sounds import frequency, tone, trim_silence
 
@@ -117,14 +116,6 @@ class Callbacks:
     def speaker(self) -> Speaker:
         loop = asyncio.get_running_loop()
         return Speaker(find(1, "output"), on_lost=self.lost.append, loop=loop)
-
-
-async def settle() -> None:
-    """Let the threads of the devices and the loop do what they were asked to."""
-    while is_any_busy():  # noqa: ASYNC110 - the threads have no event
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
 
 
 @pytest.mark.usefixtures("machine")

@@ -21,8 +21,7 @@ from rtchat.core.conversation import Conversation
 from rtchat.core.events import Timer
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import Options
-from rtchat.system.worker import is_any_busy
-from tests.fake_portaudio import Stream, device_info, install
+from tests.fake_portaudio import Stream, device_info, install, settle
 
 BLOCK = bytes(1920)
 HEADSET = "Headset"
@@ -166,14 +165,6 @@ def capture() -> None:
     for stream in streams("input"):
         if stream.runs:
             stream.capture(BLOCK)
-
-
-async def settle() -> None:
-    """Let the threads and the loop do what they were asked to."""
-    quiet = 0
-    while quiet < 8:
-        await asyncio.sleep(0)
-        quiet = 0 if is_any_busy() else quiet + 1
 
 
 ACTIONS: list[Callable[[Talk], object] | None] = [
