@@ -69,6 +69,8 @@ class EchoCanceller:
         self._due: float | None = None
         self._silent_seconds = _TAIL_SECONDS
         """Since the last sound of the speaker."""
+        self._is_cancelling = False
+        """Whether audio passes through the canceller, which costs CPU time."""
         self._learned_seconds = 0.0
         """How long anything was captured while audio was played."""
         self._quiet_seconds = _OPEN_SECONDS
@@ -123,12 +125,22 @@ class EchoCanceller:
         _run(self._enhancer, _run(self._canceller, silence, silence))
 
     def _process(self, captured: bytes, played: bytes) -> bytes:
-        # The canceller delays audio, so without a pause: otherwise it would return old speech.
-        cleaned = _run(self._canceller, captured, played)
         self._silent_seconds = self._silent_seconds + _STEP_SECONDS if is_silent(played) else 0.0
-        if self._silent_seconds < _TAIL_SECONDS and not self._passes(captured, cleaned, played):
+        may_be_echo = self._silent_seconds < _TAIL_SECONDS
+        if not (self._is_cancelling or may_be_echo):
+            return _run(self._enhancer, captured)
+        cleaned = _run(self._canceller, captured, played)
+        # The canceller delays audio. Paused during speech, it would return that speech later.
+        self._is_cancelling = may_be_echo or not self._is_quiet(captured)
+        if may_be_echo and not self._passes(captured, cleaned, played):
             cleaned = bytes(len(cleaned))
         return _run(self._enhancer, cleaned)
+
+    def _is_quiet(self, captured: bytes) -> bool:
+        """Whether the microphone has been quiet for longer than the canceller holds audio."""
+        is_loud = decibels(captured) > _QUIET_DB
+        self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
+        return self._quiet_seconds > _OPEN_SECONDS
 
     def _passes(self, captured: bytes, cleaned: bytes, played: bytes) -> bool:
         """Whether the cleaned audio may be heard, or is held back because it may be an echo."""
