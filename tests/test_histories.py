@@ -233,16 +233,20 @@ class World:
         self.stopped: ExitCode | None = None
         self.heard: list[Record] = []
         """What was heard of replies and is not saved yet."""
+        self.cancelled: set[str] = set()
+        """The ids of requests for responses that were cancelled before the server handled them."""
         self.post(Started())
 
     def post(self, event: Event) -> list[Effect]:
+        if isinstance(event, CancelPressed):
+            requests = (id for id, sent in self.to_server if isinstance(sent, CreateResponse))
+            self.cancelled.update(requests)
         effects = self.conversation.handle(event)
         assert not (effects and self.stopped is not None), "effects after the end"
         for effect in effects:
             if isinstance(event, PlaybackCut) and isinstance(effect, Record):
-                self.heard.append(
-                    effect
-                )  # saved after the entries that it changes, as in a session
+                # It is saved after the entries that it changes, as in a session.
+                self.heard.append(effect)
             else:
                 self.perform(effect)
         while self.heard and not isinstance(event, PlaybackCut):
@@ -449,7 +453,8 @@ class World:
                 self.post(ServerProblem("Busy.", code=ACTIVE_RESPONSE, event_id=event_id))
             case CreateResponse():
                 assert not self.active, "a response was requested during another"
-                self.check_context()
+                if event_id not in self.cancelled:  # the client discards the reply to those
+                    self.check_context()
                 self.begin_response(event_id if self.marks else "")
             case Raw({"type": "response.create"}) if not self.active:
                 self.begin_response()

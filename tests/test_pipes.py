@@ -288,7 +288,7 @@ def test_a_server_of_another_kind_is_a_line_and_a_code(
         (["once", " "], "the prompt is empty"),
         (["once"], "there is no prompt"),
         (["once", "hi", "--json", "--events"], "--json and --events"),
-        (["once", "hi", "-s", "@missing"], "missing cannot be read"),
+        (["once", "hi", "-s", "@missing"], "file not found: missing"),
     ],
 )
 def test_wrong_usage_is_a_line_and_2(program: Program, arguments: list[str], says: str) -> None:

@@ -257,7 +257,7 @@ def test_a_schema_is_never_loaded_from_elsewhere(tmp_path: Path) -> None:
         ("3", "is not a JSON schema"),
         ('{"type": "thing"}', "is not a JSON schema ($.type"),
         ('{"pattern": "("}', "is not a JSON schema"),
-        (None, "cannot be read"),
+        (None, "file not found"),
     ],
 )
 def test_a_schema_that_cannot_be_used(program: Program, text: str | None, words: str) -> None:
