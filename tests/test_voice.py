@@ -168,7 +168,7 @@ def test_push_to_talk_asks_a_question(program: Program, sound: SoundServer) -> N
 def test_the_microphone_is_transcribed_until_ctrl_c(program: Program, sound: SoundServer) -> None:
     options = ["-v", "--vad", "server"]
     terminal = Terminal(program, options, sound.environ, verb="transcribe")
-    terminal.shows("connected in")
+    terminal.shows("connected in", "listening")
     sound.says(tone(440, 1.0), program.home)
     sound.says(tone(440, 1.0), program.home)
     terminal.shows("What is the time?", "Tell me a story.")
