@@ -24,8 +24,8 @@ from rtchat.ui.last_row import last_row
 from rtchat.ui.level_bars import LevelBars
 
 _SEPARATOR = " · "
-_SECONDS = 0.1
-"""Seconds between two readings of the level."""
+_SECONDS, _IDLE_SECONDS = 0.1, 0.5
+"""Seconds between two readings of the level, and while there is none: each costs CPU time."""
 _MIN_WORDS = 12
 """Columns for the words recognised so far; with less room they are not shown."""
 
@@ -89,7 +89,7 @@ class Meter:
 
         def update() -> None:
             nonlocal timer
-            timer = loop.call_later(_SECONDS, update)
+            timer = loop.call_later(_SECONDS if self._has_level else _IDLE_SECONDS, update)
             if self.poll():
                 changed()
 
@@ -98,6 +98,11 @@ class Meter:
             yield
         finally:
             timer.cancel()
+
+    @property
+    def _has_level(self) -> bool:
+        microphone = self._microphone
+        return microphone is not None and (microphone.is_on or microphone.is_opening)
 
     def paint(self) -> StyleAndTextTuples:
         """The current line."""
