@@ -131,15 +131,15 @@ class EchoCanceller:
             return _run(self._enhancer, captured)
         cleaned = _run(self._canceller, captured, played)
         # The canceller delays audio. Paused during speech, it would return that speech later.
-        self._is_cancelling = may_be_echo or not self._is_quiet(captured)
+        self._is_cancelling = may_be_echo or not self._is_quiet(decibels(captured))
         if may_be_echo and not self._passes(captured, cleaned, played):
             cleaned = bytes(len(cleaned))
         return _run(self._enhancer, cleaned)
 
-    def _is_quiet(self, captured: bytes) -> bool:
-        """Whether the microphone has been quiet for longer than the canceller holds audio."""
-        is_loud = decibels(captured) > _QUIET_DB
-        self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
+    def _is_quiet(self, db: float) -> bool:
+        """Whether the microphone has been quiet for a while, which is longer than the canceller
+        holds audio. `db` is the level of the next step."""
+        self._quiet_seconds = 0.0 if db > _QUIET_DB else self._quiet_seconds + _STEP_SECONDS
         return self._quiet_seconds > _OPEN_SECONDS
 
     def _passes(self, captured: bytes, cleaned: bytes, played: bytes) -> bool:
@@ -151,15 +151,12 @@ class EchoCanceller:
             if captured_db > _QUIET_DB:
                 self._learned_seconds += _STEP_SECONDS
             self._residual.add(cleaned_db, played_db)
-        is_loud = cleaned_db > _QUIET_DB
-        self._quiet_seconds = 0.0 if is_loud else self._quiet_seconds + _STEP_SECONDS
-        is_quiet = self._quiet_seconds > _OPEN_SECONDS
-        if is_quiet and self._silent_seconds < _RESIDUE_SECONDS:
+        if self._is_quiet(cleaned_db) and self._silent_seconds < _RESIDUE_SECONDS:
             return False
         is_echo = self._canceller is None or self._residual.is_echo
         if passes or not (is_echo or self._learned_seconds < _LEARNING_SECONDS):
             return True
-        if is_echo and is_loud and not self._was_gated:
+        if is_echo and cleaned_db > _QUIET_DB and not self._was_gated:
             self._was_gated = True
             self._on_gated()
         return False
