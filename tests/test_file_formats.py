@@ -21,11 +21,9 @@ from rtchat.audio.file_format import recognise
 from rtchat.audio.files import read, stream
 from rtchat.audio.pcm import RATE
 from rtchat.core.errors import ExitCode, Problem, UsageError
-from rtchat.server.factory import voice_of
-from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import run_server
 from tests.audio_samples import ALL, SAMPLES, SECONDS, USUAL, encode, needs_ffmpeg, sample_file
-from tests.program import Program, background, piped
+from tests.program import Program, piped
+from tests.script_server import scripted_server
 from tests.sounds import frequency
 from tests.test_audio import needs_audio
 
@@ -329,9 +327,8 @@ def test_ogg_files_may_be_chained() -> None:
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
     script = {"heard": ["What is the time?"] * 9, "rule": [{"text": "Noon."}]}
-    engine = ScriptEngine(read_script(script))
     program = Program(tmp_path)
-    with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
+    with scripted_server(script) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from rtchat.audio.files import read as read_audio
-from rtchat.server.factory import voice_of
-from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import run_server
 from tests.faulty import sockets
 from tests.program import PATIENCE, Program, background, piped
+from tests.script_server import scripted_server
 from tests.sounds import SECOND, silence, tone, wav_audio, write_wav
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
@@ -39,9 +37,8 @@ SCRIPT: dict[str, object] = {
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    engine = ScriptEngine(read_script(SCRIPT))
     program = Program(tmp_path)
-    with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
+    with scripted_server(SCRIPT) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

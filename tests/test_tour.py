@@ -14,12 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rtchat.server.factory import voice_of
-from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import run_server
 from rtchat.ui.slash_commands import TABLE, find
 from rtchat.ui.slash_help import KEYS
-from tests.program import Program, background
+from tests.program import Program
+from tests.script_server import scripted_server
 from tests.soundserver import reason_to_skip, sound_server
 from tests.terminal import PROMPT, Terminal
 
@@ -209,8 +207,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
         "file.write_text(file.read_text().upper())\n"
     )
     program.environ["EDITOR"] = shlex.join([sys.executable, str(editor)])
-    engine = ScriptEngine(read_script(SCRIPT))
-    with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
+    with scripted_server(SCRIPT) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 

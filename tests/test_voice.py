@@ -21,11 +21,9 @@ from typing import Any
 import pytest
 
 from rtchat.core.values import BYTES_A_MS
-from rtchat.server.factory import voice_of
-from rtchat.server.script import ScriptEngine, read_script
-from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS
 from tests.program import Program, background
+from tests.script_server import scripted_server
 from tests.sounds import QUIET, SECOND, tone, transcript_of, trim_silence, wav_audio
 from tests.soundserver import SoundServer, reason_to_skip, sound_server
 from tests.terminal import PROMPT, Terminal
@@ -57,9 +55,8 @@ def sound() -> Iterator[SoundServer]:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    engine = ScriptEngine(read_script(SCRIPT))
     program = Program(tmp_path)
-    with background(lambda: run_server(engine, voice=voice_of(engine))) as url:
+    with scripted_server(SCRIPT) as url:
         program.environ["RTCHAT_URL"] = url
         yield program
 
