@@ -153,10 +153,11 @@ def is_there(name_or_index: str | None, kind: Kind) -> bool:
 
 def follow(device: Device, name_or_index: str | None, kind: Kind) -> Device | None:
     """The device that an open stream uses after the sound server's devices have changed: None if it
-    was removed. May block."""
+    was removed or the server has ended. May block."""
     if name_or_index is None:
         with suppress(UsageError):
-            return replace(device, name=find(None, kind).name)
+            name = find(None, kind).name
+            return None if name in _SERVED else replace(device, name=name)
     if device.pulse_id and device.pulse_id not in (each.id for each in pulse_devices(kind)):
         return None
     if device.pulse_id:

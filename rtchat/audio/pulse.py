@@ -84,8 +84,9 @@ def keep(kind: Kind, id: str) -> None:
 
 
 def watch(changed: Callable[[], None]) -> None:
-    """Call a function, in a thread, whenever a device is added or removed or another one becomes
-    the default, until the program ends. Does nothing if there is no sound server."""
+    """Call a function, in a thread, whenever a device is added or removed, another one becomes the
+    default, or the sound server ends or starts, until the program ends. Does nothing if there is no
+    sound server."""
     with _connected() as pulse:
         if pulse is None:
             return
@@ -93,9 +94,12 @@ def watch(changed: Callable[[], None]) -> None:
     def run() -> None:
         while True:
             with _connected() as pulse:
-                if pulse is not None:
+                is_there = pulse is not None
+                if is_there:
                     changed()
                     _listen(pulse, changed)
+            if is_there:
+                changed()
             threading.Event().wait(_RETRY_SECONDS)
 
     threading.Thread(target=run, name="rtchat-pulse", daemon=True).start()
