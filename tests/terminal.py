@@ -117,14 +117,14 @@ class Terminal:
             rows.pop()
         return rows
 
-    def shows(self, *texts: str) -> list[str]:
-        """Wait until each of these texts is in a line of its own, in this order. If the last one is
-        `PROMPT`, the program must be idle."""
+    def shows(self, *texts: str | tuple[str, ...]) -> list[str]:
+        """Wait until each of these texts, or one of the texts of a tuple, is in a line of its own,
+        in this order. If the last one is `PROMPT`, the program must be idle."""
         for _ in self.updates(*texts):
             pass
         return self.lines()
 
-    def updates(self, *texts: str) -> Iterator[str]:
+    def updates(self, *texts: str | tuple[str, ...]) -> Iterator[str]:
         """The row with the cursor after each synchronised update, until `shows` would return."""
         until = monotonic() + PATIENCE
         while not self._has(texts):
@@ -141,9 +141,10 @@ class Terminal:
             assert has_more, f"{row!r} is not in {rows}:\n" + "\n".join(self.lines())
         return row
 
-    def _has(self, texts: tuple[str, ...]) -> bool:
+    def _has(self, texts: tuple[str | tuple[str, ...], ...]) -> bool:
         lines = iter(self.lines())
-        has_all = all(any(text in line for line in lines) for text in texts)
+        choices = [(text,) if isinstance(text, str) else text for text in texts]
+        has_all = all(any(text in line for line in lines for text in each) for each in choices)
         return has_all and (texts[-1] != PROMPT or self._is_idle())
 
     def _is_idle(self) -> bool:
@@ -156,7 +157,9 @@ class Terminal:
         until = monotonic() + seconds
         while (left := until - monotonic()) > 0:
             if select.select((self._terminal,), (), (), left)[0]:
-                self._reads()
+                self._receives(0)
+        while _UPDATE.match(self._unseen):
+            self._reads()
 
     def _reads(self) -> bool:
         """Read at most one synchronised update, so that the caller sees every intermediate screen.
