@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rtchat.audio.device_list import Device
     from rtchat.audio.devices import Microphone, Speaker
     from rtchat.audio.echo_canceller import EchoCanceller
-    from rtchat.audio.progress import PlaybackProgress
+    from rtchat.audio.playback_progress import PlaybackProgress
 
 
 CLOSE_TIMEOUT = 2.0
@@ -142,7 +142,7 @@ class LiveAudio:
         opened."""
         from rtchat.audio.device_list import find
         from rtchat.audio.devices import Speaker
-        from rtchat.audio.progress import PlaybackProgress
+        from rtchat.audio.playback_progress import PlaybackProgress
 
         if self._speaker is not None or not self._speaks:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from rtchat.audio.progress import PlaybackProgress
+from rtchat.audio.playback_progress import PlaybackProgress
 from rtchat.core.events import LocalEvent, PlaybackAdvanced, PlaybackCut, PlaybackEnded
 from tests.scripted import run_fast
 
