@@ -1,4 +1,4 @@
-"""Converts audio between the formats of servers. All audio is mono.
+"""Converts audio between the formats of servers and the sample rates of devices. All audio is mono.
 
 Anything but PCM at the same rate needs the extra `audio`.
 """
@@ -24,14 +24,15 @@ class Convert(Protocol):
     def __call__(self, audio: bytes, *, last: bool) -> bytes: ...
 
 
-def converter(source: AudioFormat, target: AudioFormat) -> Convert:
+def converter(source: AudioFormat, target: AudioFormat, reason: str = "") -> Convert:
     """Returns a function that converts audio piece by piece. The pieces may be of any size; `last`
     flushes the rest and begins anew.
 
     Raises:
-        UsageError: the extra `audio` is needed and not installed.
+        UsageError: the extra `audio` is needed and not installed. `reason` says why it is needed;
+            by default, that the session uses the other format.
     """
-    return unchanged if source == target else _Converter(source, target)
+    return unchanged if source == target else _Converter(source, target, reason)
 
 
 def unchanged(audio: bytes, *, last: bool) -> bytes:
@@ -40,7 +41,7 @@ def unchanged(audio: bytes, *, last: bool) -> bytes:
 
 
 class _Converter:
-    def __init__(self, source: AudioFormat, target: AudioFormat) -> None:
+    def __init__(self, source: AudioFormat, target: AudioFormat, reason: str) -> None:
         try:
             import soxr
 
@@ -48,10 +49,8 @@ class _Converter:
                 import soundfile  # noqa: F401 - used for each piece
         except (ImportError, OSError) as error:  # OSError: without libsndfile
             other = source if target == AudioFormat() else target
-            message = (
-                f"the audio of this session is {other.encoding} at {other.rate} Hz, so it needs "
-                "the packages soxr and soundfile"
-            )
+            reason = reason or f"the audio of this session is {other.encoding} at {other.rate} Hz"
+            message = f"{reason}, so it needs the packages soxr and soundfile"
             raise UsageError(message, hint=extra_hint("audio")) from error
         self._source = source.encoding
         self._target = target.encoding

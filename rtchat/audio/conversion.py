@@ -1,11 +1,11 @@
-"""Converts audio between sample rates, and to PCM16. This needs the extra `audio`."""
+"""Converts the audio of files to PCM16 at 24 kHz. This needs the extra `audio`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.audio.pcm import RATE
 from rtchat.core.errors import UsageError
 from rtchat.system.installation import extra_hint
 
@@ -35,34 +35,6 @@ def converter(rate: int, name: str) -> Callable[[Samples | None], bytes]:
         return np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
 
     return convert
-
-
-class Resample(Protocol):
-    def __call__(self, audio: bytes, *, last: bool) -> bytes: ...
-
-
-def resampler(rate: int, to: int, why: str) -> Resample:
-    """Returns a function that resamples PCM16 piece by piece; `last` flushes and resets it. Raises
-    UsageError with the reason `why` if the package for it is not installed."""
-    if rate == to:
-        return lambda audio, *, last: audio
-    try:
-        import numpy as np
-        import soxr
-    except ImportError as error:
-        message = f"{why}, so it needs the package soxr"
-        raise UsageError(message, hint=extra_hint("audio")) from error
-
-    resampler = soxr.ResampleStream(rate, to, 1, dtype="int16")
-
-    def resample(audio: bytes, *, last: bool) -> bytes:
-        samples = np.frombuffer(audio[: len(audio) - len(audio) % WIDTH], np.int16)
-        out = bytes(resampler.resample_chunk(samples, last=last).tobytes())
-        if last:
-            resampler.clear()
-        return out
-
-    return resample
 
 
 def missing_package(message: str, package: str) -> UsageError:

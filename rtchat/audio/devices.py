@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from rtchat.audio.conversion import Resample, resampler
+from rtchat.audio.codec import Convert, converter
 from rtchat.audio.device_list import Device
 from rtchat.audio.echo_canceller import EchoCanceller
 from rtchat.audio.pcm import RATE, is_silent, level
@@ -20,6 +20,7 @@ from rtchat.audio.portaudio import AudioStream, Kind
 from rtchat.audio.pulse import opening
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import PlaybackCut
+from rtchat.core.values import AudioFormat
 from rtchat.system.loop import post_to
 
 IDLE_SECONDS = 2.0
@@ -247,10 +248,11 @@ def _open(
         return AudioStream(kind, index, device.name, loop, process, lost)
 
 
-def _resampler(stream: AudioStream, rate: int, to: int) -> Resample:
+def _resampler(stream: AudioStream, rate: int, to: int) -> Convert:
     """Resamples the audio of a stream. If that is not possible, closes the stream."""
     try:
-        return resampler(rate, to, f"the device uses {stream.rate} Hz")
+        reason = f"the device uses {stream.rate} Hz"
+        return converter(AudioFormat(rate=rate), AudioFormat(rate=to), reason)
     except UsageError:
         stream.close()
         raise

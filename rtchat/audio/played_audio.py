@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from rtchat.audio.conversion import Resample, resampler
+from rtchat.audio.codec import Convert, converter
 from rtchat.audio.pcm import WIDTH
+from rtchat.core.values import AudioFormat
 
 MAX_JITTER_SECONDS = 0.03
 """A block that begins this much earlier or later than the last one ended still continues it: the
@@ -31,7 +32,7 @@ class PlayedAudio:
         self._pieces: deque[tuple[int, bytes]] = deque()
         """Positions on the time line and the audio that begins there."""
         self._speaker_rate = 0
-        self._resample: Resample | None = None
+        self._resample: Convert | None = None
         self._due: float | None = None
         """When the next block begins if it continues the last one."""
         self._position = 0
@@ -67,7 +68,8 @@ class PlayedAudio:
         audio, rate, begins = block
         if self._resample is None or rate != self._speaker_rate:
             self._speaker_rate, self._due = rate, None
-            self._resample = resampler(rate, self._rate, f"the speaker uses {rate} Hz")
+            source, target = AudioFormat(rate=rate), AudioFormat(rate=self._rate)
+            self._resample = converter(source, target, f"the speaker uses {rate} Hz")
         if self._due is None or abs(begins - self._due) > MAX_JITTER_SECONDS:
             self._append(self._resample(b"", last=True))
             self._position, self._due = round(begins * self._rate), begins
