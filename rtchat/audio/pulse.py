@@ -16,8 +16,6 @@ from typing import Any
 from rtchat.audio.portaudio import Kind
 from rtchat.core.values import value
 
-_TIMEOUT = 2.0
-"""Seconds allowed for a connection to the sound server."""
 _RETRY_SECONDS = 2.0
 """Seconds between two attempts to reach a sound server that has ended."""
 _VARIABLES = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}
@@ -129,7 +127,7 @@ def _connected() -> Iterator[Any]:
     pulse = pulsectl.Pulse("rtchat", connect=False)
     with suppress(pulsectl.PulseError, pulsectl.PulseDisconnected), pulse:
         try:
-            pulse.connect(timeout=_TIMEOUT)
+            pulse.connect()  # with a timeout, it waits that long even if the server answers
         except pulsectl.PulseError:
             yield None
         else:
