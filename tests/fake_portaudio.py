@@ -24,6 +24,8 @@ class Stream:
     made: ClassVar[list[Stream]] = []
     refused: ClassVar[set[int]] = set()
     cannot_start = False
+    ends_at_start = False
+    """Whether the next stream ends as soon as it is started."""
     latency = 0.04
 
     def __init__(self, kind: str, **options: Any) -> None:
@@ -40,6 +42,9 @@ class Stream:
         if self.cannot_start:
             raise PortAudioError("Device unavailable")
         self.runs = True
+        if self.ends_at_start:
+            Stream.ends_at_start = self.runs = False
+            self.options["finished_callback"]()
 
     def abort(self) -> None:
         self.runs = False

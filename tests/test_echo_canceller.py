@@ -20,6 +20,7 @@ from rtchat.audio.echo_canceller import EchoCanceller
 from rtchat.audio.echo_gate import EchoGate
 from rtchat.audio.pcm import RATE, SILENCE_DB, decibels
 from rtchat.audio.played_audio import MAX_JITTER_SECONDS, PlayedAudio
+from rtchat.audio.portaudio import Kind
 from rtchat.audio.residual_echo import ResidualEcho
 from tests.sounds import frequency, silence, tone
 
@@ -98,6 +99,19 @@ def test_an_echo_is_removed(db: float, delay_ms: int, jitter: float) -> None:
     assert level(captured, 2) - level(heard, 2) > 10
     assert level(heard, 2) < -45
     assert gated == []
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_the_echo_of_another_device_is_learned_again(kind: Kind) -> None:
+    pytest.importorskip("pywebrtc_audio")
+    canceller = EchoCanceller()
+    played = syllables(3)
+    speech = mixed(echo_of(played, -20, 60), tone(700, 1.0, loud=0.05))
+    heard = []
+    for device in ("Built-in", "Built-in", "Headset"):
+        canceller.use(kind, device)
+        heard.append(level(clean(canceller, played, speech), 0.3, 0.9) > -30)
+    assert heard == [False, True, False]
 
 
 def test_speech_over_what_is_played_remains() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -108,6 +109,8 @@ class Talk:
         self.status: fx.MicrophoneStatus | None = None
         self.is_used = False
         self.notices: list[str] = []
+        self.tries_again = False
+        """Whether the user presses Ctrl-T as soon as there is a notice."""
 
     def post(self, event: ev.LocalEvent) -> None:
         for effect in self.machine.handle(event):
@@ -123,6 +126,9 @@ class Talk:
                     self.status = status
                 case fx.Show(fx.Notice(_, text)):
                     self.notices.append(text)
+                    if self.tries_again:
+                        self.tries_again = False
+                        asyncio.get_running_loop().call_soon(self.post, ev.MicrophoneToggled())
                 case _:
                     pass
 
@@ -185,6 +191,36 @@ ACTIONS: list[Callable[[Talk], object] | None] = [
 """What may happen; None lets the devices do what they were asked to."""
 
 
+@asynccontextmanager
+async def talking(chosen: str | None, *, push_to_talk: bool) -> AsyncIterator[Talk]:
+    """A conversation that has started, with fake libraries."""
+    server = SoundServer()
+    pulsectl = ModuleType("pulsectl")
+    pulsectl.__dict__.update(
+        Pulse=server.client, PulseError=PulseError, PulseDisconnected=PulseError
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)[:] = [device_info("pulse", 1, 1) | {"index": 0}]
+        patch.setitem(sys.modules, "pulsectl", pulsectl)
+        patch.setattr(sys.modules["sounddevice"], "default", SimpleNamespace(device=(0, 0)))
+        patch.setattr(sys.modules["sounddevice"], "_terminate", lambda: None, raising=False)
+        patch.setattr(sys.modules["sounddevice"], "_initialize", lambda: None, raising=False)
+        patch.setattr(Stream, "cannot_start", False)
+        live = LiveAudio(Settings(input_device=chosen, output_device=chosen))
+        talk = Talk(server, live, push_to_talk=push_to_talk)
+        listening = asyncio.create_task(live.listen(talk.post))
+        try:
+            talk.post(ev.Started())
+            await asyncio.to_thread(server.is_watched.wait)
+            yield talk
+            assert not listening.done()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        assert not streams("input")
+        assert not streams("output")
+
+
 @given(
     st.lists(st.sampled_from(ACTIONS), max_size=25),
     st.sampled_from([None, "headset"]),
@@ -195,18 +231,7 @@ def test_the_devices_are_as_the_conversation_says_after_any_storm(
     actions: list[Callable[[Talk], object] | None], chosen: str | None, push_to_talk: bool
 ) -> None:
     async def main() -> None:
-        server = SoundServer()
-        module = ModuleType("pulsectl")
-        module.__dict__.update(
-            Pulse=server.client, PulseError=PulseError, PulseDisconnected=PulseError
-        )
-        patch.setitem(sys.modules, "pulsectl", module)
-        live = LiveAudio(Settings(input_device=chosen, output_device=chosen))
-        talk = Talk(server, live, push_to_talk=push_to_talk)
-        listening = asyncio.create_task(live.listen(talk.post))
-        try:
-            talk.post(ev.Started())
-            await asyncio.to_thread(server.is_watched.wait)
+        async with talking(chosen, push_to_talk=push_to_talk) as talk:
             for action in actions:
                 if action is None:
                     await settle()
@@ -219,23 +244,27 @@ def test_the_devices_are_as_the_conversation_says_after_any_storm(
             microphones = streams("input")
             status = talk.status
             assert status is not None
-            assert len(microphones) == talk.is_used == live.is_open, talk.notices
+            assert len(microphones) == talk.is_used == talk.live.is_open, talk.notices
             assert all(stream.runs for stream in microphones)
             assert len(streams("output")) <= 1
             assert (status.is_on or status.is_opening) <= talk.is_used
             assert not status.is_opening
-            assert not listening.done()
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-        assert not streams("input")
-        assert not streams("output")
 
-    with pytest.MonkeyPatch.context() as patch:
-        devices = install(patch)
-        devices[:] = [device_info("pulse", 1, 1) | {"index": 0}]
-        patch.setattr(sys.modules["sounddevice"], "default", SimpleNamespace(device=(0, 0)))
-        patch.setattr(sys.modules["sounddevice"], "_terminate", lambda: None, raising=False)
-        patch.setattr(sys.modules["sounddevice"], "_initialize", lambda: None, raising=False)
-        patch.setattr(Stream, "cannot_start", False)
-        asyncio.run(main())
+    asyncio.run(main())
+
+
+def test_a_microphone_that_is_lost_while_it_opens_can_be_tried_again_at_once() -> None:
+    async def main() -> None:
+        async with talking(None, push_to_talk=True) as talk:
+            Stream.ends_at_start = True
+            talk.tries_again = True
+            talk.post(ev.MicrophoneToggled())
+            await settle()
+            capture()
+            await settle()
+            assert talk.status is not None
+            assert talk.status.is_on
+            (microphone,) = streams("input")
+            assert microphone.runs
+
+    asyncio.run(main())

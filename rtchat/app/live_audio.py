@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rtchat.audio.devices import Microphone, Speaker
     from rtchat.audio.echo_canceller import EchoCanceller
     from rtchat.audio.playback_progress import PlaybackProgress
+    from rtchat.audio.portaudio import Kind
 
 
 CLOSE_TIMEOUT = 2.0
@@ -160,6 +161,7 @@ class LiveAudio:
             self._speaker = speaker = await self._worker.call(open_speaker)
         except UsageError as error:
             return error.problem
+        self._note_device("output", speaker.device)
         self._progress = PlaybackProgress(lambda: speaker.position, post)
         return None
 
@@ -202,10 +204,14 @@ class LiveAudio:
         if self._was_lost:
             await self._reload(post)
         try:
-            self._microphone = await self._worker.call(open_microphone)
+            microphone = await self._worker.call(open_microphone)
         except UsageError as error:
             return error.problem
-        self._was_lost = False
+        if microphone.is_lost:  # which was reported
+            self._worker.do(microphone.close)
+            return None
+        self._note_device("input", microphone.device)
+        self._microphone, self._was_lost = microphone, False
         return None
 
     async def _reload(self, post: Post) -> None:
@@ -237,18 +243,27 @@ class LiveAudio:
             )
 
         inputs, outputs = await self._worker.call(follow_both)
-        if speaker is not None and outputs is None and speaker is self._speaker:
-            self._close_speaker()
-            post(local_error(lost_speaker(speaker.device)))
+        if speaker is not None and speaker is self._speaker:
+            if outputs is None:
+                self._close_speaker()
+                post(local_error(lost_speaker(speaker.device)))
+            else:
+                speaker.device = outputs
+                self._note_device("output", outputs)
         await self._open_speaker(post)
         if microphone is not None and microphone is self._microphone:
             if inputs is None:
                 self._lose_microphone(lost_microphone(microphone.device), post)
             else:
                 microphone.device = inputs
+                self._note_device("input", inputs)
         elif self._was_lost and await self._worker.call(lambda: is_there(names[0], "input")):
             self._was_lost = False
             post(MicrophoneFound())
+
+    def _note_device(self, kind: Kind, device: Device) -> None:
+        if self._canceller is not None:
+            self._canceller.use(kind, device.name)
 
     def _close_microphone(self) -> None:
         if self._microphone is not None:

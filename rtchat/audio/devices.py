@@ -94,6 +94,11 @@ class Microphone:
         self._on_lost(lost_microphone(self.device))
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the device was lost or closed."""
+        return self._stream.is_over
+
+    @property
     def level(self) -> float:
         """The current level, 0 to 1."""
         return level(self._last)

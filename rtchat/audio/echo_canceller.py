@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rtchat.audio.echo_gate import EchoGate
 from rtchat.audio.pcm import RATE, WIDTH, decibels, is_silent
 from rtchat.audio.played_audio import MAX_JITTER_SECONDS, PlayedAudio
+from rtchat.audio.portaudio import Kind
 from rtchat.audio.residual_echo import ResidualEcho
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def is_installed() -> bool:
 class EchoCanceller:
     """Connects a speaker and a microphone. Either may be closed and opened again meanwhile.
 
-    The speaker's thread calls `played` and `restarted`, the event loop calls `clean`.
+    The speaker's thread calls `played` and `restarted`, the event loop the other functions.
     """
 
     def __init__(self, on_gated: Callable[[], None] = lambda: None) -> None:
@@ -58,6 +59,7 @@ class EchoCanceller:
         takes a while."""
         self._on_gated = on_gated
         self._was_gated = False
+        self._devices: dict[Kind, str] = {}
         self._configure(RATE)
 
     def _configure(self, rate: int) -> None:
@@ -84,6 +86,13 @@ class EchoCanceller:
             auto_gain_control=True,
             agc_max_gain_db=_MAX_GAIN_DB,
         )
+
+    def use(self, kind: Kind, device: str) -> None:
+        """The microphone or the speaker is this device from now on. The echo of another device is
+        unknown, so it is learned again."""
+        if self._devices.get(kind, device) != device:
+            self._configure(self._rate)
+        self._devices[kind] = device
 
     def played(self, audio: bytes, rate: int, begins: float) -> None:
         """The speaker was given PCM16 mono of a rate in Hz, and will play it at a time in seconds
