@@ -531,8 +531,8 @@ def test_a_reply_shows_how_much_of_it_was_heard() -> None:
     rows = show.screen.rows()
     assert rows[-4:] == [
         "interrupted",
-        "heard up to here: It is late. Go to bed.",
-        "heard up to here: … four five six seven eight ni…",
+        "heard up to here: It is late. · not heard: Go to …",
+        "heard up to here: …ur five six · not heard: seven…",
         "not heard: Go.",
     ]
     assert rows[:2] == ["", "It is late. Go to bed."]

@@ -352,7 +352,7 @@ class LiveView:
         print_text(self._out, status_lines.spoken_question(text, is_answered=is_answered))
 
     def _show_heard(self, update: fx.ReplyHeard) -> None:
-        """Print where the playback of a reply was interrupted, and dim what was not heard."""
+        """Print where the playback of a reply was interrupted."""
         if not self._quiet:
             self._print_line(status_lines.reply_heard(update, self._out.width))
 

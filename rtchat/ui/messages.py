@@ -40,7 +40,7 @@ NO_WORDS = "no words recognised"
 """What is said of an empty transcript."""
 HEARD = "heard up to here: "
 NOT_HEARD = "not heard: "
-"""Begins the line about a reply whose playback was interrupted."""
+"""Precede the words of a reply whose playback was interrupted."""
 NOTHING = "nothing"
 _MAX_HEARD = 50
 """Characters of the last words that were heard."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from rtchat.core.effects import ReplyHeard
@@ -10,6 +9,9 @@ from rtchat.core.text import PROMPT, visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
 from rtchat.ui.last_row import last_row
+
+_MIN_HEARD = 12
+"""Columns for the words that were heard, also on a narrow terminal."""
 
 
 def question(text: str) -> Text:
@@ -24,13 +26,17 @@ def spoken_question(text: str, *, is_answered: bool) -> Text:
 
 
 def reply_heard(update: ReplyHeard, columns: int) -> Text:
-    """The last words of a reply that were heard, and dim the first that were not, on one row."""
-    label = messages.HEARD if update.heard.strip() else messages.NOT_HEARD
-    room = max(columns - len(label) - 1, 2)
-    heard = last_row(update.heard, room // 2)
-    unheard = Text(visible(" ".join(update.unheard.split())), theme.DIM)
-    unheard.truncate(max(room - cell_len(heard) - 1, 1), overflow="ellipsis")
-    return Text.assemble((label, theme.DIM), heard, " " if heard else "", unheard)
+    """The last words of a reply that were heard, and the first that were not, on one row."""
+    if update.heard.strip():
+        between = f" · {messages.NOT_HEARD}"
+        room = (columns - len(messages.HEARD) - len(between)) // 2
+        heard = last_row(update.heard, max(room, _MIN_HEARD))
+        line = Text.assemble((messages.HEARD, theme.DIM), heard, (between, theme.DIM))
+    else:
+        line = Text(messages.NOT_HEARD, theme.DIM)
+    line.append(visible(" ".join(update.unheard.split())), theme.DIM)
+    line.truncate(columns, overflow="ellipsis")
+    return line
 
 
 def server_event(json: str, columns: int) -> Text:
