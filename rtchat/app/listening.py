@@ -13,12 +13,12 @@ from rtchat.app.live_audio import LiveAudio
 from rtchat.app.os_signals import signal_events
 from rtchat.app.piece_sessions import PieceSessions
 from rtchat.app.piece_store import PieceStore
+from rtchat.app.ready_gate import ReadyGate
 from rtchat.app.wiring import close_trace, conversion_of, server_of, trace_of
 from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
-from rtchat.core.effects import Connecting, Ready, Update, Waiting
 from rtchat.core.errors import ExitCode, UsageError
-from rtchat.core.events import AudioCaptured, CancelPressed, InputEnded, LeaveAsked
+from rtchat.core.events import CancelPressed, InputEnded, LeaveAsked
 from rtchat.core.long_transcription import MAX_SESSIONS, FinishedPiece, LongTranscription
 from rtchat.core.models import Rate
 from rtchat.core.ports import Player, Post, Source, View
@@ -67,7 +67,7 @@ async def run_session(
     translation, and `background` runs at the same time. `microphone` is used without a file."""
     if file is None and settings.raw is not None:
         raise UsageError("--raw is for a file or a pipe", hint="remove --raw, or name a file")
-    gated = ReadyGateView(view)
+    gate = ReadyGate(view)
     is_translation = isinstance(setup, TranslationSetup)
     async with AsyncExitStack() as stack:
         connect, redactor = server_of(
@@ -77,11 +77,11 @@ async def run_session(
             transcribes=not is_translation,
             translates=is_translation,
         )
-        trace = trace_of(settings, redactor, stack, gated)
+        trace = trace_of(settings, redactor, stack, gate)
         if trace is not None:
             trace("setup", SessionSetup(setup, dialect), 0.0)
         ports = SessionParts(
-            gated,
+            gate,
             connect,
             dialect,
             redactor,
@@ -98,7 +98,7 @@ async def run_session(
                 live.use(True)
                 await live.listen(post)
             else:
-                await _read(file, settings, environment, session, gated, post)
+                await _read(file, settings, environment, session, gate, post)
 
         async def run(post: Post) -> None:
             await asyncio.gather(listen(post), *([background(post)] if background else ()))
@@ -173,7 +173,7 @@ async def _read(
     settings: Settings,
     environment: Environment,
     session: Session,
-    gate: ReadyGateView,
+    gate: ReadyGate,
     post: Post,
 ) -> None:
     """Read a file as fast as the server accepts it."""
@@ -183,37 +183,8 @@ async def _read(
     assert source is not None
     try:
         async for audio in stream_async(source, settings.raw):
-            await gate.ready.wait()
-            post(AudioCaptured(audio))
-            await session.drained()
+            await gate.send(audio, session, post)
     except (UsageError, IncompleteFileError) as error:
         post(InputEnded(error.problem))
     else:
         post(InputEnded())
-
-
-class ReadyGateView:
-    """A view that tracks whether the server accepts audio, so that a file is not read too early."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self.ready = asyncio.Event()
-
-    def show(self, update: Update) -> None:
-        """Show an update."""
-        match update:
-            case Ready():
-                self.ready.set()
-            case Waiting() | Connecting():
-                self.ready.clear()
-            case _:
-                pass
-        self._view.show(update)
-
-    def tick(self) -> None:
-        """Redraw the view."""
-        self._view.tick()
-
-    def close(self) -> None:
-        """Close the view."""
-        self._view.close()

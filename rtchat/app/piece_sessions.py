@@ -7,20 +7,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from rtchat.app.os_signals import SESSION_EXIT_CODES
 from rtchat.app.piece_store import PieceStore
-from rtchat.client.session import SIGNALLED, Session, is_own_error
+from rtchat.app.ready_gate import ReadyGate
+from rtchat.client.loop_handlers import loop_handlers
+from rtchat.client.session import Session
 from rtchat.client.view_queue import TICK, ViewQueue
 from rtchat.core import effects as fx
 from rtchat.core import long_transcription as lt
 from rtchat.core.audio_cutter import AudioCutter, AudioPiece
 from rtchat.core.errors import ExitCode, Problem, UsageError
-from rtchat.core.events import AudioCaptured, InputEnded, LeaveAsked
+from rtchat.core.events import InputEnded, LeaveAsked
 from rtchat.core.ports import Post, View
 from rtchat.core.values import BYTES_A_MS
-from rtchat.system.output import INTERRUPT_TIMEOUT, Output
+from rtchat.system.output import Output
 from rtchat.ui.progress_view import Progress
 
 _CHUNK = 100 * BYTES_A_MS
@@ -46,8 +48,6 @@ class PieceView(View):
         self._over: fx.ReplyOver | None = None
         self._refusal: fx.Waiting | None = None
         self._last_error = ""
-        self.ready = asyncio.Event()
-        """Set while the server accepts audio."""
         self._was_ready = False
         self.refuse: Callable[[], None] = lambda: None
 
@@ -58,18 +58,13 @@ class PieceView(View):
                 if self._was_ready:
                     self._show(update)
                 self._was_ready = True
-                self.ready.set()
                 self._progress.begin()
                 self._post(lt.PieceReady(session))
+            case fx.Waiting() if self._was_ready:
+                self._show(update)
             case fx.Waiting():
-                self.ready.clear()
-                if self._was_ready:
-                    self._show(update)
-                else:
-                    self._refusal = update
-                    self.refuse()
-            case fx.Connecting():
-                self.ready.clear()
+                self._refusal = update
+                self.refuse()
             case fx.TurnTranscribed(end_ms=end_ms):
                 self._progress.reach(self._number, end_ms or 0)
                 self._updates.append(update)
@@ -144,26 +139,21 @@ class PieceSessions:
 
     async def run(self) -> ExitCode:
         """Transcribe the file."""
-        loop = asyncio.get_running_loop()
-        for number, code in SESSION_EXIT_CODES.items():
-            loop.add_signal_handler(number, self._on_signal, LeaveAsked(code))
-        handler = loop.get_exception_handler()
-        loop.set_exception_handler(self._on_loop_error)
-        self._views.start()
-        try:
-            async with self._tasks:
-                self._run_task(self._tick())
-                self._run_task(self._read())
-                self._post(lt.Begun())
-                await self._done.wait()
-                for task in self._background:
-                    task.cancel()
-        finally:
-            self._views.close()
-            await self._views.write_rest(INTERRUPT_TIMEOUT if self._exit in SIGNALLED else None)
-            for number in SESSION_EXIT_CODES:
-                loop.remove_signal_handler(number)
-            loop.set_exception_handler(handler)
+        signals: dict[int, LeaveAsked] = {
+            number: LeaveAsked(code) for number, code in SESSION_EXIT_CODES.items()
+        }
+        with loop_handlers(self._views, signals, self._on_signal):
+            self._views.start()
+            try:
+                async with self._tasks:
+                    self._run_task(self._tick())
+                    self._run_task(self._read())
+                    self._post(lt.Begun())
+                    await self._done.wait()
+                    for task in self._background:
+                        task.cancel()
+            finally:
+                await self._views.close(self._exit)
         if self._error is not None:
             raise self._error
         assert self._exit is not None
@@ -263,19 +253,16 @@ class PieceSessions:
     async def _transcribe(self, number: int) -> None:
         piece = self._pieces[number]
         view = PieceView(number, self._progress, self._post, self._views.show)
-        session = self._make(view)
+        gate = ReadyGate(view)
+        session = self._make(gate)
         view.refuse = lambda: session.post(LeaveAsked(ExitCode.LIMIT))
 
         async def send(post: Post) -> None:
             for start in range(0, len(piece.audio), _CHUNK):
-                await view.ready.wait()
-                post(AudioCaptured(piece.audio[start : start + _CHUNK]))
-                await session.drained()
+                await gate.send(piece.audio[start : start + _CHUNK], session, post)
             post(InputEnded())
 
-        code = await session.run(send)
-        # Sessions end in another order than they began, and each restores the earlier handler.
-        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        code = await session.run_beside_others(send)
         self._post(lt.PieceOver(number, view.outcome(code)))
 
     # -------------------------------------------------------------------------------------- the end
@@ -283,7 +270,7 @@ class PieceSessions:
     def _lose_output(self, code: ExitCode) -> None:
         self._post(LeaveAsked(code))
 
-    def _on_signal(self, event: LeaveAsked) -> None:
+    def _on_signal(self, _: int, event: LeaveAsked) -> None:
         """End the transcription. After its end, a first signal shortens the wait for output and a
         second one ends it."""
         is_first, self._was_signalled = not self._was_signalled, True
@@ -293,13 +280,6 @@ class PieceSessions:
             self._views.give_up_soon()
         else:
             self._views.give_up()
-
-    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, Exception) and is_own_error(error):
-            self._fail(error)
-        else:
-            self._views.show(fx.Notice("detail", f"{context['message']}: {error}"))
 
     def _fail(self, error: BaseException) -> None:
         self._error = error

@@ -12,19 +12,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from traceback import walk_tb
-from typing import Any, assert_never
+from typing import assert_never
 
 from rtchat import wire
 from rtchat.client.action_runs import ActionRuns
 from rtchat.client.frames import FrameReader, Received
 from rtchat.client.history import History, SessionHistory
+from rtchat.client.loop_handlers import loop_handlers
 from rtchat.client.reply_audio import AudioPlayback
 from rtchat.client.server_link import ServerLink
 from rtchat.client.taps import Taps
 from rtchat.client.timers import SleepWatch, Timers
 from rtchat.client.tool_runs import ToolRuns
-from rtchat.client.view_queue import ViewQueue
+from rtchat.client.view_queue import SIGNALLED, ViewQueue
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core.errors import ExitCode, Problem, UsageError
@@ -42,10 +42,7 @@ from rtchat.core.ports import (
 )
 from rtchat.core.redaction import Redactor
 from rtchat.core.values import BYTES_A_MS, Dialect, JsonObject, value
-from rtchat.system.output import INTERRUPT_TIMEOUT, Output
-
-SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
-"""The exit codes of a program that a signal ended."""
+from rtchat.system.output import Output
 
 
 @value
@@ -133,14 +130,14 @@ class Session:
 
         `signals` maps signal numbers to the events that they post.
         """
-        loop = asyncio.get_running_loop()
+        with loop_handlers(self._views, signals or {}, self._on_signal):
+            return await self.run_beside_others(source)
+
+    async def run_beside_others(self, source: Source) -> ExitCode:
+        """Run the conversation as `run` does, in a program that handles signals and unexpected
+        errors of the event loop itself."""
         self._start_time = self._now()
-        signals = signals or {}
-        for number, event in signals.items():
-            loop.add_signal_handler(number, self._on_signal, number, event)
         self._views.start()
-        handler = loop.get_exception_handler()
-        loop.set_exception_handler(self._on_loop_error)
         try:
             async with self._tasks:
                 reading = self._tasks.create_task(source(self.post))
@@ -156,11 +153,7 @@ class Session:
             self._taps.end(self._stopped_with, self._link.unsent, self._clock())
         finally:
             self._stop_clocks()
-            self._views.close()
-            await self._views.write_rest(INTERRUPT_TIMEOUT if self._exit in SIGNALLED else None)
-            for number in signals:
-                loop.remove_signal_handler(number)
-            loop.set_exception_handler(handler)
+            await self._views.close(self._exit)
         if self._error is not None:
             raise self._error
         assert self._exit is not None
@@ -374,23 +367,7 @@ class Session:
         self._is_over = True
         self._done.set()
 
-    def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Handle an exception in a callback of the event loop. One in a library is only a detail:
-        if the connection fails, its caller reports that."""
-        error = context.get("exception")
-        if isinstance(error, Exception) and is_own_error(error):
-            self._views.failed(error)
-        else:
-            self._note("detail", f"{context['message']}: {error}")
-
     def _lose_output(self, code: ExitCode) -> None:
         if self._exit is not None and self._exit not in SIGNALLED:
             self._exit = code
         self.post(ev.LeaveAsked(code))
-
-
-def is_own_error(error: Exception) -> bool:
-    """Whether its traceback contains code of rtchat or of the line editor."""
-    frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    modules = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames}
-    return not modules.isdisjoint({"rtchat", "prompt_toolkit"})

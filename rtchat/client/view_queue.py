@@ -23,6 +23,8 @@ from rtchat.core.errors import ExitCode, Problem, stdout_error
 from rtchat.core.ports import View
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
+SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+"""The exit codes of a program that a signal ended."""
 TICK = 1 / 12
 """Seconds between two ticks of the view, in which it may repaint."""
 MAX_SHOW_SECONDS = 0.02
@@ -123,18 +125,16 @@ class ViewQueue:
             if handle is not None:
                 handle.cancel()
 
-    def close(self) -> None:
-        """Show the remaining updates and close the view."""
+    async def close(self, exit_code: ExitCode | None) -> None:
+        """Show the remaining updates, close the view, and wait until all output is written. After a
+        signal, the output that is not written in `INTERRUPT_TIMEOUT` seconds is discarded."""
         self._show_rest()
         self.call(self._view.close)
-
-    async def write_rest(self, timeout: float | None) -> None:
-        """Wait until all output is written; after `timeout` seconds the rest is discarded."""
         if self._output is None:
             return
         self._output.when_written(self._wait_is_over.set)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(INTERRUPT_TIMEOUT if exit_code in SIGNALLED else None):
                 await self._wait_is_over.wait()
         except TimeoutError:
             self._is_given_up = True
