@@ -25,7 +25,6 @@ from rtchat.core.values import Options
 from tests.fake_portaudio import Stream, device_info, install, settle
 
 BLOCK = bytes(1920)
-HEADSET = "Headset"
 
 
 class PulseError(Exception):

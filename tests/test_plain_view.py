@@ -129,7 +129,7 @@ _ALL: list[Update] = [
     Ready("m", 0.31),
     Ready("m", 0.5, 3),
     Waiting("connection lost", 1.5),
-    MicrophoneStatus(is_on=True, push_to_talk=False),
+    MicrophoneStatus(is_on=True, push_to_talk=False, name="Head\x1bset"),
     QuestionAsked("q", "m", spoken=True),
     UserTranscript("What is\n\x1b[31mit?"),
     TextArrived("text"),
@@ -165,7 +165,7 @@ _QUIET = [
 _NORMAL = [
     "reconnected in 0.5 s · 3 turns replayed",
     "connection lost; retrying in 1.5 s",
-    "microphone on",
+    "microphone on (Head␛set)",
     "you said: What is ␛[31mit?",
     "m · first token 0.20 s · 1.9 s · 4 tok/s · 5 in · 6 out",
     "interrupted",

@@ -12,7 +12,6 @@ from rtchat.ui.status_line import StatusLine
 
 _MODEL = "gpt-realtime-2.1"
 _READY = fx.Ready(_MODEL, 0.3)
-_WINDOWS = {_MODEL: 128_000, "small": 32_000}
 _WARNING = "class:rtchat-warning"
 
 

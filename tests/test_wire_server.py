@@ -157,7 +157,6 @@ def test_a_command_survives_a_round_trip(command: Any, event_id: str, dialect: D
 # ------------------------------------------------------------------------------------- valid events
 
 places = (names, names, counts, counts)
-json_objects = st.dictionaries(names, words | counts | st.none(), max_size=4)
 
 
 @st.composite

@@ -65,10 +65,11 @@ class MicrophoneDevice:
         return [fx.UseMicrophone(False)]
 
     def opened(self, name: str) -> bool:
-        """Audio arrives from a device. Return whether it is one that was asked for."""
-        if self._is_used:
-            self._is_open, self._name = True, name
-        return self._is_used
+        """Audio arrives from a device. Return whether the status has changed."""
+        if not self._is_used or (self._is_open and name == self._name):
+            return False
+        self._is_open, self._name = True, name
+        return True
 
     def lost(self) -> list[fx.Effect]:
         """The device is gone, could not be opened, or is of no use."""

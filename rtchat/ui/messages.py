@@ -128,10 +128,12 @@ def transcript(update: UserTranscript) -> str:
 
 
 def microphone(update: MicrophoneStatus) -> str:
-    """Whether the microphone is on; also for views without a status line."""
+    """Whether the microphone is on, and which one it is; also for views without a status line."""
     if update.is_opening:
         return "opening the microphone"
-    return f"microphone {'on' if update.is_on else 'off'}"
+    if not update.is_on:
+        return "microphone off"
+    return f"microphone on ({on_a_line(update.name)})" if update.name else "microphone on"
 
 
 def heard(update: ReplyHeard) -> str:
