@@ -23,8 +23,8 @@ from rtchat.core.effects import (
 )
 from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import LeaveAsked
-from rtchat.core.long_transcription import (
-    MAX_REFUSALS,
+from rtchat.core.long_transcription import MAX_REFUSALS, LongTranscription, shifted
+from rtchat.core.pieces import (
     AudioEnded,
     Begun,
     Effect,
@@ -32,7 +32,6 @@ from rtchat.core.long_transcription import (
     Event,
     FinishedPiece,
     ForgetPieces,
-    LongTranscription,
     PieceCut,
     PieceOutcome,
     PieceOver,
@@ -41,7 +40,6 @@ from rtchat.core.long_transcription import (
     StartPiece,
     Wait,
     WaitOver,
-    shifted,
 )
 from rtchat.core.server_errors import NO_AUDIO_SUPPORT
 from rtchat.core.values import Status, TranscriptSegment, TranscriptWord, Usage

@@ -12,7 +12,7 @@ import pytest
 
 from rtchat.app.piece_store import MAX_AGE, PieceStore
 from rtchat.core.effects import TextArrived, TurnTranscribed
-from rtchat.core.long_transcription import FinishedPiece, PieceTranscript
+from rtchat.core.pieces import FinishedPiece, PieceTranscript
 from rtchat.core.values import TranscriptWord
 
 

@@ -63,6 +63,7 @@ from rtchat.core.values import (
 )
 from rtchat.inputs.stdin import read_lines
 from rtchat.ui.plain_view import StatusWriter
+from rtchat.ui.view_wrapper import ViewWrapper
 from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
@@ -194,28 +195,20 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         return _Chat(settings, environment, options, Mode.LINES, view, voice).run(source)
 
 
-class _PacedView:
+class _PacedView(ViewWrapper):
     """A view that signals when to ask the next question: once the last one has been answered and
     most of the answer has been written."""
 
     def __init__(self, view: View, environment: Environment) -> None:
-        self._view = view
+        super().__init__(view)
         self._output = environment.output
         self._is_over = asyncio.Event()
 
     def show(self, update: Update) -> None:
         """Show an update."""
-        self._view.show(update)
+        super().show(update)
         if isinstance(update, ReplyOver):
             self._is_over.set()
-
-    def tick(self) -> None:
-        """Redraw the view."""
-        self._view.tick()
-
-    def close(self) -> None:
-        """Close the view."""
-        self._view.close()
 
     async def answered(self) -> None:
         """Wait until the next question may be asked."""

@@ -19,8 +19,9 @@ from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
 from rtchat.core.errors import ExitCode, UsageError
 from rtchat.core.events import CancelPressed, InputEnded, LeaveAsked
-from rtchat.core.long_transcription import MAX_SESSIONS, FinishedPiece, LongTranscription
+from rtchat.core.long_transcription import MAX_SESSIONS, LongTranscription
 from rtchat.core.models import Rate
+from rtchat.core.pieces import FinishedPiece
 from rtchat.core.ports import Player, Post, Source, View
 from rtchat.core.pricing import Budget, known_rates
 from rtchat.core.setup import SessionSetup

@@ -16,10 +16,11 @@ from rtchat.client.loop_handlers import loop_handlers
 from rtchat.client.session import Session
 from rtchat.client.view_queue import TICK, ViewQueue
 from rtchat.core import effects as fx
-from rtchat.core import long_transcription as lt
+from rtchat.core import pieces as pc
 from rtchat.core.audio_cutter import AudioCutter, AudioPiece
 from rtchat.core.errors import ExitCode, Problem, UsageError
 from rtchat.core.events import InputEnded, LeaveAsked
+from rtchat.core.long_transcription import LongTranscription
 from rtchat.core.ports import Post, View
 from rtchat.core.values import BYTES_A_MS
 from rtchat.system.output import Output
@@ -37,14 +38,14 @@ class PieceView(View):
         self,
         number: int,
         progress: Progress,
-        post: Callable[[lt.Event], None],
+        post: Callable[[pc.Event], None],
         show: Callable[[fx.Update], None],
     ) -> None:
         self._number = number
         self._progress = progress
         self._post = post
         self._show = show
-        self._updates: list[lt.PieceUpdate] = []
+        self._updates: list[pc.PieceUpdate] = []
         self._over: fx.ReplyOver | None = None
         self._refusal: fx.Waiting | None = None
         self._last_error = ""
@@ -59,7 +60,7 @@ class PieceView(View):
                     self._show(update)
                 self._was_ready = True
                 self._progress.begin()
-                self._post(lt.PieceReady(session))
+                self._post(pc.PieceReady(session))
             case fx.Waiting() if self._was_ready:
                 self._show(update)
             case fx.Waiting():
@@ -77,21 +78,21 @@ class PieceView(View):
             case _:
                 pass
 
-    def outcome(self, code: ExitCode) -> lt.PieceOutcome:
+    def outcome(self, code: ExitCode) -> pc.PieceOutcome:
         """How the session ended."""
         over, refusal = self._over, self._refusal
         problem: Problem | None
         text = "" if over is None else over.text
-        transcript = lt.PieceTranscript(tuple(self._updates), text)
+        transcript = pc.PieceTranscript(tuple(self._updates), text)
         if refusal is not None:
             problem = Problem(ExitCode.LIMIT, refusal.why, "wait a moment and try again")
-            return lt.PieceOutcome(transcript, code, problem, was_ready=False, wait=refusal.seconds)
+            return pc.PieceOutcome(transcript, code, problem, was_ready=False, wait=refusal.seconds)
         if over is None:
-            return lt.PieceOutcome(transcript, code, was_ready=self._was_ready)
+            return pc.PieceOutcome(transcript, code, was_ready=self._was_ready)
         problem = over.problem
         if problem is None and code is ExitCode.LIMIT:
             problem = Problem(code, self._last_error, "wait a moment and try again")
-        return lt.PieceOutcome(
+        return pc.PieceOutcome(
             transcript, code, problem, was_ready=self._was_ready, usage=over.usage, cost=over.cost
         )
 
@@ -102,7 +103,7 @@ class PieceSessions:
     def __init__(
         self,
         file: Path,
-        machine: lt.LongTranscription,
+        machine: LongTranscription,
         make: Callable[[View], Session],
         view: View,
         progress: Progress,
@@ -127,7 +128,7 @@ class PieceSessions:
         """The tasks that the end of the transcription stops."""
         self._pieces: dict[int, AudioPiece] = {}
         """The pieces that are not finished yet."""
-        self._events: deque[lt.Event] = deque()
+        self._events: deque[pc.Event] = deque()
         self._is_busy = False
         self._has_room = asyncio.Event()
         """Set while another piece may be read."""
@@ -148,7 +149,7 @@ class PieceSessions:
                 async with self._tasks:
                     self._run_task(self._tick())
                     self._run_task(self._read())
-                    self._post(lt.Begun())
+                    self._post(pc.Begun())
                     await self._done.wait()
                     for task in self._background:
                         task.cancel()
@@ -177,7 +178,7 @@ class PieceSessions:
 
     # --------------------------------------------------------------------------- events and effects
 
-    def _post(self, event: lt.Event) -> None:
+    def _post(self, event: pc.Event) -> None:
         """Handle an event, after those that are being handled or waiting."""
         self._events.append(event)
         if self._is_busy:
@@ -197,20 +198,20 @@ class PieceSessions:
         else:
             self._has_room.clear()
 
-    def _perform(self, effect: lt.Effect) -> None:
+    def _perform(self, effect: pc.Effect) -> None:
         match effect:
             case fx.Show(update):
                 self._views.show(update)
-            case lt.StartPiece(number):
+            case pc.StartPiece(number):
                 self._run_task(self._transcribe(number))
-            case lt.EndPiece(number, finished, is_old):
+            case pc.EndPiece(number, finished, is_old):
                 piece = self._pieces.pop(number)
                 self._progress.end(number, piece.end_ms - piece.start_ms, is_old=is_old)
                 if self._store is not None and finished is not None:
                     self._store.keep(number, finished)
-            case lt.Wait(seconds):
+            case pc.Wait(seconds):
                 self._run_task(self._wait(seconds))
-            case lt.ForgetPieces():
+            case pc.ForgetPieces():
                 self._is_complete = True
             case fx.Stop(code):
                 self._exit = code
@@ -220,7 +221,7 @@ class PieceSessions:
 
     async def _wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        self._post(lt.WaitOver())
+        self._post(pc.WaitOver())
 
     async def _tick(self) -> None:
         while True:
@@ -242,12 +243,12 @@ class PieceSessions:
         except (UsageError, IncompleteFileError) as error:
             problem = error.problem
         await self._add(cutter.finish())
-        self._post(lt.AudioEnded(problem))
+        self._post(pc.AudioEnded(problem))
 
     async def _add(self, pieces: Iterable[AudioPiece]) -> None:
         for piece in pieces:
             self._pieces[piece.number] = piece
-            self._post(lt.PieceCut(piece.number, piece.start_ms, piece.end_ms))
+            self._post(pc.PieceCut(piece.number, piece.start_ms, piece.end_ms))
             await self._has_room.wait()
 
     async def _transcribe(self, number: int) -> None:
@@ -263,7 +264,7 @@ class PieceSessions:
             post(InputEnded())
 
         code = await session.run_beside_others(send)
-        self._post(lt.PieceOver(number, view.outcome(code)))
+        self._post(pc.PieceOver(number, view.outcome(code)))
 
     # -------------------------------------------------------------------------------------- the end
 

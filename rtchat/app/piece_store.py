@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rtchat._version import __version__
-from rtchat.core.long_transcription import FinishedPiece
+from rtchat.core.pieces import FinishedPiece
 from rtchat.system.folders import make_private
 from rtchat.system.worker import Worker
 from rtchat.trace.value_codec import decode_value, encode_value

@@ -8,13 +8,14 @@ from rtchat.client.session import Session
 from rtchat.core.effects import Connecting, Ready, Update, Waiting
 from rtchat.core.events import AudioCaptured
 from rtchat.core.ports import Post, View
+from rtchat.ui.view_wrapper import ViewWrapper
 
 
-class ReadyGate(View):
+class ReadyGate(ViewWrapper):
     """Notes, in front of a view, whether the server accepts audio."""
 
     def __init__(self, view: View) -> None:
-        self._view = view
+        super().__init__(view)
         self._is_ready = asyncio.Event()
 
     async def send(self, audio: bytes, session: Session, post: Post) -> None:
@@ -32,12 +33,4 @@ class ReadyGate(View):
                 self._is_ready.clear()
             case _:
                 pass
-        self._view.show(update)
-
-    def tick(self) -> None:
-        """Redraw the view."""
-        self._view.tick()
-
-    def close(self) -> None:
-        """Close the view."""
-        self._view.close()
+        super().show(update)

@@ -16,6 +16,7 @@ from rtchat.core.values import Status
 from rtchat.ui.json_view import turn_as_json
 from rtchat.ui.plain_view import PlainView, StatusWriter
 from rtchat.ui.transcript_view import TranscriptView
+from rtchat.ui.view_wrapper import ViewWrapper
 
 ESTIMATED = Notice("info", "some times are estimates: the server sent no times of words")
 
@@ -38,18 +39,18 @@ def transcript_view(
 NO_SPEECH = Notice("info", "no speech found")
 
 
-class OutcomeView(View):
+class OutcomeView(ViewWrapper):
     """Notes how a transcription ends, and says so if nothing was said."""
 
     def __init__(self, view: View) -> None:
-        self._view = view
+        super().__init__(view)
         self._has_failed = False
         self.is_complete = False
         """Whether all audio was transcribed that could be read."""
 
     def show(self, update: Update) -> None:
         """Show an update."""
-        self._view.show(update)
+        super().show(update)
         match update:
             case TurnTranscribed(error=error):
                 self._has_failed |= bool(error)
@@ -58,17 +59,9 @@ class OutcomeView(View):
             case ReplyOver():
                 self.is_complete = update.status is Status.COMPLETED
                 if self.is_complete and not (update.text.strip() or self._has_failed):
-                    self._view.show(NO_SPEECH)
+                    super().show(NO_SPEECH)
             case _:
                 pass
-
-    def tick(self) -> None:
-        """Redraw the view."""
-        self._view.tick()
-
-    def close(self) -> None:
-        """Close the view."""
-        self._view.close()
 
 
 class TurnView(View):
