@@ -1,5 +1,5 @@
-"""A private sound server for tests: a pulseaudio with a recorded speaker and a microphone that
-captures what is played into it."""
+"""A private sound server for tests: PulseAudio or PipeWire, with a recorded speaker, and a
+microphone that captures what is played into it."""
 
 from __future__ import annotations
 
@@ -50,6 +50,16 @@ while piece := os.read(0, 960):
     os.write(1, array("h", [round(sample * factor) for sample in array("h", piece)]).tobytes())
 """
 _READY = b"Daemon startup complete"
+_PIPEWIRE = """
+context.exec = [ { path = "wireplumber" } { path = "pipewire-pulse" } ]
+"""
+_PIPEWIRE_PULSE = """
+pulse.cmd = [
+    { cmd = "load-module" args = "module-null-sink sink_name=speaker rate=48000 channels=1" }
+    { cmd = "load-module" args = "module-null-sink sink_name=mic rate=48000 channels=1" }
+]
+"""
+_DEFAULTS = (("set-default-sink", "speaker"), ("set-default-source", "mic.monitor"))
 
 
 # ---------------------------------------------------------------------------------------- a server
@@ -67,6 +77,14 @@ def reason_to_skip() -> str:
     if find_spec("sounddevice") is None:
         return "the package sounddevice is not installed"
     return ""
+
+
+def reason_to_skip_pipewire() -> str:
+    """Why PipeWire cannot be used here; empty if it can."""
+    for tool in ("pipewire", "pipewire-pulse", "wireplumber", "dbus-run-session"):
+        if which(tool) is None:
+            return f"{tool} is not installed"
+    return reason_to_skip()
 
 
 def _real_time() -> tuple[str, ...]:
@@ -186,6 +204,11 @@ class SoundServer:
         ran = subprocess.run(command, env=self.environ, stdout=subprocess.PIPE, check=True)
         return ran.stdout.decode().strip()
 
+    def does(self, *arguments: str) -> bool:
+        """Run pactl; returns whether it succeeded."""
+        command = ["pactl", *arguments]
+        return subprocess.run(command, env=self.environ, capture_output=True).returncode == 0
+
     def captured(self) -> list[str]:
         """The sources that programs capture from, except the recordings of this class."""
         sources = {line.split()[0]: line.split()[1] for line in self._short("sources")}
@@ -231,34 +254,87 @@ class SoundServer:
 
     def dies(self) -> None:
         """Kill the server, like a crash."""
-        self.process.kill()
+        _kill(self.process)
         self.process.wait(PATIENCE)
 
 
 @contextmanager
 def sound_server() -> Iterator[SoundServer]:
-    """Run a server in its own temporary folder for the duration of the block."""
-    # Socket paths must be short, so pytest's folders cannot be used.
+    """Run PulseAudio in its own temporary folder for the duration of the block."""
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rtchat-"))
-        (Path(folder) / "asound.conf").write_text(_ALSA, encoding="utf-8")
-        (Path(folder) / "default.pa").write_text(_SCRIPT.format(socket=f"{folder}/socket"))
-        private = {"PATH": os.environ["PATH"], "HOME": folder, "XDG_RUNTIME_DIR": folder}
-        command = [*_real_time(), *_DAEMON, f"--file={folder}/default.pa"]
-        process = stack.enter_context(
-            subprocess.Popen(command, env=private, stderr=subprocess.PIPE, cwd=folder)
-        )
-        stack.callback(process.kill)
+        folder, private = stack.enter_context(_folder())
+        (folder / "default.pa").write_text(_SCRIPT.format(socket=f"{folder}/socket"))
+        command = [*_DAEMON, f"--file={folder}/default.pa"]
+        process = stack.enter_context(_started(command, private, subprocess.PIPE))
         said = _Log(process)
         stack.callback(said.end)
         assert said.ready.wait(PATIENCE), b"".join(said.lines).decode()
-        found = {
-            "PULSE_SERVER": f"unix:{folder}/socket",
-            "ALSA_CONFIG_PATH": f"{folder}/asound.conf",
-        }
-        server = SoundServer(process, private | found)
+        server = SoundServer(process, private | _found(folder, "socket"))
         stack.enter_context(server.listened_to())
         yield server
+
+
+@contextmanager
+def pipewire() -> Iterator[SoundServer]:
+    """Run PipeWire in its own temporary folder for the duration of the block."""
+    with ExitStack() as stack:
+        folder, private = stack.enter_context(_folder())
+        for program, text in {"pipewire": _PIPEWIRE, "pipewire-pulse": _PIPEWIRE_PULSE}.items():
+            fragments = folder / ".config" / "pipewire" / f"{program}.conf.d"
+            fragments.mkdir(parents=True)
+            (fragments / "test.conf").write_text(text, encoding="utf-8")
+        command = ["dbus-run-session", "--", "pipewire"]
+        process = stack.enter_context(_started(command, private, subprocess.DEVNULL))
+        server = SoundServer(process, private | _found(folder, "pulse/native"))
+        until = monotonic() + PATIENCE
+        for default in _DEFAULTS:
+            while not server.does(*default):
+                assert process.poll() is None, "PipeWire has ended"
+                assert monotonic() < until, "PipeWire does not start"
+        stack.enter_context(server.listened_to())
+        yield server
+
+
+@contextmanager
+def _folder() -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder for a server and the environment that it runs in."""
+    # Socket paths must be short, so pytest's folders cannot be used.
+    with tempfile.TemporaryDirectory(prefix="rtchat-", ignore_cleanup_errors=True) as name:
+        (Path(name) / "asound.conf").write_text(_ALSA, encoding="utf-8")
+        yield Path(name), {"PATH": os.environ["PATH"], "HOME": name, "XDG_RUNTIME_DIR": name}
+
+
+def _found(folder: Path, socket: str) -> dict[str, str]:
+    """The variables by which programs find the server."""
+    return {
+        "PULSE_SERVER": f"unix:{folder}/{socket}",
+        "ALSA_CONFIG_PATH": f"{folder}/asound.conf",
+    }
+
+
+@contextmanager
+def _started(
+    command: list[str], environ: dict[str, str], stderr: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server for the duration of the block."""
+    with subprocess.Popen(
+        [*_real_time(), *command],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        cwd=environ["HOME"],
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a server and the processes that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Log:

@@ -10,7 +10,13 @@ import pytest
 
 from tests.program import Program
 from tests.script_server import scripted_server
-from tests.soundserver import SoundServer, reason_to_skip, sound_server
+from tests.soundserver import (
+    SoundServer,
+    pipewire,
+    reason_to_skip,
+    reason_to_skip_pipewire,
+    sound_server,
+)
 from tests.terminal import PROMPT, Terminal
 
 pytestmark = pytest.mark.full
@@ -19,11 +25,18 @@ SCRIPT: dict[str, object] = {"rule": [{"text": "It is noon."}]}
 CTRL_T = "\x14"
 
 
-@pytest.fixture
-def sound() -> Iterator[SoundServer]:
+SERVERS = {
+    "PulseAudio": (reason_to_skip, sound_server),
+    "PipeWire": (reason_to_skip_pipewire, pipewire),
+}
+
+
+@pytest.fixture(params=SERVERS)
+def sound(request: pytest.FixtureRequest) -> Iterator[SoundServer]:
+    reason_to_skip, running = SERVERS[request.param]
     if reason := reason_to_skip():
         pytest.skip(reason)
-    with sound_server() as server:
+    with running() as server:
         yield server
 
 
