@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from rtchat.app.audio_io import AudioSettings, requested_format
 from rtchat.app.environment import Environment, unblocked
@@ -102,6 +102,10 @@ def transcribe(
         return run.run_jobs(new)
 
 
+Save: TypeAlias = Callable[[], Awaitable[None]]
+"""Writes the transcript into its file."""
+
+
 class _Run:
     """Transcribes one input after another."""
 
@@ -145,95 +149,78 @@ class _Run:
         view = OutcomeView(transcript_view(options.format, out, status, is_terminal=is_terminal))
 
         async def save() -> None:
-            """Write the transcript into its file."""
             if target is not None and view.is_complete:
                 data, overwrites = content.getvalue(), options.overwrites
                 await asyncio.to_thread(write_transcript, target, data, overwrites=overwrites)
                 status.show(Notice("info", f"wrote {shown_name(target)}"))
 
-        return asyncio.run(self._session(source, setup, view, save))
+        return asyncio.run(self._transcribe(source, setup, view, save))
 
-    def _session(
+    async def _transcribe(
+        self, source: str | None, setup: TranscriptionSetup, view: View, save: Save
+    ) -> ExitCode:
+        if source is None:
+            microphone = LiveAudio(self._settings, speaks=False)
+            line = MicrophoneLine(microphone)
+            return await self._run_session(None, setup, view, line, microphone=microphone)
+        if source == STDIN:
+            return await self._run_session(source, setup, view, None)
+        return await self._transcribe_file(Path(source), setup, view, save)
+
+    async def _transcribe_file(
+        self, file: Path, setup: TranscriptionSetup, view: View, save: Save
+    ) -> ExitCode:
+        """Transcribe a file, and save the transcript. A long file is transcribed in pieces, unless
+        its sessions are recorded or the server tells the speakers apart, anew in each session."""
+        settings, environment = self._settings, self._environment
+        length_ms = await asyncio.to_thread(duration_ms, file, settings.raw)
+        is_long = length_ms is None or length_ms > LONG_MS
+        in_pieces = is_long and settings.trace is None and not setup.has_speakers
+        progress = Progress(length_ms, follows_turns=not in_pieces)
+        if in_pieces:
+            shown = self._with_line(view, progress) or view
+            resumes = self._options.resumes
+            return await run_pieces(
+                file, setup, settings, environment, shown, progress, resumes=resumes, save=save
+            )
+        code = await self._run_session(str(file), setup, view, progress)
+        await save()
+        return code
+
+    async def _run_session(
         self,
         source: str | None,
         setup: TranscriptionSetup,
         view: View,
-        save: Callable[[], Awaitable[None]],
-    ) -> Coroutine[object, object, ExitCode]:
-        settings, environment = self._settings, self._environment
-        if source is None:
-            return _run_microphone(setup, settings, environment, view)
-        if source == STDIN:
-            dialect = settings.forced_dialect
-            return run_session(source, setup, dialect, settings, environment, view)
-        resumes = self._options.resumes
-        file = Path(source)
-        return _run_file(file, setup, settings, environment, view, resumes=resumes, save=save)
+        line: Line | None,
+        *,
+        microphone: LiveAudio | None = None,
+    ) -> ExitCode:
+        """Transcribe in one session, and show a line on a terminal."""
+        shown = None if line is None else self._with_line(view, line)
+        return await run_session(
+            source,
+            setup,
+            self._settings.forced_dialect,
+            self._settings,
+            self._environment,
+            shown or view,
+            background=None if shown is None else shown.run,
+            microphone=microphone,
+        )
+
+    def _with_line(self, view: View, line: Line) -> ProgressView | None:
+        """A view that also shows a line, if stderr is a terminal that can erase it."""
+        environment = self._environment
+        err = environment.stderr
+        can_show = environment.stderr_is_terminal and environment.can_repaint
+        is_shown = can_show and not self._settings.quiet
+        return ProgressView(view, line, err) if is_shown and err is not None else None
 
     def _show_heading(self, source: str, *, is_first: bool) -> None:
         text = f"{'' if is_first else chr(10)}==> {shown_name(source)} <==\n"
         self._environment.stdout.buffer.write(text.encode(errors="replace"))
         self._environment.stdout.buffer.flush()
-
-
-async def _run_file(
-    file: Path,
-    setup: TranscriptionSetup,
-    settings: Settings,
-    environment: Environment,
-    view: View,
-    *,
-    resumes: bool,
-    save: Callable[[], Awaitable[None]],
-) -> ExitCode:
-    """Transcribe a file, and save the transcript. A long file is transcribed in pieces, unless its
-    sessions are recorded or the server tells the speakers apart, anew in each session."""
-    length_ms = await asyncio.to_thread(duration_ms, file, settings.raw)
-    is_long = length_ms is None or length_ms > LONG_MS
-    in_pieces = is_long and settings.trace is None and not setup.has_speakers
-    progress = Progress(length_ms, follows_turns=not in_pieces)
-    shown = _with_line(view, progress, settings, environment)
-    view = shown or view
-    if in_pieces:
-        return await run_pieces(
-            file, setup, settings, environment, view, progress, resumes=resumes, save=save
-        )
-    background = None if shown is None else shown.run
-    dialect = settings.forced_dialect
-    code = await run_session(
-        str(file), setup, dialect, settings, environment, view, background=background
-    )
-    await save()
-    return code
-
-
-async def _run_microphone(
-    setup: TranscriptionSetup, settings: Settings, environment: Environment, view: View
-) -> ExitCode:
-    """Transcribe the microphone. On a terminal, its level is shown, and how to end."""
-    microphone = LiveAudio(settings, speaks=False)
-    shown = _with_line(view, MicrophoneLine(microphone), settings, environment)
-    background = None if shown is None else shown.run
-    dialect = settings.forced_dialect
-    return await run_session(
-        None,
-        setup,
-        dialect,
-        settings,
-        environment,
-        shown or view,
-        background=background,
-        microphone=microphone,
-    )
-
-
-def _with_line(
-    view: View, line: Line, settings: Settings, environment: Environment
-) -> ProgressView | None:
-    """A view that also shows a line, if stderr is a terminal that can erase it."""
-    err = environment.stderr
-    shows = environment.stderr_is_terminal and environment.can_repaint and not settings.quiet
-    return ProgressView(view, line, err) if shows and err is not None else None
 
 
 def _model(settings: Settings, options: TranscribeOptions) -> str:
