@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
+
+from rtchat.core.audio_frames import ac3_frame, adts_frame, amr_frame, mpeg_frame
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
@@ -22,7 +24,8 @@ _COVER = (*_PICTURE, "-c:v", "png", "-disposition:v", "attached_pic")
 @dataclass(frozen=True)
 class Sample:
     """A kind of file. `muxer` and `options` are ffmpeg's. `has_late_index` is whether nothing can
-    be read without the end of the file, and `hides_cuts` is whether a cut file looks complete."""
+    be read without the end of the file, and `hides_cuts` is whether a cut file looks complete
+    (frames of DTS are not followed: files of DTS-HD contain two kinds)."""
 
     muxer: str
     options: Sequence[str] = ()
@@ -30,6 +33,10 @@ class Sample:
     """Whether the quick tests use it."""
     has_late_index: bool = False
     hides_cuts: bool = False
+    frame_length: Callable[[bytes], int] | None = None
+    """For a format without a length, in which a cut between two frames cannot be noticed."""
+    padding: float = 0.0
+    """Seconds of silence that the encoder adds."""
 
 
 SAMPLES = {
@@ -41,19 +48,38 @@ SAMPLES = {
     "mp4 with picture": Sample("mp4", (*_PICTURE, "-c:v", "mpeg4", "-movflags", "+faststart")),
     "mov": Sample("mov", ("-c:a", "aac"), has_late_index=True),
     "3gp": Sample("3gp", ("-c:a", "aac"), has_late_index=True),
-    "aac": Sample("adts", ("-c:a", "aac")),
-    "aac with ID3": Sample("adts", ("-c:a", "aac", "-write_id3v2", "1")),
+    "aac": Sample("adts", ("-c:a", "aac"), frame_length=adts_frame),
+    "aac with ID3": Sample("adts", ("-c:a", "aac", "-write_id3v2", "1"), frame_length=adts_frame),
     "webm opus": Sample("webm", ("-c:a", "libopus"), is_usual=True),
     "webm vorbis": Sample("webm", ("-c:a", "libvorbis")),
     "webm with picture": Sample("webm", (*_PICTURE, "-c:v", "libvpx", "-c:a", "libopus")),
     "webm live": Sample("webm", ("-c:a", "libopus", "-live", "1")),
     "mka": Sample("matroska", ("-c:a", "flac")),
     "wma": Sample("asf", ("-c:a", "wmav2")),
-    "amr": Sample("", is_usual=True),
+    "amr": Sample("", is_usual=True, frame_length=amr_frame),
     "mp3": Sample("mp3", is_usual=True),
-    "mp3 without length": Sample("mp3", ("-write_xing", "0")),
+    "mp3 without length": Sample("mp3", ("-write_xing", "0"), frame_length=mpeg_frame),
     "mp3 with cover": Sample("mp3", _COVER),
-    "mp2": Sample("mp2", hides_cuts=True),
+    "mp3 at 22 kHz": Sample("mp3", ("-ar", "22050", "-write_xing", "0"), frame_length=mpeg_frame),
+    "mp3 at 8 kHz": Sample(
+        "mp3", ("-ar", "8000", "-write_xing", "0"), frame_length=mpeg_frame, padding=0.1
+    ),
+    "mp2": Sample("mp2", frame_length=mpeg_frame),
+    "mp2 at 22 kHz": Sample("mp2", ("-ar", "22050"), frame_length=mpeg_frame),
+    "ac3": Sample("ac3", frame_length=ac3_frame),
+    "eac3": Sample("eac3", frame_length=ac3_frame),
+    "dts": Sample("dts", ("-c:a", "dca", "-strict", "-2"), hides_cuts=True),
+    "tta": Sample("tta"),
+    "voc": Sample("voc"),
+    "3g2": Sample("3g2", ("-c:a", "aac"), has_late_index=True),
+    "caf opus": Sample("caf", ("-c:a", "libopus"), has_late_index=True),
+    "wav mu-law": Sample("wav", ("-c:a", "pcm_mulaw")),
+    "aiff mu-law": Sample("aiff", ("-c:a", "pcm_mulaw")),
+    "au mu-law": Sample("au", ("-c:a", "pcm_mulaw")),
+    "flv mp3": Sample("flv", ("-c:a", "libmp3lame")),
+    "mpeg ts mp3": Sample("mpegts", ("-c:a", "libmp3lame")),
+    "mpeg ts of camcorders": Sample("mpegts", ("-c:a", "ac3", "-mpegts_m2ts_mode", "1")),
+    "real": Sample("rm", ("-c:a", "ac3")),
     "ogg vorbis": Sample("ogg", ("-c:a", "libvorbis", *_SHORT_PAGES), is_usual=True),
     "ogg opus": Sample("ogg", ("-c:a", "libopus", *_SHORT_PAGES)),
     "ogg speex": Sample("ogg", ("-c:a", "libspeex", "-ar", "16000", *_SHORT_PAGES)),

@@ -16,11 +16,13 @@ from rtchat.system.files import replace_file, shown_name, unreadable
 STDIN = "-"
 _ENDINGS = frozenset(
     [
+        ".3g2",
         ".3gp",
         ".aac",
         ".aif",
         ".aiff",
         ".amr",
+        ".awb",
         ".caf",
         ".flac",
         ".m4a",
@@ -28,11 +30,14 @@ _ENDINGS = frozenset(
         ".mka",
         ".mkv",
         ".mov",
+        ".mp2",
         ".mp3",
         ".mp4",
+        ".mts",
         ".oga",
         ".ogg",
         ".opus",
+        ".spx",
         ".wav",
         ".webm",
         ".wma",

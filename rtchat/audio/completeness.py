@@ -9,17 +9,21 @@ import struct
 from typing import BinaryIO
 from zlib import crc32
 
-from rtchat.audio.file_format import FileFormat, skip_id3
-from rtchat.core.mpeg_audio import mp3_frame, mp3_frame_seconds
+from rtchat.audio.file_format import FileFormat, ts_packet
+from rtchat.audio.frames import FrameLength, follow_frames
+from rtchat.core.audio_frames import (
+    ac3_frame,
+    adts_frame,
+    amr_frame,
+    amr_wb_frame,
+    mpeg_frame,
+    mpeg_frame_seconds,
+)
 from rtchat.core.values import value
 
 _MIN_SHOWN_SECONDS = 0.05
-_SEARCHED = 65536
-"""Bytes that are searched at a time for the next frame."""
-_MP3_TOLERANCE = 0.5
+_MPEG_TOLERANCE = 0.5
 """Seconds of silence that decoders may remove from the start and the end."""
-_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-"""What may follow the last frame of an MP3 file."""
 
 
 def incomplete(seconds: float = 0.0) -> str:
@@ -27,6 +31,11 @@ def incomplete(seconds: float = 0.0) -> str:
     if seconds < _MIN_SHOWN_SECONDS:
         return "incomplete: its end is missing"
     return f"incomplete: {seconds:.1f} s of its audio are missing"
+
+
+def says_how_much(finding: str) -> bool:
+    """Whether a finding says how much audio is missing."""
+    return finding.startswith("incomplete") and finding != incomplete()
 
 
 def damaged(seconds: float = 0.0) -> str:
@@ -40,10 +49,16 @@ def find_damage(file: BinaryIO, known: FileFormat, seconds: float) -> str:
     match known.demuxer:
         case "ogg":
             return _check_ogg(file)
-        case "mp3":
-            return _check_mp3(file, seconds)
+        case "mov":
+            return _check_boxes(file)
+        case "flv":
+            return _check_flash(file)
+        case "mpegts":
+            return _check_packets(file)
         case "au":
             return _check_au(file, seconds)
+        case _ if known.name in _FRAMED:
+            return _check_frames(file, _FRAMED[known.name], seconds)
         case layout if layout in _CHUNKED:
             return _check_chunks(file, _CHUNKED[layout], seconds)
         case _:
@@ -156,60 +171,46 @@ def _ogg_checksum(page: bytes) -> int:
     return int.from_bytes(reverse.to_bytes(4, "little").translate(_REVERSED_BITS), "big")
 
 
-# --------------------------------------------------------------------------------------------- MP3
-
-
-def _check_mp3(file: BinaryIO, seconds: float) -> str:
-    """Compare the frames in the file with their number in the first one, and with the audio."""
-    found = _count_frames(file)
-    if found.is_broken or not found.count:
-        return damaged() if found.is_broken else ""
-    if missing := max(0, found.declared - found.count):
-        return incomplete(missing * found.frame_seconds)
-    if found.is_cut and not found.declared:
-        return incomplete()
-    # `soundfile` estimates the length of a file that does not state it, and ends there.
-    undecoded = found.count * found.frame_seconds - seconds
-    return damaged(undecoded) if undecoded > _MP3_TOLERANCE else ""
+# ------------------------------------------------------------------------------------------ frames
 
 
 @value
-class _Frames:
-    """The frames of an MP3 file."""
+class _Framed:
+    """A file of frames. `start` is where they begin, and `sync` the first byte of each, if that is
+    always the same."""
 
-    count: int
-    """The number of complete frames."""
-    declared: int
-    """Their number as the first one states it; 0 if it does not."""
-    frame_seconds: float
-    is_broken: bool
-    """Whether there is something else between them."""
-    is_cut: bool
-    """Whether the last one is incomplete."""
+    frame_length: FrameLength
+    sync: bytes = b""
+    start: int = 0
 
 
-def _count_frames(file: BinaryIO) -> _Frames:
-    """Follow the frames from one to the next."""
-    size, place = _size(file), skip_id3(file)
-    file.seek(place)
-    first = file.read(256)
-    count, is_broken, is_cut = 0, False, False
-    while place < size:
-        file.seek(place)
-        if length := mp3_frame(file.read(4)):
-            is_cut = place + length > size
-            count += not is_cut
-            place += length
-        elif (after := skip_id3(file, place)) > place:
-            place = after
-        elif (found := _next_frame(file, place)) is not None:
-            is_broken = is_broken or count > 0
-            place = found
-        else:
-            is_cut = size - place < 4
-            break
-    duration = mp3_frame_seconds(first) if mp3_frame(first) else 0.0
-    return _Frames(count, _declared_frames(first), duration, is_broken, is_cut)
+_FRAMED = {
+    "MP3": _Framed(mpeg_frame, b"\xff"),
+    "MPEG audio": _Framed(mpeg_frame, b"\xff"),
+    "AAC": _Framed(adts_frame, b"\xff"),
+    "AC-3": _Framed(ac3_frame, b"\x0b"),
+    "AMR": _Framed(amr_frame, start=6),
+    "AMR-WB": _Framed(amr_wb_frame, start=9),
+}
+"""By the name of the format. The frames of DTS are not listed: those of DTS-HD are of two kinds."""
+
+
+def _check_frames(file: BinaryIO, framed: _Framed, seconds: float) -> str:
+    """Compare the frames in an MP3 file with their number in the first one and with the audio, and
+    check that those of any file are complete."""
+    found = follow_frames(file, framed.frame_length, framed.start, framed.sync)
+    if found.is_broken or not found.count:
+        return damaged() if found.is_broken else ""
+    is_mpeg = framed.frame_length is mpeg_frame
+    frame_seconds = mpeg_frame_seconds(found.first) if is_mpeg and mpeg_frame(found.first) else 0.0
+    declared = _declared_frames(found.first) if is_mpeg else 0
+    if declared > found.count:
+        return incomplete((declared - found.count) * frame_seconds)
+    if found.is_cut and not declared:
+        return incomplete()
+    # `soundfile` estimates the length of an MP3 that does not state it, and ends there.
+    undecoded = found.count * frame_seconds - seconds
+    return damaged(undecoded) if undecoded > _MPEG_TOLERANCE else ""
 
 
 def _declared_frames(frame: bytes) -> int:
@@ -221,22 +222,35 @@ def _declared_frames(frame: bytes) -> int:
     return 0
 
 
-def _next_frame(file: BinaryIO, place: int) -> int | None:
-    """The position of the next frame that is followed by another one or by the end of the file;
-    None if only tags or padding follow."""
-    file.seek(place)
-    if file.read(16).startswith(_TAGS):
-        return None
-    while True:
+# ------------------------------------------------------------------------- boxes, tags and packets
+
+
+def _check_boxes(file: BinaryIO) -> str:
+    """Check that the last box of an MPEG-4 file is complete."""
+    size, place = _size(file), 0
+    while place < size:
         file.seek(place)
-        data = file.read(_SEARCHED + 4)
-        at = 0
-        while (at := data.find(b"\xff", at, _SEARCHED)) >= 0:
-            if length := mp3_frame(data[at : at + 4]):
-                file.seek(place + at + length)
-                if (after := file.read(4)) == b"" or mp3_frame(after):
-                    return place + at
-            at += 1
-        if len(data) <= _SEARCHED:
-            return None
-        place += _SEARCHED
+        header = file.read(16)
+        length = int.from_bytes(header[:4], "big")
+        if length == 1:
+            length = int.from_bytes(header[8:], "big")
+        if length < 8:  # 0: the box ends with the file; others are none
+            return ""
+        place += length
+    return incomplete() if place > size else ""
+
+
+def _check_flash(file: BinaryIO) -> str:
+    """Check that the last tag of a Flash video is complete."""
+    size, place = _size(file), 13
+    while place < size:
+        file.seek(place + 1)
+        place += 11 + int.from_bytes(file.read(3), "big") + 4
+    return incomplete() if place > size else ""
+
+
+def _check_packets(file: BinaryIO) -> str:
+    """Check that the last packet of an MPEG-TS file is complete."""
+    file.seek(0)
+    length = ts_packet(file.read(1024))
+    return incomplete() if length and _size(file) % length else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from rtchat.audio import ffmpeg
 from rtchat.audio.c_stderr import silence_libraries
-from rtchat.audio.completeness import damaged, find_damage, incomplete
+from rtchat.audio.completeness import damaged, find_damage, incomplete, says_how_much
 from rtchat.audio.conversion import converter, missing_package
 from rtchat.audio.file_format import FileFormat, recognise
 from rtchat.audio.input_file import InputFile
@@ -24,7 +24,7 @@ _UNKNOWN_FRAMES = 2**62
 
 
 def decode(file: InputFile, report: Callable[[str], None]) -> Iterator[bytes]:
-    """Decode a file. Calls `report` with a finding of `completeness` for each damage.
+    """Decode a file. Calls `report` with a finding of `completeness` at the end if it is damaged.
 
     Raises:
         UsageError: the file contains nothing that can be decoded, or a program or a package for
@@ -32,12 +32,18 @@ def decode(file: InputFile, report: Callable[[str], None]) -> Iterator[bytes]:
     """
     with file.as_file() as seekable:
         known = recognise(seekable)
-        size = 0
-        for piece in _decoder(seekable, file.name, known, report):
+        size, finding = 0, ""
+
+        def note(text: str) -> None:
+            nonlocal finding
+            finding = text
+
+        for piece in _decoder(seekable, file.name, known, note):
             size += len(piece)
             yield piece
-        seconds = size / WIDTH / RATE
-        if known is not None and (finding := find_damage(seekable, known, seconds)):
+        if known is not None and not says_how_much(finding):
+            finding = find_damage(seekable, known, size / WIDTH / RATE) or finding
+        if finding:
             report(finding)
 
 

@@ -32,6 +32,9 @@ _TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
 """Formats whose length is written in the file, rather than estimated from its size, and by how many
 seconds the audio of an undamaged file may be shorter."""
 
+_NO_INDEX = ("moov atom not found", "Missing packet table")
+"""How messages begin about an MPEG-4 or CAF file without the index of its audio."""
+
 
 def find() -> str | None:
     """The path of ffmpeg; None if it is not installed."""
@@ -166,6 +169,10 @@ class _Log:
         kinds = [kind for kind, _ in self._streams]
         if self._is_readable and "Audio" not in kinds:
             return UsageError(f"{name} contains no audio", hint="use a file with audio")
+        if any(text.startswith(_NO_INDEX) for _, text in self._errors):
+            message = f"{name} cannot be read: its index, which is at its end, is missing"
+            hint = "it was cut off or is still being written; use a complete copy of it"
+            return UsageError(message, hint=hint)
         why = f" ({shown_name(self._errors[0][1])})" if self._errors else ""
         message = f"{name} is damaged: nothing in this {self._known.name} file can be read{why}"
         return UsageError(message, hint="use a complete copy of it")

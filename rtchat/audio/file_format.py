@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.core.mpeg_audio import adts_frame, mp3_frame
+from rtchat.core.audio_frames import ac3_frame, adts_frame, mp3_frame, mpeg_frame
 from rtchat.core.values import value
 
 _HEAD = 4096
 """Bytes in which a file is recognised, after its ID3 tags."""
-_TS_PACKET = 188
+_TS_PACKETS = {188: 0, 192: 4}
+"""The lengths of packets of MPEG-TS, and where in a packet its first byte is; those of camcorders
+begin with a time."""
 
 
 @value
@@ -23,7 +25,10 @@ class FileFormat:
 
 
 MP3 = FileFormat("MP3", "mp3", by_soundfile=True)
+_MP2 = FileFormat("MPEG audio", "mp3", by_soundfile=True)
+"""MPEG audio of layer I or II. ffmpeg tells the layers apart itself."""
 _AAC = FileFormat("AAC", "aac")
+_AC3 = FileFormat("AC-3", "ac3")
 _MPEG_4 = FileFormat("MPEG-4", "mov")
 _WMA = FileFormat("Windows Media", "asf")
 _MPEG_TS = FileFormat("MPEG-TS", "mpegts")
@@ -39,7 +44,7 @@ _BY_MAGIC = {
     b"\x1aE\xdf\xa3": FileFormat("WebM or Matroska", "matroska"),
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": _WMA,
     b"#!AMR\n": FileFormat("AMR", "amr"),
-    b"#!AMR-WB\n": FileFormat("AMR", "amr"),
+    b"#!AMR-WB\n": FileFormat("AMR-WB", "amr"),
     b"FLV\x01": FileFormat("Flash video", "flv"),
     b".RMF": FileFormat("RealMedia", "rm"),
     b".ra\xfd": FileFormat("RealAudio", "rm"),
@@ -97,9 +102,19 @@ def _by_magic(head: bytes) -> FileFormat | None:
 
 def _by_frames(head: bytes) -> FileFormat | None:
     """A format without a magic number, whose frames begin with a few fixed bits."""
-    if len(head) > 2 * _TS_PACKET and head[: 2 * _TS_PACKET + 1 : _TS_PACKET] == b"GGG":
+    if ts_packet(head):
         return _MPEG_TS
-    for known, length in ((MP3, mp3_frame(head)), (_AAC, adts_frame(head))):
+    frames = ((MP3, mp3_frame), (_MP2, mpeg_frame), (_AAC, adts_frame), (_AC3, ac3_frame))
+    for known, frame in frames:
+        length = frame(head)
         if length and (len(head) <= length or head[length : length + 2] == head[:2]):
             return known
     return None
+
+
+def ts_packet(head: bytes) -> int:
+    """The length of the packets of MPEG-TS; 0 if a file is no MPEG-TS."""
+    for length, start in _TS_PACKETS.items():
+        if head[start : start + 2 * length + 1 : length] == b"GGG":
+            return length
+    return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from base64 import b64decode
 from collections import deque
 
+from rtchat.core.audio_frames import adts_frame, mp3_frame
 from rtchat.core.effects import Play, ReplyHeard, StopPlaying
 from rtchat.core.events import ChannelDone, Delta, PlaybackAdvanced, PlaybackCut
-from rtchat.core.mpeg_audio import adts_frame, mp3_frame
 from rtchat.core.reply import BETWEEN_PARTS, Reply
 from rtchat.core.values import BYTES_A_MS, AudioFormat
 
