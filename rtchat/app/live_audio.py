@@ -63,7 +63,7 @@ class LiveAudio:
         """Whether the microphone was lost or could not be opened, and was not found since."""
         self._has_changed_devices = False
         self._changed = asyncio.Event()
-        """Whether the microphone is to be opened or closed, or the system's devices changed."""
+        """Set when the microphone is to be opened or closed, or the system's devices changed."""
         self._worker = Worker("devices", limit=0)
 
     @property

@@ -91,8 +91,8 @@ def transcribe(
     if settings.local and settings.language is None and environment.stderr_is_terminal:
         status.show(Notice("info", ENGLISH_ONLY))
     if len(new) < len(jobs):
-        text = f"skipped {len(jobs) - len(new)} of {len(jobs)} files, whose transcripts exist"
-        status.show(Notice("info", text, "use --force to overwrite them"))
+        text = f"skipped {len(jobs) - len(new)} of {len(jobs)} files that have a transcript"
+        status.show(Notice("info", text, "use --force to replace the transcripts"))
     with unblocked(environment) as environment:
         if options.folder is not None:
             prepare_folder(options.folder)

@@ -59,7 +59,7 @@ class Job:
         return self.target is not None and self.target.exists()
 
     @property
-    def is_recording(self) -> bool:
+    def replaces_source(self) -> bool:
         """Whether the transcript would replace the recording."""
         return self.is_done and os.path.realpath(self.target or "") == os.path.realpath(self.source)
 
@@ -93,11 +93,10 @@ def jobs_of(
         job = Job(source, folder / f"{Path(source).stem}.{format}")
         other = targets.setdefault(str(job.target).casefold(), job)
         if other is not job:
-            message = (
-                f"{shown_name(other.source)} and {shown_name(source)} have the same transcript"
-            )
+            both = f"{shown_name(other.source)} and {shown_name(source)}"
+            message = f"{both} would have the same transcript"
             raise UsageError(message, hint="transcribe them into different folders")
-        if job.is_recording:
+        if job.replaces_source:
             message = f"the transcript would replace {shown_name(source)}"
             raise UsageError(message, hint="write it into another folder")
     return list(targets.values())

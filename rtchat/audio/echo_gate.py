@@ -1,5 +1,5 @@
-"""The microphone while audio is played, if the echo cannot be cancelled: only what is louder than
-the echo passes.
+"""Decides which audio of the microphone passes while audio is played and its echo cannot be
+cancelled: only what is louder than the echo.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from collections import deque
 from rtchat.audio.pcm import SILENCE_DB
 
 _ECHO_SECONDS = 1.2
-"""How long after it was played audio may be heard: wireless speakers are late."""
+"""Audio may be heard for this long after it was played: wireless speakers are late."""
 _MARGIN_DB = 6.0
 """Speech passes if it is this much louder than the echo."""
 _OPEN_SECONDS = 0.3
 """How long the gate stays open, so that words are not cut into pieces."""
 _RISE_DB = 12.0
 _FALL_DB = 2.0
-"""How fast the estimate of the echo follows, in decibels per second. It falls slowly, because a
-pause in what is played is no reason to expect less of an echo."""
+"""How fast the estimate of the echo may change, in decibels per second. It falls slowly, because a
+pause in what is played does not make the echo of the rest quieter."""
 _LEARNING_SECONDS = 1.5
-"""After this much audio was played, the loudest sound captured meanwhile becomes the estimate, but
-not speech that passed."""
+"""Seconds of played audio after which the estimate is the loudest sound captured meanwhile, except
+speech that passed."""
 _MIN_DB, _MAX_DB = -40.0, 20.0
 """The range of the estimate."""
 

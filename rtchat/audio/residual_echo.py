@@ -1,6 +1,7 @@
-"""Whether an echo is left in the audio of an echo canceller: its loudness follows what is played.
+"""Detects an echo that is left in the audio of an echo canceller.
 
-That of the user's speech does not, so it is no evidence even while a reply is played.
+Its loudness follows that of what is played. The loudness of the user's speech does not, so speech
+during a reply is not taken for an echo.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ _INTERVAL = 25
 _MIN_DB = -50.0
 """An echo that is never louder than this is no problem."""
 _ECHO, _NO_ECHO = 0.65, 0.4
-"""The correlation from which on there is an echo, and up to which there is none. Speech over what
-is played reaches 0.58; an echo that is later than the canceller expects, 0.75 on average."""
+"""An echo is detected at the first correlation, and until it falls below the second. Speech over
+what is played reaches 0.58; an echo that is later than the canceller expects, 0.75 on average."""
 
 
 class ResidualEcho:

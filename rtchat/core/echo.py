@@ -7,6 +7,7 @@ from rtchat.core.question import Question
 ECHO_MS = 1_000
 """Speech that interrupts a reply within its first milliseconds may be the reply itself."""
 MAX_ECHOES = 3
+"""Replies in a row with a sign of an echo after which there is one."""
 
 
 class EchoDetector:
@@ -30,11 +31,12 @@ class EchoDetector:
         """Take the next question. Begin again if it is typed, or if the reply to the last one shows
         no sign of an echo; a transcript that is still to come may be one."""
         last, self._last = self._last, question if question.is_spoken else None
-        if not question.is_spoken or (last is not None and self._is_heard(last)):
+        if not question.is_spoken or (last is not None and self._has_no_echo(last)):
             self._echoes.clear()
 
-    def _is_heard(self, question: Question) -> bool:
-        """Whether a reply ran its course, and answers words as far as can be known."""
+    def _has_no_echo(self, question: Question) -> bool:
+        """Whether the reply to a question was not interrupted, and the question has words, as far
+        as is known."""
         is_known = question.transcript_done or not self._has_transcripts
         return question.is_answered and is_known and question not in self._echoes
 

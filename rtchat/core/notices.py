@@ -291,8 +291,6 @@ def call_not_allowed(name: str) -> Show:
 CAN_CONTINUE = notice(
     "info", "the finished part is kept", "run the same command again to transcribe the rest"
 )
-
-
 CAN_RETRY = notice(
     "info",
     "the finished part is kept",
@@ -303,7 +301,7 @@ CAN_RETRY = notice(
 def continuing(seconds: float) -> Show:
     """An earlier run transcribed so many seconds of the recording."""
     text = f"continuing: {clock(seconds)} were transcribed before"
-    return notice("info", text, "use --no-resume to start anew")
+    return notice("info", text, "use --no-resume to start from the beginning")
 
 
 def fewer_sessions(problem: Problem, sessions: int) -> Show:
