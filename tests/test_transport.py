@@ -393,6 +393,22 @@ def test_closing_does_not_wait_for_a_server_that_stopped_reading() -> None:
     asyncio.run(main())
 
 
+def test_closing_is_answered_by_a_server_that_sends_without_end() -> None:
+    async def flood(client: ServerConnection) -> None:
+        while True:
+            await client.send(b"x" * 2**16)
+
+    async def main() -> int | None:
+        async with sockets(flood) as url:
+            async with open_connection(endpoint(url=url)) as connection:
+                await connection.receive()
+                while connection.socket.transport.is_reading():  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0)
+            return connection.socket.close_code
+
+    assert asyncio.run(main()) == 1000
+
+
 def test_a_connection_that_is_lost_while_much_is_sent_is_left_all_the_same() -> None:
     async def refuse(client: ServerConnection) -> None:
         await client.recv()

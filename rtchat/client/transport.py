@@ -90,6 +90,7 @@ class SocketLink:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. A server has 2 seconds to answer."""
+        self.socket.transport.resume_reading()  # the answer comes after what was not received yet
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.socket.close(code, reason)
