@@ -18,6 +18,8 @@ TYPES = ["mypy"]
 WORKERS = (os.cpu_count() or 1) + 1
 """One more than there are processors, as many tests wait for a process."""
 PYTEST = ["pytest", "-n", str(WORKERS), "--dist", "worksteal"]
+ENVIRON = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Otherwise each worker compiles each test file, in each run."""
 QUICK = ["-m", "not full"]
 FULL = ["--cov", "--cov-report=term:skip-covered"]
 
@@ -39,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
 def start(step: list[str]) -> subprocess.Popen[bytes]:
     """Start one of the steps."""
-    return subprocess.Popen([sys.executable, "-m", *step], cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-m", *step], cwd=ROOT, env=ENVIRON)
 
 
 if __name__ == "__main__":

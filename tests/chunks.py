@@ -1,4 +1,4 @@
-"""Large random runs in chunks, of which the quick suite runs the first."""
+"""Large random runs in parts, of which the quick suite runs the first."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def in_chunks(count: int) -> pytest.MarkDecorator:
     marks = (pytest.mark.full, pytest.mark.no_cover)
     rest = (pytest.param(chunk, marks=marks) for chunk in range(1, count))
     return pytest.mark.parametrize("chunk", [0, *rest])
+
+
+def seeds(quick: int, full: int) -> pytest.MarkDecorator:
+    """Run a test with `full` seeds, of which the quick suite has the first `quick`."""
+    rest = (pytest.param(seed, marks=pytest.mark.full) for seed in range(quick, full))
+    return pytest.mark.parametrize("seed", [*range(quick), *rest])

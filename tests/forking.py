@@ -37,13 +37,23 @@ AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TYPER_", "COVERAGE", "WEBSOCKETS_")
 STARTED_WITH = {"LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | {
     name: text for name, text in os.environ.items() if name.startswith("COVERAGE")
 }
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
+"""Keeps numpy from starting threads, which a fork would not have."""
 _ONE_AT_A_TIME = threading.Lock()
 _FOLDERS = (
     *("app", "cli", "client", "config", "core", "history", "inputs", "markdown", "system"),
     *("tools", "trace", "ui", "wire"),
 )
 """Whose modules a run may import."""
-_LIBRARIES = ("dotenv", "platformdirs", "websockets.asyncio.client", "msgspec")
+_MODULES = (
+    *("rtchat.audio.decoding", "rtchat.audio.encoded_file", "rtchat.audio.files"),
+    *("dotenv", "encodings.idna", "encodings.utf_16_be", "msgspec", "numpy", "platformdirs"),
+    *("prompt_toolkit.key_binding.bindings.search", "prompt_toolkit.patch_stdout"),
+    *("pygments.filters", "pygments.lexers.javascript", "pygments.lexers.python"),
+    *("pygments.lexers.shell", "rich._unicode_data.unicode17-0-0", "rich.padding", "rich.panel"),
+    *("soundfile", "soxr", "typer._click.decorators", "websockets.asyncio.client"),
+)
+"""What many runs import besides. Not the library of audio devices: it opens them when imported."""
 
 
 # ------------------------------------------------------------------------------------- for a test
@@ -120,9 +130,10 @@ class Forked(Process):
     def _try_wait(self, flags: int) -> tuple[int, int]:
         if flags & os.WNOHANG and not select.select([self._ended], [], [], 0)[0]:
             return 0, 0
-        (status,) = struct.unpack("i", os.read(self._ended, 4))
+        data = os.read(self._ended, 4)
         os.close(self._ended)
-        return self.pid, status
+        # The process that forks reports how each run ended, unless it is terminated itself.
+        return self.pid, struct.unpack("i", data)[0] if data else signal.SIGKILL
 
     def _internal_poll(self, _deadstate: int | None = None, **_: object) -> int | None:
         if self.returncode is None:
@@ -146,7 +157,7 @@ def _server() -> socket.socket:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.forking", str(theirs.fileno())],
             cwd=Path(__file__).parents[1],
-            env={"PATH": os.environ["PATH"], "HOME": os.devnull, **STARTED_WITH},
+            env={**STARTED_WITH, "PATH": os.environ["PATH"], "HOME": os.devnull, **_NO_THREADS},
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
@@ -269,9 +280,9 @@ def _import() -> None:
         package = import_module(f"rtchat.{folder}")
         for module in iter_modules(package.__path__, f"{package.__name__}."):
             import_module(module.name)
-    for library in _LIBRARIES:
+    for name in _MODULES:
         with suppress(ImportError):  # some come with extras
-            import_module(library)
+            import_module(name)
 
 
 def _save_coverage() -> None:

@@ -324,7 +324,7 @@ def test_one_deviation(scenario: Scenario, chunk: int) -> None:
     assert failed == []
 
 
-CHUNKS = 24
+CHUNKS = 48
 """The quick suite tries one of so many pairs."""
 
 

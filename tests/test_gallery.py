@@ -13,10 +13,9 @@ from random import Random
 
 import pytest
 
+from tests.chunks import seeds
 from tests.gallery import NAMES, WIDTHS, document, screen_file
 from tests.test_scrollback import at_once, streamed
-
-_RUNS = 2
 
 
 def test_the_gallery_is_complete() -> None:
@@ -35,16 +34,15 @@ def test_a_document_looks_as_in_its_file(name: str, width: int) -> None:
     assert shown == file.read_text()
 
 
+@seeds(1, 2)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_streamed_document_looks_the_same(name: str, width: int) -> None:
+def test_a_streamed_document_looks_the_same(name: str, width: int, seed: int) -> None:
     text = document(name)
-    expected = at_once(text, width)
-    for run in range(_RUNS):
-        random = Random(f"{name} {width} {run}")
-        places = sorted(random.sample(range(len(text)), 30))
-        deltas = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
-        assert streamed(deltas, width, random.randint(6, 50)) == expected
+    random = Random(f"{name} {width} {seed}")
+    places = sorted(random.sample(range(len(text)), 30))
+    deltas = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+    assert streamed(deltas, width, random.randint(6, 50)) == at_once(text, width)
 
 
 def test_the_page_shows_every_document_at_every_width(tmp_path: Path) -> None:

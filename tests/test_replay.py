@@ -21,6 +21,7 @@ from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from rtchat.trace.reading import Recorded, Recording
 from rtchat.trace.wire_only import WireReplay
+from tests.chunks import seeds
 from tests.program import Program, Ran, background
 from tests.terminal import Terminal
 from tests.test_recordings import FOLDER
@@ -521,7 +522,7 @@ def _spoken(response: dict[str, Any]) -> Iterator[str]:
             yield part.get("text") or part["transcript"]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@seeds(12, 40)
 def test_damaged_recordings_can_be_replayed(seed: int) -> None:
     """Lines are missing, repeated, reordered or changed."""
     rng = random.Random(seed)

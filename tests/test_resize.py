@@ -19,6 +19,7 @@ from rtchat.core.effects import QuestionAsked, ReplyOver, TextArrived
 from rtchat.core.values import Status
 from rtchat.ui.live_view import LiveView
 from rtchat.ui.panel import LivePanel
+from tests.chunks import seeds
 from tests.reflow import ReflowingScreen
 from tests.screen import Screen
 
@@ -189,12 +190,9 @@ def text_left(rows: list[str]) -> int:
     return sum(bool(_FRAME.search(row) and _WORD.search(row)) for row in rows)
 
 
-SEEDS = [*range(4), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(4, 60))]
-
-
 @pytest.mark.parametrize(("has_entry", "trims"), list(product([True, False], repeat=2)))
 @pytest.mark.parametrize("reflows", [True, None])
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds(2, 60)
 def test_a_terminal_that_wraps_rows_again(
     seed: int, has_entry: bool, reflows: bool | None, trims: bool
 ) -> None:
@@ -204,7 +202,7 @@ def test_a_terminal_that_wraps_rows_again(
 
 @pytest.mark.parametrize("reflows", [False, None])
 @pytest.mark.parametrize("has_entry", [False, True])
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds(2, 60)
 def test_a_terminal_that_cuts_rows(seed: int, has_entry: bool, reflows: bool | None) -> None:
     check(*history(seed, Screen, reflows=reflows, has_entry=has_entry, narrow=True))
 
@@ -240,7 +238,7 @@ def test_no_text_remains_if_the_screen_has_scrolled(
 
 @pytest.mark.parametrize("has_entry", [False, True])
 @pytest.mark.parametrize("trims", [False, True])
-@pytest.mark.parametrize("seed", SEEDS)
+@seeds(2, 60)
 def test_text_that_is_printed_before_a_change_is_noticed(
     seed: int, has_entry: bool, trims: bool
 ) -> None:

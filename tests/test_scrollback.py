@@ -26,7 +26,7 @@ from tests.chunks import in_chunks
 from tests.documents import DOCUMENTS, LONG, RANDOM, cut
 from tests.screen import Screen
 
-CHUNKS, CASES, LONG_CASES = 16, 140, 10
+CHUNKS, CASES, LONG_CASES = 32, 70, 5
 SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
 """The cases are the same in every run, so that a failure comes from a change. Other seeds give
 other cases."""
@@ -80,13 +80,22 @@ def test_an_html_block_that_ends_within_a_line_is_rendered() -> None:
     ],
 )
 def test_link_references_in_a_row_and_their_titles(text: str) -> None:
-    for size in (3, 500, len(text)):
+    for size in (7, 500, len(text)):  # 7: cut at each place of a reference
         deltas = [text[start : start + size] for start in range(0, len(text), size)]
         assert streamed(deltas, 30, 10) == at_once(text, 30)
 
 
-@pytest.mark.parametrize("character", ["x", "word ", "漢", "👩\u200d💻", "e\u0301", "עברית "])
-@pytest.mark.parametrize("start", ["", "```\n", "| a | b |\n|---|---|\n| 1 | ", "- ", "> ", "<b>"])
+CHARACTERS = ["x", "word ", "漢", "👩\u200d💻", "e\u0301", "עברית "]
+STARTS = ["", "```\n", "| a | b |\n|---|---|\n| 1 | ", "- ", "> ", "<b>"]
+LINES = [
+    pytest.param(start, character, marks=[pytest.mark.full] if (row + column) % 3 else [])
+    for row, start in enumerate(STARTS)
+    for column, character in enumerate(CHARACTERS)
+]
+"""The quick suite has each start and each character twice."""
+
+
+@pytest.mark.parametrize(("start", "character"), LINES)
 def test_a_line_of_ten_thousand_characters(start: str, character: str) -> None:
     text = start + (character * 10_000)[: 10_000 - len(start)] + "\n\nafter\n"
     deltas = cut(text, list(range(0, len(text), 1_900)))

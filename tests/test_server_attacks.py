@@ -75,10 +75,6 @@ async def refused(peer: Peer, *events: dict[str, object]) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------- shutdown
 
 
-def nothing(stack: ExitStack, url: str) -> None:
-    pass
-
-
 def idle(stack: ExitStack, url: str) -> None:
     stack.enter_context(raw_client(url))
 
@@ -116,32 +112,26 @@ def unread_flood(stack: ExitStack, url: str) -> None:
     stack.enter_context(flooding(url, frame(b"x") * 1000, frame(b"x") * 1000, reads=False))
 
 
-CLIENTS = [
-    nothing,
-    idle,
-    asking("slow"),
-    asking("large"),
-    no_handshake,
-    half_handshake,
-    byte_flood,
-    unread_flood,
-]
-NAMES = [
-    "no client",
-    "idle",
-    "during a response",
-    "reads nothing",
-    "no handshake",
-    "half a handshake",
-]
+CLIENTS = {
+    "idle": idle,
+    "during a response": asking("slow"),
+    "reads nothing": asking("large"),
+    "no handshake": no_handshake,
+    "half a handshake": half_handshake,
+    "floods": byte_flood,
+    "floods and reads nothing": unread_flood,
+}
 
 
-@pytest.mark.parametrize("connect", CLIENTS, ids=[*NAMES, "floods", "floods and reads nothing"])
-def test_sigterm_stops_the_server_with_any_client(
-    program: Program, connect: Callable[[ExitStack, str], None]
-) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [[], [*CLIENTS], *(pytest.param([name], marks=pytest.mark.full) for name in CLIENTS)],
+    ids=lambda names: names[0] if len(names) == 1 else str(len(names)),
+)
+def test_sigterm_stops_the_server_with_any_client(program: Program, names: list[str]) -> None:
     with scripted(program, "--grace", "0.2") as (url, process), ExitStack() as stack:
-        connect(stack, url)
+        for name in names:
+            CLIENTS[name](stack, url)
         process.terminate()
         assert_exits(process)
 

@@ -9,7 +9,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-import pytest
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from rich.text import Text
 
@@ -30,6 +29,7 @@ from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from rtchat.ui.terminal import Terminal
 from tests import screen as screens
+from tests.chunks import seeds
 from tests.entry import SizedOutput
 from tests.scripted import NothingSaved, Screen
 from tests.terminal import PROMPT
@@ -197,7 +197,7 @@ async def _live(seed: int, keys: PipeInput) -> tuple[str, str, list[str], int]:
     return typed, "".join(c for c in said if c in LETTERS), view.replies, conversation.asked
 
 
-@pytest.mark.parametrize("seed", range(40))
+@seeds(15, 40)
 def test_typing_and_speaking_at_any_time(seed: int) -> None:
     async def live() -> tuple[str, str, list[str], int]:
         with create_pipe_input() as keys:
