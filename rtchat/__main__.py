@@ -22,6 +22,9 @@ def main() -> int:
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit itself is quick
     gc.freeze()  # or the interpreter's last collection would take 15 ms
+    ffmpeg = sys.modules.get("rtchat.audio.ffmpeg")
+    if ffmpeg is not None:
+        ffmpeg.kill_all()
     worker = sys.modules.get("rtchat.system.worker")
     if worker is not None and worker.is_any_busy():
         os._exit(code)  # all output is written; do not wait for a disk or a model

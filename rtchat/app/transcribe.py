@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -32,6 +33,7 @@ from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.values import OPENAI_URL, value
 from rtchat.system.files import shown_name
+from rtchat.system.worker import Worker
 from rtchat.ui.microphone_line import MicrophoneLine
 from rtchat.ui.progress_view import Line, Progress, ProgressView
 from rtchat.ui.transcript_formats import OutcomeView, transcript_view
@@ -173,7 +175,7 @@ class _Run:
         """Transcribe a file, and save the transcript. A long file is transcribed in pieces, unless
         its sessions are recorded or the server tells the speakers apart, anew in each session."""
         settings, environment = self._settings, self._environment
-        length_ms = await asyncio.to_thread(duration_ms, file, settings.raw)
+        length_ms = await _length_ms(file, settings.raw)
         is_long = length_ms is None or length_ms > LONG_MS
         in_pieces = is_long and settings.trace is None and not setup.has_speakers
         progress = Progress(length_ms, follows_turns=not in_pieces)
@@ -221,6 +223,15 @@ class _Run:
         text = f"{'' if is_first else chr(10)}==> {shown_name(source)} <==\n"
         self._environment.stdout.buffer.write(text.encode(errors="replace"))
         self._environment.stdout.buffer.flush()
+
+
+async def _length_ms(file: Path, raw: int | None) -> int | None:
+    """The length of a file, if it is known. Ctrl-C does not wait for a program that hangs."""
+    worker = Worker("duration")
+    try:
+        return await worker.call(partial(duration_ms, file, raw))
+    finally:
+        worker.close(0)
 
 
 def _model(settings: Settings, options: TranscribeOptions) -> str:

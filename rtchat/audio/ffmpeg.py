@@ -10,8 +10,8 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from math import isfinite
 from typing import IO, BinaryIO
 
@@ -57,25 +57,16 @@ def decode(
         *("-protocol_whitelist", "file", "-f", known.demuxer, "-i", "file:/dev/fd/0"),
         *("-map", "0:a:0", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
     ]
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=file,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for rtchat
-        )
-    except OSError as error:
-        message = f"ffmpeg, which {name} needs, cannot be run ({error.strerror})"
-        raise UsageError(message, hint="check that `ffmpeg -version` works") from error
     size = 0
     with ExitStack() as stack:
+        try:
+            process = stack.enter_context(_started(command, file, subprocess.PIPE))
+        except OSError as error:
+            message = f"ffmpeg, which {name} needs, cannot be run ({error.strerror})"
+            raise UsageError(message, hint="check that `ffmpeg -version` works") from error
         assert process.stdout is not None
         assert process.stderr is not None
-        stack.callback(process.wait)
-        stack.callback(process.kill)
         log = _Log(process.stderr, known)
-        stack.callback(process.stdout.close)
         while piece := process.stdout.read(_PIECE):
             size += len(piece)
             yield piece
@@ -98,13 +89,44 @@ def duration(file: BinaryIO, known: FileFormat) -> float:
         *("-show_entries", "format=duration", "-of", "csv=p=0", "file:/dev/fd/0"),
     ]
     try:
-        ran = subprocess.run(
-            command, stdin=file, capture_output=True, timeout=_PROBE_TIMEOUT, check=True
-        )
-        seconds = float(ran.stdout)
+        with _started(command, file, subprocess.DEVNULL) as process:
+            seconds = float(process.communicate(timeout=_PROBE_TIMEOUT)[0])
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0.0
     return seconds if isfinite(seconds) and seconds > 0 else 0.0
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], file: BinaryIO, stderr: int
+) -> Generator[subprocess.Popen[bytes]]:
+    """A program that reads `file`; it ends with the context. Raises OSError."""
+    process = subprocess.Popen(
+        command,
+        stdin=file,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,  # Ctrl-C is for rtchat
+    )
+    assert process.stdout is not None
+    _RUNNING.add(process)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+        _RUNNING.discard(process)
+
+
+_RUNNING: set[subprocess.Popen[bytes]] = set()
+
+
+def kill_all() -> None:
+    """Kill the programs that still run, such as one that hangs while a thread waits for it. There
+    is no time limit for decoding: a file on a slow network drive may take long."""
+    for process in list(_RUNNING):
+        process.kill()
 
 
 class _Log:
