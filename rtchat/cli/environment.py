@@ -8,9 +8,9 @@ import sys
 import termios
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from io import BufferedWriter, TextIOWrapper
+from io import BufferedWriter, TextIOBase, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 import typer
 
@@ -33,10 +33,25 @@ def open_streams() -> None:
             buffer, encoding="utf-8", errors="replace", line_buffering=line_buffering
         )
 
-    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+    if sys.stdout is None:
+        sys.stdout = cast("TextIO", _ClosedStdout())
+    elif sys.stdout is sys.__stdout__:
         sys.stdout = opened(1, line_buffering=is_terminal(sys.stdout))
     if sys.stderr is not None and sys.stderr is sys.__stderr__:
         sys.stderr = opened(2, line_buffering=True)
+
+
+class _ClosedStdout(TextIOBase):
+    """Stdout if it is closed: any output is an error, as on a full disk."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str, /) -> int:
+        raise _stdout_closed()
+
+
+def _stdout_closed() -> OutputError:
+    return OutputError("stdout is closed", hint="leave it open, or redirect it to a file")
 
 
 def stdout() -> TextIO:
@@ -45,8 +60,8 @@ def stdout() -> TextIO:
     Raises:
         OutputError: it is closed.
     """
-    if sys.stdout is None:
-        raise OutputError("stdout is closed", hint="leave it open, or redirect it to a file")
+    if sys.stdout is None or isinstance(sys.stdout, _ClosedStdout):
+        raise _stdout_closed()
     return sys.stdout
 
 
