@@ -177,6 +177,12 @@ def test_what_a_model_cannot_do_is_refused_before_any_work(
     assert "missing.wav" not in ran.err
 
 
+def test_the_error_names_where_the_language_is_set(program: Program) -> None:
+    program.environ |= {"RTCHAT_LANGUAGE": "de"}
+    ran = program.run("transcribe", "missing.wav", "--local")
+    assert (ran.code, "RTCHAT_LANGUAGE" in ran.hint) == (2, True)
+
+
 def test_the_model_of_the_session_is_shown(tmp_path: Path) -> None:
     """A server may use another model than the one that was asked for."""
     transcription = {"model": "whisper-large"}

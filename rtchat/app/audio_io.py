@@ -45,7 +45,7 @@ def audio_config(settings: Settings, audio: AudioSettings) -> tuple[JsonObject, 
     """
     if not (audio.hears or audio.speaks):
         return settings.session, SpeechOptions(stores_audio=settings.keep_audio)
-    vad = (settings.vad or "server") if audio.is_live else "off"
+    vad = settings.vad if audio.is_live else "off"
     session = options.with_voice(
         settings.session,
         hears=audio.hears,

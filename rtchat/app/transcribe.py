@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NoReturn, TypeAlias
 
 from rtchat.app.audio_io import AudioSettings, requested_format
 from rtchat.app.environment import Environment, unblocked
@@ -254,19 +254,18 @@ def _model(settings: Settings, options: TranscribeOptions) -> str:
 
 def _check_local(settings: Settings, options: TranscribeOptions) -> None:
     """Raise UsageError if the built-in model cannot do what the options ask for."""
-    what = {
-        "language": settings.language not in (None, LOCAL_LANGUAGE),
-        "prompt": settings.transcription_prompt is not None,
-        "speakers": options.has_speakers,
-    }
-    messages = {
-        "language": ENGLISH_ONLY,
-        "prompt": "the built-in model takes no prompt",
-        "speakers": "the built-in model does not tell speakers apart",
-    }
-    for name, is_asked in what.items():
-        if is_asked:
-            raise UsageError(messages[name], hint=f"remove --{name}, or use another model")
+    if settings.language not in (None, LOCAL_LANGUAGE):
+        _refuse(ENGLISH_ONLY, "language", settings.origins["language"])
+    if settings.transcription_prompt is not None:
+        origin = settings.origins["transcription_prompt"]
+        _refuse("the built-in model takes no prompt", "prompt", origin)
+    if options.has_speakers:
+        _refuse("the built-in model does not tell speakers apart", "speakers", "--speakers")
+
+
+def _refuse(message: str, what: str, origin: str) -> NoReturn:
+    place = origin if origin.startswith("--") else f"the {what} set by {origin}"
+    raise UsageError(message, hint=f"remove {place}, or use another model")
 
 
 def _setup(

@@ -185,8 +185,8 @@ def _resolve_alias(values: Values) -> None:
 
 
 def _set_options(values: Values) -> None:
-    """Apply --set and its short forms to the options of the session and of replies, and check
-    these."""
+    """Apply --set and then its short forms, which take precedence, to the options of the session
+    and of replies, and check these."""
     lines = (*values[SET], *_short_forms(values))
     tables = (Settings.session, Settings.response)
     if not (lines or any(table in values for table in tables)):
@@ -208,6 +208,9 @@ def _set_options(values: Values) -> None:
         except options.OptionError as error:
             raise UsageError(f"{error.message} in --set", hint=error.hint) from None
         table = Settings.session if scope == "session" else Settings.response
+        row = _ROWS.get(key) if scope == "session" else None
+        if row is not None and values.origin(row) != row.option:
+            values.remove(row)
         origin = values.origin(table)
         origin = origin if origin.endswith("--set") else f"{origin}, --set".lstrip(", ")
         values.set(table, merged(values[table], change), origin)
@@ -217,6 +220,15 @@ def _set_options(values: Values) -> None:
         except options.OptionError as error:
             message = f"{error.message} in {values.origin(table)}"
             raise UsageError(message, hint=error.hint) from None
+
+
+_ROWS: Mapping[str, Setting[Any]] = {
+    "audio.input.transcription.language": Settings.language,
+    "audio.input.transcription.prompt": Settings.transcription_prompt,
+    "audio.input.turn_detection": Settings.vad,
+    "audio.input.turn_detection.type": Settings.vad,
+}
+"""The settings that --set overrides, unless they are set by an option of their own."""
 
 
 def _short_forms(values: Values) -> Iterator[str]:

@@ -24,10 +24,15 @@ _LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
 
 
 def with_voice(
-    session: JsonObject, *, hears: bool, speaks: bool, vad: Vad, dialect: Dialect | None = None
+    session: JsonObject,
+    *,
+    hears: bool,
+    speaks: bool,
+    vad: Vad | None,
+    dialect: Dialect | None = None,
 ) -> JsonObject:
     """The options of a session with audio input (`hears`), audio output (`speaks`) or both.
-    `session` overrides the defaults, except that `vad` "off" removes turn detection."""
+    `session` overrides the defaults, and `vad` overrides its turn detection."""
     out: JsonObject = {}
     if hears:
         # Source: https://www.alibabacloud.com/help/en/model-studio/client-events
@@ -36,11 +41,14 @@ def with_voice(
         out = merged(
             out, nested("audio.input.transcription", {"model": _DEFAULT_TRANSCRIPTION_MODEL})
         )
-        out = merged(out, nested(_TURN_DETECTION, {"type": f"{vad}_vad"}))
+        out = merged(out, nested(_TURN_DETECTION, {"type": "server_vad"}))
     if speaks:
         out = merged(out, nested("audio.output.format", PCM))
     out = merged(out, session)
-    return merged(out, nested(_TURN_DETECTION, None)) if hears and vad == "off" else out
+    if not hears or vad is None:
+        return out
+    detection = None if vad == "off" else {"type": f"{vad}_vad"}
+    return merged(out, nested(_TURN_DETECTION, detection))
 
 
 def with_transcription(
@@ -54,7 +62,7 @@ def with_transcription(
 ) -> Options:
     """The options of a transcription session, with the input audio options of `session`. If `vad`
     is None, the model decides. `language` is a code such as "en"; `prompt` has words to expect."""
-    vad = vad or ("off" if model.startswith(_LIVE_MODELS) else "server")
+    vad = vad or ("off" if model.startswith(_LIVE_MODELS) else None)
     audio = Fields(session, []).fields("audio").fields("input").data
     listening = with_voice(
         {"audio": {"input": audio}}, hears=True, speaks=False, vad=vad, dialect=dialect
