@@ -2,7 +2,8 @@
 
 To import the program takes most of a short run's time. `python tests/forking.py SOCKET` is the
 process that imports it once; `Forked` has it fork for a run. A run is a process of its own in all
-that matters to a test: its streams, environment, folder, signals and exit code.
+that matters to a test: its streams, environment, folder, signals and exit code. So is a run of a
+module of the tests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import fcntl
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -23,14 +25,15 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from types import FunctionType
+from typing import Any, NamedTuple
 
 AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TYPER_", "COVERAGE", "WEBSOCKETS_")
 """What variables begin with that matter while Python starts or imports the program."""
@@ -95,15 +98,15 @@ def _one_line(path: Path) -> str:
 
 
 class Forked(Process):
-    """A run of `python -m rtchat` with these arguments."""
+    """A run of `python -m` with these arguments: rtchat or a module of the tests, and its own."""
 
     def _execute_child(
         self,
         args: list[str],
         executable: object,
-        preexec_fn: object,
+        preexec_fn: FunctionType | None,
         close_fds: object,
-        pass_fds: object,
+        pass_fds: Collection[int],
         cwd: Path,
         env: Mapping[str, str],
         startupinfo: object,
@@ -115,9 +118,10 @@ class Forked(Process):
         self._ended, end = os.pipe()
         given = (streams[0], streams[3], streams[5])
         descriptors = [n if fd == -1 else fd for n, fd in enumerate(given)]
-        is_session = preexec_fn is take_terminal
-        request = json.dumps([args, str(cwd), dict(env), is_session]).encode()
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*descriptors, end]))
+        at_fork = None if preexec_fn is None else preexec_fn.__name__
+        request = json.dumps([args, str(cwd), dict(env), at_fork, [*pass_fds]]).encode()
+        sent = array.array("i", [*descriptors, end, *pass_fds])
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, sent)
         with _ONE_AT_A_TIME:
             server = _server()
             server.sendmsg([struct.pack("I", len(request))], [rights])
@@ -143,10 +147,19 @@ class Forked(Process):
         return self.returncode
 
 
+def leave_session() -> None:
+    """In a new process: have no terminal."""
+    os.setsid()
+
+
 def take_terminal() -> None:
     """In a new process: have the terminal at stdin for itself."""
-    os.setsid()
+    leave_session()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+_AT_FORK = {function.__name__: function for function in (leave_session, take_terminal)}
+"""What may be a `preexec_fn`."""
 
 
 @cache
@@ -173,8 +186,9 @@ def _server() -> socket.socket:
 # --------------------------------------------------------------------------- the process that forks
 
 
-def _serve(server: socket.socket) -> None:
-    """Fork as often as asked; comes back in each fork, which has then become the run."""
+def _serve(server: socket.socket) -> str:
+    """Fork as often as asked. Returns in each fork, which has then become the run, the module to
+    run."""
     waking, woken = socket.socketpair()
     for end in (waking, woken):
         end.setblocking(False)
@@ -190,16 +204,21 @@ def _serve(server: socket.socket) -> None:
             data, descriptors = _receive(server)
             if not data:
                 os._exit(0)
+            request = _Request(*json.loads(data))
+            if request.module != "rtchat" and request.module not in sys.modules:
+                import_module(request.module)  # and what it imports, for this run and the next
+                gc.collect()
+                gc.freeze()
             pid = os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
                 server.detach()
                 waking.detach()
                 woken.detach()
-                _become(json.loads(data), descriptors[:3])
-                return
+                _become(request, descriptors[:3], descriptors[4:])
+                return request.module
             ends[pid] = descriptors[3]
-            for descriptor in descriptors[:3]:
+            for descriptor in descriptors[:3] + descriptors[4:]:
                 os.close(descriptor)
             server.sendall(struct.pack("i", pid))
 
@@ -217,7 +236,7 @@ def _report(ends: dict[int, int]) -> None:
 
 
 def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
-    size, rights, _, _ = server.recvmsg(4, socket.CMSG_SPACE(4 * 4))
+    size, rights, _, _ = server.recvmsg(4, socket.CMSG_SPACE(8 * 4))
     if not size:
         return b"", []
     (length,) = struct.unpack("I", size)
@@ -229,20 +248,38 @@ def _receive(server: socket.socket) -> tuple[bytes, list[int]]:
     return data, descriptors.tolist()
 
 
-def _become(request: tuple[list[str], str, dict[str, str], bool], streams: list[int]) -> None:
+class _Request(NamedTuple):
+    """What a fork is asked for."""
+
+    command: list[str]
+    folder: str
+    environ: dict[str, str]
+    at_fork: str | None
+    numbers: list[int]
+    """Those of the descriptors that are passed besides the streams."""
+
+    @property
+    def module(self) -> str:
+        return self.command[0]
+
+
+def _become(request: _Request, streams: list[int], passed: list[int]) -> None:
     """Be as a Python that has just started with these."""
-    arguments, folder, environ, is_session = request
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
-    os.closerange(3, 1024)
-    if is_session:
-        take_terminal()
-    os.chdir(folder)
+    aside = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 512) for descriptor in passed]
+    os.closerange(3, 512)
+    for target, descriptor in zip(request.numbers, aside, strict=True):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    if request.at_fork is not None:
+        _AT_FORK[request.at_fork]()
+    os.chdir(request.folder)
     os.environ.clear()
-    os.environ.update(environ)
+    os.environ.update(request.environ)
     time.tzset()
-    sys.path[0] = folder
-    sys.argv = ["rtchat", *arguments]
+    sys.path[0] = request.folder
+    sys.argv = request.command
     faulthandler.enable(2)  # SIGABRT prints what each thread does
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -299,5 +336,9 @@ if __name__ == "__main__":
     _save_coverage()
     gc.collect()
     gc.freeze()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
-    _exit(main())
+    module = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if module == "rtchat":
+        _exit(main())
+    del sys.modules[module]  # it was imported for what it imports
+    runpy.run_module(module, run_name="__main__")
+    _exit(0)

@@ -187,7 +187,7 @@ class Program:
         full = {**self.environ, **(environ or {})}
         kind: type[Process] = Process
         if self.may_fork and command[:3] == _PYTHON_M_RTCHAT and forking.is_possible(full):
-            kind, command = Forked, command[3:]
+            kind, command = Forked, command[2:]
         return kind(
             command,
             stdin=stdin,

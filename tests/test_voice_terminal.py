@@ -98,7 +98,7 @@ def test_what_is_heard_is_shown_below_the_prompt() -> None:
         voiced.happens(*REST, ReplyPlaying("It is"))
         voiced.shows("It is late.", PROMPT, "playing: It is")
         voiced.happens(ReplyPlaying(""), ReplyHeard("It is ", "late."))
-        voiced.shows("heard up to here: It is late.", PROMPT, "● listening")
+        voiced.shows("heard up to here: It is · not heard: late.", PROMPT, "● listening")
         voiced.happens(Waiting("the connection was lost", 2.0))
         assert "listening" not in "\n".join(voiced.shows("recording until connected"))
 

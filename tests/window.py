@@ -9,8 +9,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +16,7 @@ from time import monotonic
 
 import pyte
 
+from tests.forking import STARTED_WITH, Forked, leave_session
 from tests.program import PATIENCE
 from tests.screen import fill, resize
 from tests.terminal import Emulator
@@ -26,6 +25,14 @@ _TIME = re.compile(r"─* \d+\.\d s( · ~\d+ tok/s)? ─*")
 _END = b"\x1b[?2026l"
 """Ends a synchronised update."""
 _ROOT = Path(__file__).parents[1]
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    until = monotonic() + PATIENCE
+    while ") T " not in Path(f"/proc/{pid}/stat").read_text():
+        assert monotonic() < until, "the process does not stop"
 
 
 class _Emulator(Emulator):
@@ -61,15 +68,16 @@ class Window:
         self.modes = termios.tcgetattr(self._slave)
         self._events, events = os.pipe()
         self._lines = b""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, str(events), *arguments],
+        environ = {"TERM": "xterm-256color", "PATH": os.defpath, "VISUAL": editor}
+        self.process = Forked(
+            [module, str(events), *arguments],
             stdin=self._slave,
             stdout=self._slave,
             stderr=self._slave,
             pass_fds=[events, *pass_fds],
-            start_new_session=True,
+            preexec_fn=leave_session,
             cwd=_ROOT,
-            env={"TERM": "xterm-256color", "PATH": os.defpath, "VISUAL": editor},
+            env=STARTED_WITH | environ,
         )
         os.close(events)
         self._is_open = True
@@ -98,8 +106,7 @@ class Window:
 
     def resizes(self, columns: int, rows: int = 20) -> None:
         """Make the window another size, once everything written for the old one is read."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        stop(self.process.pid)
         self._settles()
         resize(self.screen, columns, rows)
         self._set_size(columns, rows)
