@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pywebrtc_audio import AudioProcessor
 
 _LEAD_SECONDS = 2 * MAX_JITTER_SECONDS
-"""How much earlier than the devices say audio is assumed to be played: an echo must never precede
-its sound. WebRTC finds the rest of the delay, up to about half a second, by itself."""
+"""Audio is assumed to be played this much earlier than the devices report, because an echo must
+never precede its sound. WebRTC finds the rest of the delay itself, up to about half a second."""
 _TAIL_SECONDS = 1.5
-"""How long after the last sound audio may be held back as an echo."""
+"""Seconds after the last sound of the speaker in which audio may be held back as an echo."""
 _STEP_SECONDS = 0.02
 """The length of audio processed at a time."""
 _GAP_SECONDS = 0.2
@@ -32,15 +32,15 @@ _GAP_SECONDS = 0.2
 _DELAY_SECONDS = 0.06
 """No audio is in WebRTC for longer."""
 _QUIET_DB = -50.0
-"""Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
+"""What the canceller leaves of an echo is quieter than this, in decibels of full scale."""
 _LEARNING_SECONDS = 1.5
 """How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
 _RESIDUE_SECONDS = 0.5
-"""How long after the last sound quiet audio is held back."""
+"""Seconds after the last sound of the speaker in which quiet audio is held back."""
 _OPEN_SECONDS = 0.3
 """How long quiet audio still passes after speech, so that words are not cut into pieces."""
 _MAX_GAIN_DB = 12.0
-"""How much quiet speech is amplified. More would make an echo that is left audible again."""
+"""How much quiet speech is amplified. More would make the rest of an echo audible."""
 
 
 def is_installed() -> bool:
@@ -146,8 +146,8 @@ class EchoCanceller:
         return _run(self._enhancer, cleaned)
 
     def _is_quiet(self, db: float) -> bool:
-        """Whether the microphone has been quiet for a while, which is longer than the canceller
-        holds audio. `db` is the level of the next step."""
+        """Whether the microphone has been quiet for longer than the canceller holds audio. `db` is
+        the level of the next step."""
         self._quiet_seconds = 0.0 if db > _QUIET_DB else self._quiet_seconds + _STEP_SECONDS
         return self._quiet_seconds > _OPEN_SECONDS
 
