@@ -67,8 +67,8 @@ def opening(kind: Kind, id: str) -> Iterator[None]:
 
 
 def keep(kind: Kind, id: str) -> None:
-    """Move our streams back to a device: the server moves them from a former default device to the
-    new one."""
+    """Move our streams back to a device. If it was the default device and another one becomes the
+    default, the server moves them there."""
     with _connected() as pulse:
         if pulse is None:
             return

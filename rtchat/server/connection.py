@@ -54,8 +54,8 @@ _NORMAL, _GOING_AWAY = 1000, 1001
 _ABNORMAL = 1006
 """The code of a connection that ended without a close frame. It cannot be sent."""
 _MAX_AHEAD_SECONDS = 1.0
-"""A client that has sent this much more audio than time has passed sends a recording. The turns of
-a recording are not transcribed early, because nobody waits for them."""
+"""A client sends a recording if its audio is longer by this than the connection has lasted. The
+turns of a recording are not transcribed early, because nobody waits for them."""
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _ALPHABET = string.ascii_letters + string.digits
 

@@ -39,7 +39,7 @@ _QUIET_FRAMES = 1000 // FRAME_MS
 _LOUDER = 1.2
 """How much louder: noise is never completely even."""
 _REPEATED = 8
-"""How many of the frames that were not examined are examined before a louder one."""
+"""How many of the last frames that were not examined are examined before a louder one."""
 
 
 def missing() -> list[str]:
@@ -159,8 +159,8 @@ class _Silero:
         self._rest = b""
         self._past = np.zeros(_OVERLAP, np.float32)
         self._quiet: deque[float] = deque(maxlen=_QUIET_FRAMES)
-        """The loudness of the last frames, all of them without speech. One that was not examined
-        does not count as louder than those before."""
+        """The loudness of the last frames, all of them without speech. A frame that was not
+        examined never raises their maximum."""
         self._skipped: deque[Samples] = deque(maxlen=_REPEATED)
         """The last frames that were not examined."""
 
