@@ -16,6 +16,7 @@ from prompt_toolkit.output import DummyOutput, Output
 
 from rtchat.core.events import LeaveAsked, LocalEvent
 from rtchat.ui.entries import Entry
+from rtchat.ui.meter import Meters
 from rtchat.ui.panel import LivePanel
 from rtchat.ui.prompt import Prompt
 from tests.program import PATIENCE
@@ -47,6 +48,7 @@ class EnteredText:
         height: int = 20,
         input: Input | None = None,
         output: Output | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.screen = Screen(width, height)
         self.panel = LivePanel(self.screen.console)
@@ -58,6 +60,7 @@ class EnteredText:
         self.prompt = Prompt(
             self.panel,
             history,
+            meters=meters,
             editing_mode=mode,
             input=input or keys,
             output=output or SizedOutput(self.screen),
@@ -111,10 +114,11 @@ async def entry(
     mode: EditingMode = EditingMode.EMACS,
     width: int = 60,
     height: int = 20,
+    meters: Meters | None = None,
 ) -> AsyncIterator[EnteredText]:
     """A prompt that runs inside the context."""
     with create_pipe_input() as keys:
-        entered = EnteredText(keys, history, mode=mode, width=width, height=height)
+        entered = EnteredText(keys, history, mode=mode, width=width, height=height, meters=meters)
         entered.panel.start(show_cursor=True)
         running = asyncio.create_task(entered.prompt.run())
         try:

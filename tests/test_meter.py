@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 
 from rtchat.core.effects import (
@@ -15,6 +18,8 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.ui.meter import Meter
+from tests.entry import entry
+from tests.terminal import PROMPT
 
 READY = Ready("m", 0.1)
 LISTENING = MicrophoneStatus(is_on=True, push_to_talk=False)
@@ -24,12 +29,12 @@ HAND_OFF = MicrophoneStatus(is_on=False, push_to_talk=True)
 
 class _Meters:
     def __init__(self, *levels: float, is_playing: bool = False) -> None:
-        self._levels = list(levels)
+        self.levels = list(levels)
         self.is_playing = is_playing
 
     @property
     def level(self) -> float:
-        return self._levels.pop(0) if self._levels else 0.0
+        return self.levels.pop(0) if self.levels else 0.0
 
 
 def _line(meter: Meter) -> str:
@@ -94,6 +99,63 @@ def test_polling_reports_whether_it_has_changed() -> None:
         meter.paint()
     # Two bars come in, one goes to the left of the other, and both leave.
     assert changed == [False, False, True, True, True, True, True, True, False, False]
+
+
+def test_it_is_polled_only_while_it_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        due: list[Callable[[], None]] = []
+
+        def call_later(_seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+            due.append(call)
+            return asyncio.TimerHandle(0.0, call, (), asyncio.get_running_loop())
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+        meters, changes = _Meters(), list[str]()
+        meter = Meter(meters, lambda: 80)
+        with meter.polling(lambda: changes.append(_line(meter))):
+            for update in (HAND_OFF, MUTED, READY):
+                meter.show(update)
+            assert not due
+            meter.show(LISTENING)
+            assert len(due) == 1
+            meter.show(MUTED)
+            due.pop()()
+            assert not due  # the last one
+            meters.is_playing = True
+            meter.show(READY)
+            due.pop()()
+            meters.is_playing = False
+            due.pop()()
+            assert not due
+        meter.show(LISTENING)
+        assert not due
+        assert changes == [
+            "○ muted · Ctrl-T unmutes",
+            "○ muted · Ctrl-T unmutes · Esc stops playback",
+            "○ muted · Ctrl-T unmutes",
+        ]
+
+    asyncio.run(main())
+
+
+def test_the_level_is_drawn_alone_while_the_entry_stays() -> None:
+    async def main() -> None:
+        meters = _Meters()
+        async with entry(meters=meters) as entered:
+            for update in (READY, LISTENING):
+                entered.prompt.show(update)
+            await entered.types("my draft")
+            await entered.shows("my draft", "● listening ▁▁▁▁ · Ctrl-T mutes")
+            meters.levels += [1.0, 0.0, 0.5, 1.0]
+            rows = await entered.shows("● listening █▁▅█ · Ctrl-T mutes")
+            assert [row for row in rows if row] == [
+                f"{PROMPT} my draft",
+                "● listening █▁▅█ · Ctrl-T mutes",
+            ]
+            await entered.types("s")
+            assert f"{PROMPT} my drafts" in entered.screen.rows()
+
+    asyncio.run(main())
 
 
 def test_turning_the_microphone_off_clears_the_levels() -> None:

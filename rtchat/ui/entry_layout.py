@@ -86,17 +86,22 @@ class EntryLayout:
         )
         is_replaced = Condition(lambda: self._instead is not None)
         menu = CompletionsMenu(max_height=self._menu_height())
+        self.status = Window(FormattedTextControl(status), dont_extend_height=True)
+        """The row of the status line."""
         self.layout = Layout(
             HSplit(
                 [
-                    ConditionalContainer(self._line_window(self._queue), ~is_replaced),
+                    ConditionalContainer(
+                        Window(FormattedTextControl(self._queue), dont_extend_height=True),
+                        Condition(lambda: bool(self.queue)) & ~is_replaced,
+                    ),
                     ConditionalContainer(
                         DynamicContainer(lambda: self._instead or Window()), is_replaced
                     ),
                     ConditionalContainer(self._entry, ~is_replaced),
                     ConditionalContainer(search, is_searching),
                     ConditionalContainer(menu, has_completions & ~is_searching),
-                    self._line_window(status),
+                    ConditionalContainer(self.status, Condition(lambda: bool(status()))),
                 ]
             ),
             focused_element=self._entry,
@@ -115,10 +120,6 @@ class EntryLayout:
         """Show the entry again."""
         self._instead = None
         self.layout.focus(self._entry)
-
-    def _line_window(self, lines: Callable[[], StyleAndTextTuples]) -> ConditionalContainer:
-        window = Window(FormattedTextControl(lines), dont_extend_height=True)
-        return ConditionalContainer(window, Condition(lambda: bool(lines())))
 
     def _height(self) -> Dimension:
         """The entry takes at most half of the screen, and scrolls beyond that."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.data_structures import Size
-from prompt_toolkit.layout import Layout
+from prompt_toolkit.layout import Layout, Window
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
 from prompt_toolkit.layout.screen import Char, Screen, WritePosition
 from prompt_toolkit.output import Output
@@ -76,6 +76,20 @@ class EntryRenderer(Renderer):
         self._panel.paint_entry(rows, (cursor.y, min(cursor.x, size.columns - 1)))
         if before not in (None, size):
             self.on_resize()
+
+    def render_window(self, app: Application[Any], window: Window) -> None:
+        """Draw one window again, which takes as many rows as in the last `render`."""
+        if self._last_screen is None or self._size != self.output.get_size():
+            return  # `render` is called soon
+        position = self._last_screen.visible_windows_to_write_positions.get(window)
+        if position is None:
+            return
+        app.render_counter += 1  # what is cached for the last rendering is not used again
+        screen = Screen()
+        window.write_to_screen(screen, MouseHandlers(), position, "", False, None)
+        end = position.ypos + position.height
+        rows = [self._row(screen, y, self._size.columns) for y in range(position.ypos, end)]
+        self._panel.paint_rows(position.ypos, rows)
 
     def _row(self, screen: Screen, y: int, width: int) -> Row:
         cells = screen.data_buffer[y]

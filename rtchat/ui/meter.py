@@ -24,8 +24,8 @@ from rtchat.ui.last_row import last_row
 from rtchat.ui.level_bars import LevelBars
 
 _SEPARATOR = " · "
-_SECONDS, _IDLE_SECONDS = 0.1, 0.5
-"""Seconds between two readings of the level, and while there is none: each costs CPU time."""
+_SECONDS = 0.15
+"""Seconds between two readings of the level: each costs CPU time."""
 _MIN_WORDS = 12
 """Columns for the words recognised so far; with less room they are not shown."""
 
@@ -55,6 +55,9 @@ class Meter:
         self._is_connected = False
         self._bars = LevelBars()
         self._painted: StyleAndTextTuples = []
+        self._changed: Callable[[], None] | None = None
+        """Called when the line has changed by itself; None unless the level is polled."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def show(self, update: Update) -> None:
         """Take note of an update."""
@@ -74,6 +77,7 @@ class Meter:
                 self._is_connected = True
             case _:
                 pass
+        self._schedule()
 
     def poll(self) -> bool:
         """Read the input level. Returns whether the line differs from the one painted last."""
@@ -82,27 +86,33 @@ class Meter:
 
     @contextmanager
     def polling(self, changed: Callable[[], None]) -> Iterator[None]:
-        """A context in which the level is read regularly. `changed` is called if the line has
-        changed."""
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
-
-        def update() -> None:
-            nonlocal timer
-            timer = loop.call_later(_SECONDS if self._has_level else _IDLE_SECONDS, update)
-            if self.poll():
-                changed()
-
-        timer = loop.call_later(_SECONDS, update)
+        """A context in which the level is read regularly while there is one. `changed` is called if
+        the line has changed meanwhile."""
+        self._changed = changed
+        self._schedule()
         try:
             yield
         finally:
-            timer.cancel()
+            self._changed = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _schedule(self) -> None:
+        """Read the level soon, if the line may change by itself."""
+        if self._timer is None and self._changed is not None and self._is_live:
+            self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._update)
+
+    def _update(self) -> None:
+        self._timer = None
+        self._schedule()
+        if self.poll() and self._changed is not None:
+            self._changed()
 
     @property
-    def _has_level(self) -> bool:
+    def _is_live(self) -> bool:
         microphone = self._microphone
-        return microphone is not None and (microphone.is_on or microphone.is_opening)
+        has_level = microphone is not None and (microphone.is_on or microphone.is_opening)
+        return has_level or self._meters.is_playing
 
     def paint(self) -> StyleAndTextTuples:
         """The current line."""

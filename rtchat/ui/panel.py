@@ -76,6 +76,11 @@ class LivePanel(RenderHook):
         self._entry, self._entry_cursor = rows, cursor
         self._refresh()
 
+    def paint_rows(self, first: int, rows: list[Row]) -> None:
+        """Repaint these rows of the entry, from the `first` one on."""
+        self._entry[first : first + len(rows)] = rows
+        self._refresh()
+
     def clear(self) -> None:
         """Remove the content."""
         self._content = []

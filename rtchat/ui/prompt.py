@@ -159,7 +159,7 @@ class Prompt:
             EOFError, OSError: the terminal is gone.
         """
         await self._history.ready()
-        with self._meter.polling(self._app.invalidate) if self._meter else nullcontext():
+        with self._meter.polling(self._draw_status) if self._meter else nullcontext():
             await self._app.run_async(handle_sigint=False, set_exception_handler=False)
 
     def type_ahead(self, keys: list[KeyPress]) -> None:
@@ -274,6 +274,12 @@ class Prompt:
         if self._app.is_running and not self._app.is_done:
             with set_app(self._app):
                 self._renderer.render(self._app, self._app.layout)
+
+    def _draw_status(self) -> None:
+        """Draw only the status line, whose level changes often: to draw all costs CPU time."""
+        if self._app.is_running and not self._app.is_done:
+            with set_app(self._app):
+                self._renderer.render_window(self._app, self._layout.status)
 
     def cursor_reported(self, row: int, _: int) -> None:
         """The terminal has reported the position of its cursor."""
