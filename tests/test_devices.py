@@ -24,8 +24,8 @@ from tests.fake_portaudio import Stream, device_info, install, settle
 from tests.program import PATIENCE
 from tests.sounds import frequency, tone, trim_silence
 
-BLOCK = round(RATE * BLOCK_SECONDS)
-"""Samples of a block."""
+BLOCK = round(RATE * BLOCK_SECONDS["output"])
+"""Samples of a block of a speaker."""
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_microphone_delivers_its_audio() -> None:
         callbacks = Callbacks()
         with callbacks.microphone() as microphone:
             (stream,) = Stream.made
-            assert (stream.samplerate, stream.options["blocksize"]) == (RATE, BLOCK)
+            assert (stream.samplerate, stream.options["blocksize"]) == (RATE, RATE * 80 // 1000)
             loud = tone(440, 0.02, loud=1)
             stream.capture(loud)
             await settle()
@@ -223,7 +223,7 @@ def test_a_speaker_plays_and_reports_the_position_when_stopped() -> None:
             out = b""
             for _ in range(5):
                 out += stream.play_block()
-                stream.time += BLOCK_SECONDS
+                stream.time += BLOCK_SECONDS["output"]
             assert out == tone(440, 1)[: len(out)]
             cut = speaker.stop()
             assert cut == PlaybackCut("a", 0, 260)  # 300 ms minus 40 ms in the device's buffer
@@ -247,7 +247,7 @@ def test_a_speaker_runs_only_while_there_is_audio() -> None:
                 seen.append(stream.runs)
                 while stream.runs:
                     stream.play_block()
-                    stream.time += BLOCK_SECONDS
+                    stream.time += BLOCK_SECONDS["output"]
                     await settle()
             speaker.play("c", 0, tone(440, 1))
             speaker.stop()
@@ -258,7 +258,7 @@ def test_a_speaker_runs_only_while_there_is_audio() -> None:
             assert stream.runs
             assert stream.play_block() == tone(440, 1)[: 2 * BLOCK]
         assert seen == [False, True, True]
-        assert stream.time == pytest.approx(2 * (1 + IDLE_SECONDS), abs=4 * BLOCK_SECONDS)
+        assert stream.time == pytest.approx(2 * (1 + IDLE_SECONDS), abs=4 * BLOCK_SECONDS["output"])
         assert callbacks.lost == []
 
     asyncio.run(main())

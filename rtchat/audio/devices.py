@@ -32,7 +32,7 @@ _MAX_LATE_BLOCKS = 50
 class Microphone:
     """Captures audio from a device until closed, as PCM16, mono, 24 kHz.
 
-    `on_audio` is called on the loop with 60 ms of audio, or more if the loop is late; `on_lost`
+    `on_audio` is called on the loop with 80 ms of audio, or more if the loop is late; `on_lost`
     once if the device is lost. `overruns` counts lost audio: blocks dropped because the loop was
     too late, and overflows that the device reports.
     """

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pywebrtc_audio import AudioProcessor
 
 _LEAD_SECONDS = 2 * MAX_JITTER_SECONDS
-"""Audio is assumed to be played this much earlier than the devices report, because an echo must
-never precede its sound. WebRTC finds the rest of the delay itself, up to about half a second."""
+"""How much earlier than the devices say audio is assumed to be played: an echo must never precede
+its sound. WebRTC finds the rest of the delay, up to about half a second, by itself."""
 _TAIL_SECONDS = 1.5
-"""Seconds after the last sound of the speaker in which audio may be held back as an echo."""
+"""How long after the last sound audio may be held back as an echo."""
 _STEP_SECONDS = 0.02
 """The length of audio processed at a time."""
 _GAP_SECONDS = 0.2
@@ -32,15 +32,15 @@ _GAP_SECONDS = 0.2
 _DELAY_SECONDS = 0.06
 """No audio is in WebRTC for longer."""
 _QUIET_DB = -50.0
-"""What the canceller leaves of an echo is quieter than this, in decibels of full scale."""
+"""Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
 _LEARNING_SECONDS = 1.5
 """How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
 _RESIDUE_SECONDS = 0.5
-"""Seconds after the last sound of the speaker in which quiet audio is held back."""
+"""How long after the last sound quiet audio is held back."""
 _OPEN_SECONDS = 0.3
 """How long quiet audio still passes after speech, so that words are not cut into pieces."""
 _MAX_GAIN_DB = 12.0
-"""How much quiet speech is amplified. More would make the rest of an echo audible."""
+"""How much quiet speech is amplified. More would make an echo that is left audible again."""
 
 
 def is_installed() -> bool:
@@ -110,14 +110,20 @@ class EchoCanceller:
             self._configure(rate)
         self._follow(begins, len(audio) // WIDTH)
         self._rest += audio
-        count = 2 * round(rate * _STEP_SECONDS / 2)
-        out = bytearray()
-        while len(self._rest) >= count * WIDTH:
-            captured, self._rest = self._rest[: count * WIDTH], self._rest[count * WIDTH :]
-            played = self._played.read(self._position + round(_LEAD_SECONDS * rate), count)
-            self._position += count
-            out += self._process(captured, played)
-        return bytes(out)
+        step = 2 * round(rate * _STEP_SECONDS / 2)
+        count = len(self._rest) // WIDTH // step * step
+        if not count:
+            return b""
+        captured, self._rest = self._rest[: count * WIDTH], self._rest[count * WIDTH :]
+        played = self._played.read(self._position + round(_LEAD_SECONDS * rate), count)
+        self._position += count
+        if not self._is_cancelling and self._silent_seconds >= _TAIL_SECONDS and is_silent(played):
+            return _run(self._enhancer, captured)  # the same as step by step, for less CPU time
+        steps = range(0, len(captured), step * WIDTH)
+        return b"".join(
+            self._process(captured[at : at + step * WIDTH], played[at : at + step * WIDTH])
+            for at in steps
+        )
 
     def _follow(self, begins: float, count: int) -> None:
         """Find the position of the next audio on the time line."""
@@ -146,8 +152,8 @@ class EchoCanceller:
         return _run(self._enhancer, cleaned)
 
     def _is_quiet(self, db: float) -> bool:
-        """Whether the microphone has been quiet for longer than the canceller holds audio. `db` is
-        the level of the next step."""
+        """Whether the microphone has been quiet for a while, which is longer than the canceller
+        holds audio. `db` is the level of the next step."""
         self._quiet_seconds = 0.0 if db > _QUIET_DB else self._quiet_seconds + _STEP_SECONDS
         return self._quiet_seconds > _OPEN_SECONDS
 

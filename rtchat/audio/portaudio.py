@@ -15,11 +15,11 @@ from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
 
-BLOCK_SECONDS = 0.06
+BLOCK_SECONDS = {"input": 0.08, "output": 0.06}
 """The length of audio passed to or from a device at a time. Shorter blocks cost more CPU."""
-LATENCY_SECONDS = 0.12
-"""The output buffer of a speaker, so that a busy machine causes no gaps. Stopping drops it, so it
-adds no delay there."""
+LATENCY_SECONDS = {"input": BLOCK_SECONDS["input"], "output": 0.12}
+"""The buffer of a device. That of a speaker is long, so that a busy machine causes no gaps.
+Stopping drops it, so it adds no delay there."""
 DEVICE_TIMEOUT = 2.0
 """Seconds without a callback after which a device counts as lost."""
 START_TIMEOUT = 6.0
@@ -116,8 +116,8 @@ class AudioStream:
             "samplerate": rate,
             "channels": 1,
             "dtype": "int16",
-            "latency": BLOCK_SECONDS if kind == "input" else LATENCY_SECONDS,
-            "blocksize": round(rate * BLOCK_SECONDS),
+            "latency": LATENCY_SECONDS[kind],
+            "blocksize": round(rate * BLOCK_SECONDS[kind]),
             "callback": self._on_block,
             "finished_callback": self._finished,
         }
