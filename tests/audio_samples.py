@@ -25,7 +25,8 @@ _COVER = (*_PICTURE, "-c:v", "png", "-disposition:v", "attached_pic")
 class Sample:
     """A kind of file. `muxer` and `options` are ffmpeg's. `has_late_index` is whether nothing can
     be read without the end of the file, and `hides_cuts` is whether a cut file looks complete
-    (frames of DTS are not followed: files of DTS-HD contain two kinds)."""
+    (frames of DTS are not followed, as files of DTS-HD contain two kinds; those of free format do
+    not state their length)."""
 
     muxer: str
     options: Sequence[str] = ()
@@ -64,6 +65,7 @@ SAMPLES = {
     "mp3 at 8 kHz": Sample(
         "mp3", ("-ar", "8000", "-write_xing", "0"), frame_length=mpeg_frame, padding=0.1
     ),
+    "mp3 of free format": Sample("", hides_cuts=True),
     "mp2": Sample("mp2", frame_length=mpeg_frame),
     "mp2 at 22 kHz": Sample("mp2", ("-ar", "22050"), frame_length=mpeg_frame),
     "ac3": Sample("ac3", frame_length=ac3_frame),
@@ -112,7 +114,7 @@ def sample_file(name: str, seconds: float = SECONDS) -> bytes:
     """The content of a file. Skips the test if this ffmpeg lacks an encoder."""
     sample = SAMPLES[name]
     if not sample.muxer:
-        return _amr(seconds)
+        return _amr(seconds) if name == "amr" else _free_format(seconds)
     return encode(sample.muxer, *sample.options, seconds=seconds)
 
 
@@ -139,3 +141,13 @@ def _amr(seconds: float) -> bytes:
     noise = random.Random(1)
     frames = (b"\x3c" + noise.randbytes(31) for _ in range(round(seconds * 50)))
     return b"#!AMR\n" + b"".join(frames)
+
+
+def _free_format(seconds: float) -> bytes:
+    """MP3 without bit rates in the headers of its frames, which are all of the same length."""
+    length = 384  # 128 kbit/s at 48 kHz
+    options = ("-b:a", "128k", "-ar", "48000", "-write_xing", "0")
+    data = bytearray(encode("mp3", *options, seconds=seconds))
+    for place in range(data.index(b"\xff\xfb"), len(data), length):
+        data[place + 2] &= 0x0F
+    return bytes(data)

@@ -11,6 +11,7 @@ from rtchat.core.audio_frames import (
     adts_frame,
     amr_frame,
     amr_wb_frame,
+    is_free_mpeg,
     mp3_frame,
     mpeg_frame,
     mpeg_frame_seconds,
@@ -37,6 +38,11 @@ def test_mpeg_frames(header: str, length: int, milliseconds: float) -> None:
     assert mpeg_frame_seconds(frame) * 1000 == pytest.approx(milliseconds, abs=0.01)
     is_layer_3 = frame[1] & 6 == 2
     assert mp3_frame(frame) == (length if is_layer_3 else 0)
+
+
+def test_free_format_is_told_apart() -> None:
+    assert is_free_mpeg(bytes.fromhex("fffb0000"))
+    assert not is_free_mpeg(bytes.fromhex("fffb9000"))
 
 
 @pytest.mark.parametrize(

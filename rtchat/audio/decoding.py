@@ -50,7 +50,7 @@ def decode(file: InputFile, report: Callable[[str], None]) -> Iterator[bytes]:
 def _decoder(
     file: BinaryIO, name: str, known: FileFormat | None, report: Callable[[str], None]
 ) -> Iterator[bytes]:
-    if known is not None and ffmpeg.find() is not None:
+    if known is not None and known.demuxer and ffmpeg.find() is not None:
         return ffmpeg.decode(file, name, known, report)
     if known is not None and not known.by_soundfile:
         hint = "install ffmpeg, or convert the file to WAV, FLAC, Ogg or MP3"

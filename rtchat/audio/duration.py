@@ -54,4 +54,4 @@ def _by_soundfile(file: BinaryIO) -> float:
 def _by_ffmpeg(file: BinaryIO) -> float:
     """The length in seconds; 0 if ffmpeg is not installed or does not know it."""
     known = recognise(file)
-    return 0.0 if known is None else ffmpeg.duration(file, known)
+    return ffmpeg.duration(file, known) if known is not None and known.demuxer else 0.0

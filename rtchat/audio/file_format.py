@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from rtchat.core.audio_frames import ac3_frame, adts_frame, mp3_frame, mpeg_frame
+from rtchat.core.audio_frames import (
+    ac3_frame,
+    adts_frame,
+    is_free_mpeg,
+    mp3_frame,
+    mpeg_frame,
+)
 from rtchat.core.values import value
 
 _HEAD = 4096
@@ -16,8 +22,8 @@ begin with a time."""
 
 @value
 class FileFormat:
-    """A format of files with audio. `demuxer` is ffmpeg's name for it. `by_soundfile` is whether
-    `soundfile` reads it, at least with the usual codecs."""
+    """A format of files with audio. `demuxer` is ffmpeg's name for it; empty if ffmpeg cannot read
+    it. `by_soundfile` is whether `soundfile` reads it, at least with the usual codecs."""
 
     name: str
     demuxer: str
@@ -27,6 +33,7 @@ class FileFormat:
 MP3 = FileFormat("MP3", "mp3", by_soundfile=True)
 _MP2 = FileFormat("MPEG audio", "mp3", by_soundfile=True)
 """MPEG audio of layer I or II. ffmpeg tells the layers apart itself."""
+_FREE = FileFormat("MPEG audio of free format", "", by_soundfile=True)
 _AAC = FileFormat("AAC", "aac")
 _AC3 = FileFormat("AC-3", "ac3")
 _MPEG_4 = FileFormat("MPEG-4", "mov")
@@ -109,6 +116,9 @@ def _by_frames(head: bytes) -> FileFormat | None:
         length = frame(head)
         if length and (len(head) <= length or head[length : length + 2] == head[:2]):
             return known
+    # A later frame begins with the same bits, apart from that for padding.
+    if is_free_mpeg(head) and head.find(bytes([*head[:2], head[2] & 0xFC]), 4) > 0:
+        return _FREE
     return None
 
 

@@ -27,16 +27,28 @@ _AMR_LOST, _AMR_NO_DATA = 14, 15
 
 def mpeg_frame(audio: bytes) -> int:
     """An MPEG audio frame of layer I, II or III (MP3), but not of free format."""
-    if len(audio) < 4 or audio[0] != 0xFF or audio[1] & 0xE0 != 0xE0:
+    if not _is_mpeg(audio) or is_free_mpeg(audio):
         return 0
     version, layer = _version(audio), _layer(audio)
-    bitrate, rate, padding = audio[2] >> 4, audio[2] >> 2 & 3, audio[2] >> 1 & 1
-    if version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
-        return 0
+    bitrate, padding = audio[2] >> 4, audio[2] >> 1 & 1
     kilobits = (_MPEG_1_KILOBITS if version == 3 else _MPEG_2_KILOBITS)[layer][bitrate]
     samples, hertz = _mpeg_samples(audio)
     slot = 4 if layer == 1 else 1
     return (samples // 8 // slot * kilobits * 1000 // hertz + padding) * slot
+
+
+def is_free_mpeg(audio: bytes) -> bool:
+    """Whether an MPEG audio frame of free format begins with these bytes. Its header does not say
+    how long it is."""
+    return _is_mpeg(audio) and audio[2] >> 4 == 0
+
+
+def _is_mpeg(audio: bytes) -> bool:
+    """Whether these are the first bytes of an MPEG audio frame."""
+    if len(audio) < 4 or audio[0] != 0xFF or audio[1] & 0xE0 != 0xE0:
+        return False
+    bitrate, rate = audio[2] >> 4, audio[2] >> 2 & 3
+    return _version(audio) != 1 and _layer(audio) != 4 and bitrate != 15 and rate != 3
 
 
 def mp3_frame(audio: bytes) -> int:
