@@ -28,11 +28,17 @@ _ROOT = Path(__file__).parents[1]
 
 
 def stop(pid: int) -> None:
-    """Stop a process, and wait until it has stopped."""
+    """Stop a process while it waits, so that it has written what it painted."""
+    _wait_for_state(pid, "S")
     os.kill(pid, signal.SIGSTOP)
+    _wait_for_state(pid, "T")
+
+
+def _wait_for_state(pid: int, state: str) -> None:
     until = monotonic() + PATIENCE
-    while ") T " not in Path(f"/proc/{pid}/stat").read_text():
-        assert monotonic() < until, "the process does not stop"
+    while f") {state} " not in Path(f"/proc/{pid}/stat").read_text():
+        assert monotonic() < until, f"the process does not become {state}"
+        os.sched_yield()
 
 
 class _Emulator(Emulator):
