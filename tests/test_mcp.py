@@ -19,6 +19,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import Tool
 from rtchat.tools.mcp import open_servers
 from rtchat.tools.toolbox import Toolbox
+from tests.program import PATIENCE
 
 if find_spec("mcp") is None:
     pytest.skip("the extra mcp is not installed", allow_module_level=True)
@@ -139,7 +140,7 @@ def test_the_tools_of_a_server_are_listed_and_called(tmp_path: Path) -> None:
 
 def test_errors_are_the_output(tmp_path: Path) -> None:
     async def run() -> None:
-        async with open_servers([command(tmp_path, SERVER)], timeout=20) as box:
+        async with open_servers([command(tmp_path, SERVER)], timeout=PATIENCE) as box:
             assert (await box.call("fail", "{}")).startswith("error: Error executing tool fail")
             assert (await box.call("add", '{"a": "x"}')).startswith("error: ")
             assert (await box.call("add", '{"a": 1')).startswith(
@@ -169,7 +170,7 @@ def test_a_call_times_out_and_can_be_cancelled(tmp_path: Path) -> None:
 def test_after_a_server_has_exited_the_others_still_work(tmp_path: Path) -> None:
     async def run() -> None:
         one = command(tmp_path, SERVER)
-        async with open_servers([one, one], timeout=20) as box:
+        async with open_servers([one, one], timeout=PATIENCE) as box:
             assert [tool.name for tool in box.tools][0::7] == [
                 "test_server__add",
                 "test_server_2__add",
@@ -217,7 +218,7 @@ def test_a_command_that_does_not_start_a_server_is_rejected(
 ) -> None:
     async def run() -> None:
         commands = [server, command(tmp_path, SERVER)]
-        async with open_servers(commands, start_timeout=3 if "sleep" in server else 20):
+        async with open_servers(commands, start_timeout=3 if "sleep" in server else PATIENCE):
             pytest.fail("the server was started")
 
     with pytest.raises(UsageError) as caught:

@@ -44,7 +44,7 @@ from tests.faulty import (
     said,
     sockets,
 )
-from tests.program import Program, Ran, background
+from tests.program import PATIENCE, Program, Ran, background
 from tests.terminal import PROMPT, Terminal
 from tests.wire_examples import BETA_EVENTS, EVENTS
 
@@ -158,7 +158,7 @@ def test_a_dead_connection_is_noticed_between_questions(program: Program) -> Non
         process.send_signal(signal.SIGUSR1)
         process.stderr.readline()
         lost = process.stderr.readline().decode()
-        out, _ = process.communicate(b"two\n", timeout=30)
+        out, _ = process.communicate(b"two\n", PATIENCE)
     assert lost == "connection lost (1011 no answer to a ping for 0.1 s); retrying in 0.5 s\n"
     assert (process.returncode, out) == (0, b"Fine.\n")
     assert server.told == [["one"], ["one", "Begin", "two"]]

@@ -22,7 +22,7 @@ from rtchat.server.sockets import run_server
 from rtchat.trace.reading import Recorded, Recording
 from rtchat.trace.wire_only import WireReplay
 from tests.chunks import seeds
-from tests.program import Program, Ran, background
+from tests.program import PATIENCE, Program, Ran, background
 from tests.terminal import Terminal
 from tests.test_recordings import FOLDER
 
@@ -186,7 +186,7 @@ def test_a_signal_ends_the_replay(program: Program, number: int, code: int) -> N
         assert process.stdout is not None
         assert process.stdout.readline() == b"Hello.\n"
         process.send_signal(number)
-        assert process.wait(30) == code
+        assert process.wait(PATIENCE) == code
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
 
@@ -302,7 +302,7 @@ def test_a_stopped_reply(program: Program) -> None:
         assert process.stdout is not None
         process.stdout.read(50)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     ran = replayed(program, "--check")
     assert ran.code == 1
     assert "  reply cancelled · " in ran.text

@@ -32,6 +32,7 @@ from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import ToneVoice
 from rtchat.wire.client_events import ToolSettings
 from tests.loopback import Peer, configure, entered, joined, ready, reply, text_of, user
+from tests.program import PATIENCE
 from tests.protocol_driver import ProtocolDriver, as_json, types
 from tests.test_recordings import NAMES, read
 
@@ -991,7 +992,7 @@ def test_a_cancel_stops_the_engine_and_the_next_turn_works() -> None:
             events = await peer.until("response.done")
             assert events[-1]["response"]["status"] == "cancelled"
             assert events[0]["text"] == "one, "
-            await asyncio.wait_for(engine.stopped.wait(), 20)
+            await asyncio.wait_for(engine.stopped.wait(), PATIENCE)
             engine.go_on.set()
             assert text_of(await ask(peer, "two")) == "two, done"
 
@@ -1009,7 +1010,7 @@ def test_a_client_that_disconnects_stops_the_engine(is_polite: bool) -> None:
                 await peer.socket.close()
             else:
                 peer.socket.transport.abort()
-            await asyncio.wait_for(engine.stopped.wait(), 20)
+            await asyncio.wait_for(engine.stopped.wait(), PATIENCE)
 
     asyncio.run(main())
 

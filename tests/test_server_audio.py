@@ -16,6 +16,7 @@ from rtchat.server.sockets import run_server
 from rtchat.server.tone_voice import CHARACTER_MS, LoudnessDetector, ToneVoice
 from rtchat.server.turn_detection import PAUSE_MS
 from tests.loopback import Peer, configure, joined, reply, text_of, user
+from tests.program import PATIENCE
 from tests.test_server_voice import (
     COMMIT,
     QUIET,
@@ -97,7 +98,7 @@ def test_a_cancel_stops_endless_speech() -> None:
             await peer.send({"type": "response.cancel"})
             events = await peer.until("response.done")
             assert events[-1]["response"]["status"] == "cancelled"
-            await asyncio.wait_for(voice.stopped.wait(), 20)
+            await asyncio.wait_for(voice.stopped.wait(), PATIENCE)
             item_id = events[-1]["response"]["output"][0]["id"]
             cut: dict[str, object] = {"type": "conversation.item.truncate", "item_id": item_id}
             await peer.send(cut | {"content_index": 0, "audio_end_ms": 100})
@@ -113,7 +114,7 @@ def test_a_client_that_disconnects_stops_the_voice() -> None:
             await peer.send(user("hi"), reply())
             await peer.until("response.output_audio.delta")
             peer.socket.transport.abort()
-            await asyncio.wait_for(voice.stopped.wait(), 20)
+            await asyncio.wait_for(voice.stopped.wait(), PATIENCE)
 
     asyncio.run(main())
 
@@ -219,7 +220,7 @@ def test_a_disconnect_stops_transcriptions(recordings: int) -> None:
             for _ in range(min(recordings, 8)):
                 await peer.until("conversation.item.done")
             peer.socket.transport.abort()
-            await asyncio.wait_for(voice.opened.wait(), 20)
+            await asyncio.wait_for(voice.opened.wait(), PATIENCE)
 
     asyncio.run(main())
 

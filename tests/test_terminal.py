@@ -12,7 +12,7 @@ from rtchat.core.events import LeaveAsked
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
 from rtchat.ui.messages import HOW_TO_LEAVE
-from tests.program import Program, background
+from tests.program import PATIENCE, Program, background
 from tests.terminal import PROMPT, Terminal
 from tests.typist import Typist
 
@@ -83,7 +83,11 @@ def test_ctrl_c_clears_the_text_and_at_an_empty_prompt_says_how_to_leave(typist:
 @pytest.mark.parametrize("keys", ["\x04", "/exit\r"])
 def test_leaving_restores_the_terminal_and_removes_the_entry(typist: Typist, keys: str) -> None:
     typist.types(keys)
-    assert (typist.means(), typist.process.wait(20), typist.modes_now()) == (LEAVE, 0, typist.modes)
+    assert (typist.means(), typist.process.wait(PATIENCE), typist.modes_now()) == (
+        LEAVE,
+        0,
+        typist.modes,
+    )
     typist.shows("connected in")
     assert rows(typist) == ([f"{PROMPT} /exit"] if keys == "/exit\r" else [])
     assert not typist.screen.cursor.hidden
@@ -192,7 +196,7 @@ def test_up_restores_an_entry_of_several_lines(typist: Typist, tmp_path: Path) -
     typist.means()
     typist.shows("You said", PROMPT)
     typist.types("\x04")
-    typist.process.wait(20)
+    typist.process.wait(PATIENCE)
     later = Typist(tmp_path / "state" / "history")
     try:
         later.shows("connected in", PROMPT)
@@ -205,4 +209,4 @@ def test_up_restores_an_entry_of_several_lines(typist: Typist, tmp_path: Path) -
 def test_closing_the_window_leaves(typist: Typist) -> None:
     typist.hangs_up()
     assert typist.means() == repr(LeaveAsked(ExitCode.HANGUP))
-    typist.process.wait(20)
+    typist.process.wait(PATIENCE)
