@@ -24,7 +24,7 @@ from rtchat.ui.last_row import last_row
 from rtchat.ui.level_bars import LevelBars
 
 _SEPARATOR = " · "
-_SECONDS = 0.15
+_SECONDS = 0.2
 """Seconds between two readings of the level: each costs CPU time."""
 _MIN_WORDS = 12
 """Columns for the words recognised so far; with less room they are not shown."""
