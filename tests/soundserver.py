@@ -264,14 +264,31 @@ def sound_server() -> Iterator[SoundServer]:
     with ExitStack() as stack:
         folder, private = stack.enter_context(_folder())
         (folder / "default.pa").write_text(_SCRIPT.format(socket=f"{folder}/socket"))
-        command = [*_DAEMON, f"--file={folder}/default.pa"]
-        process = stack.enter_context(_started(command, private, subprocess.PIPE))
-        said = _Log(process)
-        stack.callback(said.end)
-        assert said.ready.wait(PATIENCE), b"".join(said.lines).decode()
+        process = stack.enter_context(_pulseaudio(folder, private))
         server = SoundServer(process, private | _found(folder, "socket"))
         stack.enter_context(server.listened_to())
         yield server
+
+
+@contextmanager
+def started_again(server: SoundServer) -> Iterator[None]:
+    """Run a PulseAudio again that was killed, for the duration of the block."""
+    folder = Path(server.environ["HOME"])
+    (folder / "socket").unlink(missing_ok=True)
+    with _pulseaudio(folder, server.environ), server.listened_to():
+        yield
+
+
+@contextmanager
+def _pulseaudio(folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    command = [*_DAEMON, f"--file={folder}/default.pa"]
+    with _started(command, environ, subprocess.PIPE) as process:
+        said = _Log(process)
+        try:
+            assert said.ready.wait(PATIENCE), b"".join(said.lines).decode()
+            yield process
+        finally:
+            said.end()
 
 
 @contextmanager

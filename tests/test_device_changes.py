@@ -16,6 +16,7 @@ from tests.soundserver import (
     reason_to_skip,
     reason_to_skip_pipewire,
     sound_server,
+    started_again,
 )
 from tests.terminal import PROMPT, Terminal
 
@@ -149,3 +150,21 @@ def test_after_a_crash_of_the_sound_server_the_key_tries_again(
         terminal.shows("no microphone ·")
         terminal.types("the time?\r")
         terminal.shows("It is noon.")
+
+
+def test_a_sound_server_that_is_started_again_is_used(program: Program) -> None:
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    with sound_server() as sound, talking(program, sound) as terminal:
+        terminal.shows("listening")
+        terminal.types("the time?\r")
+        terminal.shows("It is noon.", PROMPT)
+        sound.dies()
+        terminal.shows("lost the ", "lost the ", "no microphone ·")
+        with started_again(sound):
+            terminal.shows("lost the ", "lost the ", "listening")
+            sound.captures("mic.monitor")
+            with sound.record() as speaker:
+                terminal.types("the time?\r")
+                speaker.waits(any)
+            assert "\n".join(terminal.lines()).count("lost the") == 2
