@@ -4,10 +4,8 @@ microphone that captures what is played into it."""
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -39,15 +37,6 @@ pcm.pulse { type pulse }
 ctl.pulse { type pulse }
 pcm.!default { type pulse }
 ctl.!default { type pulse }
-"""
-_RELAY = """
-import os, sys
-from array import array
-
-factor, delay = float(sys.argv[1]), int(sys.argv[2])
-os.write(1, bytes(2 * delay))
-while piece := os.read(0, 960):
-    os.write(1, array("h", [round(sample * factor) for sample in array("h", piece)]).tobytes())
 """
 _READY = b"Daemon startup complete"
 _PIPEWIRE = """
@@ -238,19 +227,15 @@ class SoundServer:
     def room(self, db: float, delay_ms: int) -> Iterator[None]:
         """The microphone captures the speaker, that many decibels louder, and later by the delay
         and the few milliseconds that it takes."""
-        raw = ["--raw", f"--rate={RATE}", "--channels=1", "--format=s16le"]
-        capture = ["parec", "--device=speaker.monitor", "--latency-msec=10", *raw]
-        relay = [sys.executable, "-c", _RELAY, str(10 ** (db / 20)), str(RATE * delay_ms // 1000)]
-        emit = ["pacat", "--device=mic", f"--latency-msec={delay_ms}", *raw]
-        # A process of its own: a thread would wait for the threads of the test.
-        pipeline = " | ".join(map(shlex.join, (capture, relay, emit)))
-        with subprocess.Popen(
-            [*_real_time(), "sh", "-c", pipeline], env=self.environ, start_new_session=True
-        ) as process:
-            try:
-                yield
-            finally:
-                os.killpg(process.pid, signal.SIGKILL)
+        options = ("source=speaker.monitor", "sink=mic", f"latency_msec={delay_ms}")
+        module = self.pactl("load-module", "module-loopback", *options)
+        streams = [line.split("\t") for line in self._short("sink-inputs")]
+        (loop,) = (stream for stream, _, _, by, *_ in streams if by == "module-loopback.c")
+        self.pactl("set-sink-input-volume", loop, f"{db}dB")
+        try:
+            yield
+        finally:
+            self.pactl("unload-module", module)
 
     def dies(self) -> None:
         """Kill the server, like a crash."""
