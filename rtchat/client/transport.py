@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.exceptions import (
+    ConcurrencyError,
     ConnectionClosed,
     WebSocketException,
 )
@@ -90,7 +91,6 @@ class SocketLink:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection. A server has 2 seconds to answer."""
-        self.socket.transport.resume_reading()  # the answer comes after what was not received yet
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self.socket.close(code, reason)
@@ -99,6 +99,12 @@ class SocketLink:
         except AttributeError:
             if not self._is_closing:
                 raise
+
+    async def discard(self) -> None:
+        """Receive frames until the connection ends: a server may answer a close only after them."""
+        with suppress(ConnectionClosed, ConcurrencyError):
+            while True:
+                await self.socket.recv(decode=False)
 
     @property
     def _is_closing(self) -> bool:
@@ -215,4 +221,4 @@ async def open_connection(
     try:
         yield link
     finally:
-        await link.close()
+        await asyncio.gather(link.close(), link.discard())
