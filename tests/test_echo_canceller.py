@@ -123,6 +123,15 @@ def test_speech_over_what_is_played_remains() -> None:
     assert level(heard, 2, 3.9) < -45
 
 
+@pytest.mark.parametrize(("loud", "is_speech"), [(0.008, False), (0.02, True)])
+def test_what_is_left_of_a_syllable_is_no_speech(loud: float, is_speech: bool) -> None:
+    pytest.importorskip("pywebrtc_audio")
+    played = syllables(8)
+    rest = silence(5.0) + tone(700, 0.1, loud=loud) + silence(2.0)
+    heard = clean(EchoCanceller(), played, mixed(echo_of(played, -20, 60), rest))
+    assert (level(heard, 5, 5.4) > -60) is is_speech
+
+
 def test_speech_is_not_heard_again_when_the_next_reply_begins() -> None:
     pytest.importorskip("pywebrtc_audio")
     played = syllables(1.2) + silence(3.8) + syllables(2, seed=3)

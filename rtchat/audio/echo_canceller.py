@@ -33,6 +33,9 @@ _DELAY_SECONDS = 0.06
 """No audio is in WebRTC for longer."""
 _QUIET_DB = -50.0
 """Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
+_SPEECH_DB = -40.0
+"""What is louder, or louder than the echo was, begins speech. The canceller leaves more than
+`_QUIET_DB` of a syllable now and then."""
 _LEARNING_SECONDS = 1.5
 """How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
 _RESIDUE_SECONDS = 0.5
@@ -151,10 +154,13 @@ class EchoCanceller:
             cleaned = bytes(len(cleaned))
         return _run(self._enhancer, cleaned)
 
-    def _is_quiet(self, db: float) -> bool:
+    def _is_quiet(self, db: float, loud_db: float = _QUIET_DB) -> bool:
         """Whether the microphone has been quiet for a while, which is longer than the canceller
-        holds audio. `db` is the level of the next step."""
-        self._quiet_seconds = 0.0 if db > _QUIET_DB else self._quiet_seconds + _STEP_SECONDS
+        holds audio. `db` is the level of the next step. Only what is louder than `loud_db` ends the
+        quiet."""
+        was_quiet = self._quiet_seconds > _OPEN_SECONDS
+        is_quiet = db <= (max(loud_db, _QUIET_DB) if was_quiet else _QUIET_DB)
+        self._quiet_seconds = self._quiet_seconds + _STEP_SECONDS if is_quiet else 0.0
         return self._quiet_seconds > _OPEN_SECONDS
 
     def _passes(self, captured: bytes, cleaned: bytes, played: bytes) -> bool:
@@ -166,7 +172,8 @@ class EchoCanceller:
             if captured_db > _QUIET_DB:
                 self._learned_seconds += _STEP_SECONDS
             self._residual.add(cleaned_db, played_db)
-        if self._is_quiet(cleaned_db) and self._silent_seconds < _RESIDUE_SECONDS:
+        loud_db = min(self._gate.echo_db, _SPEECH_DB)
+        if self._is_quiet(cleaned_db, loud_db) and self._silent_seconds < _RESIDUE_SECONDS:
             return False
         is_echo = self._canceller is None or self._residual.is_echo
         if passes or not (is_echo or self._learned_seconds < _LEARNING_SECONDS):

@@ -36,6 +36,8 @@ class EchoGate:
         self._played: deque[tuple[float, float]] = deque()
         """The levels of what was played recently, and when."""
         self._now = self._open_until = 0.0
+        self.echo_db = SILENCE_DB
+        """How loud the echo may be, in decibels of full scale."""
 
     def passes(self, captured_db: float, played_db: float, seconds: float) -> bool:
         """Whether the next audio of the microphone passes. `played_db` is the level of what the
@@ -45,6 +47,7 @@ class EchoGate:
         while self._played[0][0] < self._now - _ECHO_SECONDS:
             self._played.popleft()
         loudest = max(level for _, level in self._played)
+        self.echo_db = loudest + self._echo_db
         if loudest <= SILENCE_DB:
             return True
         echo_db = captured_db - loudest
