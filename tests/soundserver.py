@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,13 +84,6 @@ def _real_time() -> tuple[str, ...]:
         which("chrt") and subprocess.run([*command, "true"], capture_output=True).returncode == 0
     )
     return command if allowed else ()
-
-
-def raise_priority(pid: int) -> None:
-    """Run a program at real-time priority too, if that is allowed: busy tests beside it must not
-    interrupt what it plays."""
-    with suppress(PermissionError):
-        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(4))
 
 
 class Recording:

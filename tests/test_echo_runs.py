@@ -17,10 +17,10 @@ from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from tests.program import Program, background
-from tests.soundserver import SoundServer, raise_priority, reason_to_skip, sound_server
+from tests.soundserver import SoundServer, reason_to_skip, sound_server
 from tests.terminal import PROMPT, Terminal
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.alone]
 
 if missing():
     pytest.skip(f"the extra voice-local is not installed: {missing()}", allow_module_level=True)
@@ -90,7 +90,6 @@ def test_a_question_gets_one_reply_and_stop_is_understood_during_it(
     with sound.room(db, delay_ms):
         options = ["--voice", "-v", "--trace", "trace.jsonl"]
         terminal = Terminal(program, options, sound.environ)
-        raise_priority(terminal.process.pid)
         terminal.shows("connected in", "listening")
         with sound.record() as speaker:
             sound.says(time, program.home)

@@ -16,7 +16,7 @@ from tests.soundserver import reason_to_skip, sound_server
 from tests.terminal import PROMPT, Terminal
 from tests.wer import errors
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.alone]
 
 if missing():
     pytest.skip(f"the extra voice-local is not installed: {missing()}", allow_module_level=True)
