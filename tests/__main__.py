@@ -2,7 +2,7 @@
 
 The quick suite is format, lint, types, and each behaviour once. The full one adds coverage, the
 large random runs, and what others made: models, servers, a sound server, a browser. Other arguments
-go to pytest. Tests of echoes run last, one at a time: they need the processors on time.
+go to pytest. The tests that depend on exact times of sound run last, one at a time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NO_TESTS = 5
 
 
 def main(arguments: list[str]) -> int:
-    """Run the steps; gives the exit code of the first that fails."""
+    """Run the steps. Returns the exit code of one that fails; `NO_TESTS` if none was selected."""
     suites = FULL if "--full" in arguments else QUICK
     rest = [each for each in arguments if each != "--full"]
     for step in LINT:

@@ -173,7 +173,7 @@ class _Run:
         self, file: Path, setup: TranscriptionSetup, view: View, save: Save
     ) -> ExitCode:
         """Transcribe a file, and save the transcript. A long file is transcribed in pieces, unless
-        its sessions are recorded or the server tells the speakers apart, anew in each session."""
+        a trace is written or the server names the speakers: their names differ between sessions."""
         settings, environment = self._settings, self._environment
         length_ms = await _length_ms(file, settings.raw)
         is_long = length_ms is None or length_ms > LONG_MS

@@ -34,8 +34,8 @@ _DELAY_SECONDS = 0.06
 _QUIET_DB = -50.0
 """Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
 _SPEECH_DB = -40.0
-"""What is louder, or louder than the echo was, begins speech. The canceller leaves more than
-`_QUIET_DB` of a syllable now and then."""
+"""Audio that is louder than this, or than the echo was, begins speech. A syllable of the echo is
+sometimes louder than `_QUIET_DB` after the canceller."""
 _LEARNING_SECONDS = 1.5
 """How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
 _RESIDUE_SECONDS = 0.5

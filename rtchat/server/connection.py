@@ -55,7 +55,7 @@ _ABNORMAL = 1006
 """The code of a connection that ended without a close frame. It cannot be sent."""
 _MAX_AHEAD_SECONDS = 1.0
 """A client sends a recording if its audio is longer by this than the connection has lasted. The
-turns of a recording are not transcribed early, because nobody waits for them."""
+turns of a recording are not transcribed early, because no user is waiting for them."""
 _BETA_PROTOCOL = "openai-beta.realtime-v1"
 _ALPHABET = string.ascii_letters + string.digits
 
