@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from math import isfinite
+from threading import Lock, Thread
 from typing import IO, BinaryIO
 
 from rtchat.audio.completeness import damaged, incomplete
@@ -26,6 +28,8 @@ _PIECE = RATE // 10 * WIDTH
 """Bytes of decoded audio read at a time: 100 ms."""
 _PROBE_TIMEOUT = 10.0
 """Seconds that ffprobe may take to read a header."""
+_START_TIMEOUT = 1.0
+"""Seconds that a program may take to start; more if it is on a drive that does not answer."""
 _MAX_LINE = 1000
 """Bytes of a line of ffmpeg's log that are read."""
 _TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
@@ -101,15 +105,19 @@ def _started(
     command: Sequence[str], file: BinaryIO, stderr: int
 ) -> Generator[subprocess.Popen[bytes]]:
     """A program that reads `file`; it ends with the context. Raises OSError."""
-    process = subprocess.Popen(
+    start = partial(
+        subprocess.Popen,
         command,
         stdin=file,
         stdout=subprocess.PIPE,
         stderr=stderr,
         start_new_session=True,  # Ctrl-C is for rtchat
     )
+    started: Future[subprocess.Popen[bytes]] = Future()
+    # Ctrl-C interrupts only the main thread: no program is lost while it starts.
+    Thread(target=_start, args=(start, started), daemon=True).start()
+    process = started.result()
     assert process.stdout is not None
-    _RUNNING.add(process)
     try:
         yield process
     finally:
@@ -119,12 +127,29 @@ def _started(
         _RUNNING.discard(process)
 
 
+def _start(
+    start: Callable[[], subprocess.Popen[bytes]], started: Future[subprocess.Popen[bytes]]
+) -> None:
+    with _LOCK:
+        try:
+            process = start()
+        except OSError as error:
+            started.set_exception(error)
+            return
+        _RUNNING.add(process)
+    started.set_result(process)
+
+
 _RUNNING: set[subprocess.Popen[bytes]] = set()
+_LOCK = Lock()
+"""Held while a program starts: none may run that is not in the set."""
 
 
 def kill_all() -> None:
-    """Kill the programs that still run, such as one that hangs while a thread waits for it. There
-    is no time limit for decoding: a file on a slow network drive may take long."""
+    """At exit, kill the programs that still run, such as one that hangs while a thread waits for
+    it, and start no others. There is no time limit for decoding: a file on a slow network drive may
+    take long."""
+    _LOCK.acquire(timeout=_START_TIMEOUT)  # never released
     for process in list(_RUNNING):
         process.kill()
 
@@ -148,7 +173,7 @@ class _Log:
         self._is_readable = False
         self._streams: list[tuple[str, str]] = []
         """The kind and the codec of each stream of the file."""
-        self._thread = threading.Thread(target=self._run, args=(stream,), daemon=True)
+        self._thread = Thread(target=self._run, args=(stream,), daemon=True)
         self._thread.start()
 
     def join(self) -> None:
