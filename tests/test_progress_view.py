@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import pty
+import termios
+from typing import TextIO
 
 import pyte
 import pytest
@@ -112,3 +117,28 @@ def test_the_line_changes_at_most_four_times_a_second() -> None:
     shown.view.tick()
     assert len(shown.out.getvalue()) == erased > before
     assert shown.tick()[0].startswith("0:30")
+
+
+def draw_and_erase(err: TextIO) -> None:
+    view = ProgressView(PlainView(io.BytesIO(), StatusWriter(err), raw=True), Progress(60_000), err)
+    view.tick()
+    view.close()
+
+
+def test_the_line_fits_into_a_narrow_terminal() -> None:
+    reading, terminal = pty.openpty()
+    try:
+        termios.tcsetwinsize(terminal, (10, 8))
+        with open(terminal, "w", encoding="utf-8") as err:
+            draw_and_erase(err)
+        assert os.read(reading, 100).decode() == "\r\x1b[K0:00 o…\r\x1b[K"
+    finally:
+        os.close(reading)
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_transcription() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "")
+
+    draw_and_erase(Gone())

@@ -89,7 +89,7 @@ class StatusWriter(View):
             case fx.Report(text):
                 self._line(text)
             case fx.EventReceived(json):
-                self._line(shortened(json, self._width()))
+                self._line(shortened(json, columns_of(self._err)))
             case fx.ThemeChosen():
                 self._line("the theme has no effect on plain text")
             case fx.Notice():
@@ -140,18 +140,19 @@ class StatusWriter(View):
         if text and not self._quiet:
             self._line(text)
 
-    def _width(self) -> int:
-        """The columns of the terminal; 80 if it is not one."""
-        try:
-            return os.get_terminal_size(-1 if self._err is None else self._err.fileno()).columns
-        except (OSError, ValueError):
-            return 80
-
     def _line(self, text: str) -> None:
         if self._err is not None:
             with suppress(OSError):  # the reader of stderr is gone
                 self._err.write(visible(text) + "\n")
                 self._err.flush()
+
+
+def columns_of(stream: TextIO | None) -> int:
+    """The columns of the terminal to which a stream is written; 80 if it is not one."""
+    try:
+        return os.get_terminal_size(-1 if stream is None else stream.fileno()).columns
+    except (OSError, ValueError):
+        return 80
 
 
 class PlainView(View):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 from rtchat.core import effects as fx
 from rtchat.core.ports import Post, View
-from rtchat.core.text import clock
+from rtchat.core.text import clock, shortened
+from rtchat.ui.plain_view import columns_of
 
 INTERVAL = 0.25
 """Seconds between two changes of the line."""
@@ -83,8 +85,9 @@ class Line(Protocol):
 
 
 class ProgressView(View):
-    """Shows a line below another view. The line is erased before anything else is shown, and is not
-    drawn within a line of text or where the words of an incomplete turn are shown."""
+    """Shows a line below another view, cut at the width of the terminal. The line is erased before
+    anything else is shown, and is not drawn within a line of text or where the words of an
+    incomplete turn are shown."""
 
     def __init__(
         self, view: View, line: Line, err: TextIO, now: Callable[[], float] = time.monotonic
@@ -111,7 +114,7 @@ class ProgressView(View):
     def tick(self) -> None:
         """Draw the line if it has changed."""
         self._view.tick()
-        line = self._line.line
+        line = shortened(self._line.line, columns_of(self._err) - 1)
         is_due = self._now() - self._changed_at >= INTERVAL
         is_free = self._is_at_line_start and not self._has_partial
         if line != self._shown and is_due and is_free:
@@ -136,5 +139,6 @@ class ProgressView(View):
             self._shown = ""
 
     def _write(self, text: str) -> None:
-        self._err.write(text)
-        self._err.flush()
+        with suppress(OSError):  # the terminal is gone
+            self._err.write(text)
+            self._err.flush()
