@@ -1,5 +1,6 @@
 """A private sound server for tests: PulseAudio or PipeWire, with a recorded speaker, and a
-microphone that captures what is played into it."""
+microphone that captures what is played into it. To start one that cannot run here skips the test.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from pathlib import Path
 from shutil import which
 from time import monotonic
 from typing import Literal
+
+import pytest
 
 from rtchat.audio.pcm import RATE
 from tests.program import PATIENCE
@@ -68,7 +71,7 @@ def reason_to_skip() -> str:
     return ""
 
 
-def reason_to_skip_pipewire() -> str:
+def _reason_to_skip_pipewire() -> str:
     """Why PipeWire cannot be used here; empty if it can."""
     for tool in ("pipewire", "pipewire-pulse", "wireplumber", "dbus-run-session"):
         if which(tool) is None:
@@ -246,6 +249,8 @@ class SoundServer:
 @contextmanager
 def sound_server() -> Iterator[SoundServer]:
     """Run PulseAudio in its own temporary folder for the duration of the block."""
+    if reason := reason_to_skip():
+        pytest.skip(reason)
     with ExitStack() as stack:
         folder, private = stack.enter_context(_folder())
         (folder / "default.pa").write_text(_SCRIPT.format(socket=f"{folder}/socket"))
@@ -279,6 +284,8 @@ def _pulseaudio(folder: Path, environ: dict[str, str]) -> Iterator[subprocess.Po
 @contextmanager
 def pipewire() -> Iterator[SoundServer]:
     """Run PipeWire in its own temporary folder for the duration of the block."""
+    if reason := _reason_to_skip_pipewire():
+        pytest.skip(reason)
     with ExitStack() as stack:
         folder, private = stack.enter_context(_folder())
         for program, text in {"pipewire": _PIPEWIRE, "pipewire-pulse": _PIPEWIRE_PULSE}.items():

@@ -10,14 +10,7 @@ import pytest
 
 from tests.program import Program
 from tests.script_server import scripted_server
-from tests.soundserver import (
-    SoundServer,
-    pipewire,
-    reason_to_skip,
-    reason_to_skip_pipewire,
-    sound_server,
-    started_again,
-)
+from tests.soundserver import SoundServer, pipewire, sound_server, started_again
 from tests.terminal import PROMPT, Terminal
 
 pytestmark = pytest.mark.full
@@ -26,18 +19,12 @@ SCRIPT: dict[str, object] = {"rule": [{"text": "It is noon."}]}
 CTRL_T = "\x14"
 
 
-SERVERS = {
-    "PulseAudio": (reason_to_skip, sound_server),
-    "PipeWire": (reason_to_skip_pipewire, pipewire),
-}
+SERVERS = {"PulseAudio": sound_server, "PipeWire": pipewire}
 
 
 @pytest.fixture(params=SERVERS)
 def sound(request: pytest.FixtureRequest) -> Iterator[SoundServer]:
-    reason_to_skip, running = SERVERS[request.param]
-    if reason := reason_to_skip():
-        pytest.skip(reason)
-    with running() as server:
+    with SERVERS[request.param]() as server:
         yield server
 
 
@@ -153,8 +140,6 @@ def test_after_a_crash_of_the_sound_server_the_key_tries_again(
 
 
 def test_a_sound_server_that_is_started_again_is_used(program: Program) -> None:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with sound_server() as sound, talking(program, sound) as terminal:
         terminal.shows("listening")
         terminal.types("the time?\r")

@@ -17,7 +17,7 @@ from rtchat.server.local_voice import LocalVoice, missing
 from rtchat.server.script import ScriptEngine, read_script
 from rtchat.server.sockets import run_server
 from tests.program import Program, background
-from tests.soundserver import SoundServer, reason_to_skip, sound_server
+from tests.soundserver import SoundServer, sound_server
 from tests.terminal import PROMPT, Terminal
 
 pytestmark = [pytest.mark.full, pytest.mark.alone]
@@ -47,8 +47,6 @@ SCRIPT: dict[str, object] = {
 @pytest.fixture(scope="module")
 def sound() -> Iterator[SoundServer]:
     pytest.importorskip("pywebrtc_audio")
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with sound_server() as server:
         yield server
 

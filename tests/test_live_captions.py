@@ -12,7 +12,7 @@ import pytest
 from rtchat.server.local_voice import LocalVoice, missing
 from tests.program import Program
 from tests.sounds import silence, write_wav
-from tests.soundserver import reason_to_skip, sound_server
+from tests.soundserver import sound_server
 from tests.terminal import PROMPT, Terminal
 from tests.wer import errors
 
@@ -46,8 +46,6 @@ def shown_while_speaking(terminal: Terminal, *until: str) -> list[str]:
 
 
 def test_captions_grow_while_one_speaks(tmp_path: Path, data_home: Path) -> None:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     program = Program(tmp_path)
     program.environ["XDG_DATA_HOME"] = str(data_home)
     said = write_wav(tmp_path / "said.wav", asyncio.run(speech(SENTENCE)))

@@ -20,12 +20,7 @@ from rtchat.audio.pcm import RATE
 from rtchat.audio.wav import WavWriter
 from tests.program import PATIENCE
 from tests.sounds import SECOND, frequency, tone, without_silence, write_wav
-from tests.soundserver import (
-    Recording,
-    SoundServer,
-    reason_to_skip,
-    sound_server,
-)
+from tests.soundserver import Recording, SoundServer, sound_server
 
 pytestmark = pytest.mark.full
 
@@ -77,8 +72,6 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SoundServer]:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with sound_server() as server:
         yield server
 
@@ -179,8 +172,6 @@ def test_a_microphone_captures_audio(server: SoundServer, wav: Path) -> None:
 
 
 def test_a_crashed_sound_server_is_reported_once(wav: Path) -> None:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with (
         sound_server() as server,
         server.record() as recording,

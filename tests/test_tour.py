@@ -18,7 +18,7 @@ from rtchat.ui.slash_commands import TABLE, find
 from rtchat.ui.slash_help import KEYS
 from tests.program import Program
 from tests.script_server import scripted_server
-from tests.soundserver import reason_to_skip, sound_server
+from tests.soundserver import sound_server
 from tests.terminal import PROMPT, Terminal
 
 SCRIPT: dict[str, object] = {
@@ -315,8 +315,6 @@ def test_the_ways_to_leave(program: Program, entry: str) -> None:
 
 @pytest.mark.full
 def test_the_key_of_a_voice_conversation(program: Program) -> None:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with sound_server() as sound:
         terminal = Terminal(program, ["--voice", "--vad", "off"], sound.environ)
         terminal.shows("connected in", PROMPT)

@@ -25,7 +25,7 @@ from rtchat.server.tone_voice import CHARACTER_MS
 from tests.program import Program, background
 from tests.script_server import scripted_server
 from tests.sounds import QUIET, SECOND, tone, transcript_of, trim_silence, wav_audio
-from tests.soundserver import SoundServer, reason_to_skip, sound_server
+from tests.soundserver import SoundServer, sound_server
 from tests.terminal import PROMPT, Terminal
 from tests.test_recorded_servers import playing
 from tests.test_recordings import read
@@ -47,8 +47,6 @@ SCRIPT: dict[str, object] = {
 
 @pytest.fixture(scope="module")
 def sound() -> Iterator[SoundServer]:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with sound_server() as server:
         yield server
 
@@ -175,8 +173,6 @@ def test_the_microphone_is_transcribed_until_ctrl_c(program: Program, sound: Sou
 
 @pytest.mark.full
 def test_the_text_conversation_survives_a_dead_sound_server(program: Program) -> None:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
     with sound_server() as sound:
         terminal = Terminal(program, ["--voice"], sound.environ)
         terminal.shows("connected in", "listening")
