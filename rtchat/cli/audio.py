@@ -47,7 +47,10 @@ def transcribe(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FOLDER", help="Write a file for each audio file into FOLDER."
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Write the transcript of each file into FOLDER.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing transcripts.")] = False,

@@ -25,6 +25,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "transcribe": (
         ("rtchat transcribe interview.wav", "print what is said"),
+        ("rtchat transcribe talk.mp3 -f srt > talk.srt", "write subtitles"),
+        ("rtchat transcribe recordings -o texts", "transcribe a folder"),
         ("rtchat transcribe", "transcribe the microphone"),
     ),
     "translate": (
@@ -33,7 +35,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "voices": (
         ("rtchat voices", "list the voices of OpenAI's models"),
-        ("rtchat voices --local", "list that of the built-in model"),
+        ("rtchat voices --local", "list the built-in model's voice"),
     ),
     "serve": (
         ("rtchat serve", "serve the built-in model"),
