@@ -52,7 +52,7 @@ def test_a_short_turn_is_one_cue() -> None:
 
 
 def test_a_turn_without_words_has_no_cues() -> None:
-    assert cues(turn(" "), turn("\x00", 2000, 3000)) == []
+    assert cues(turn(" "), turn("\x00", 2000, 3000), turn("\x00 \x01", 4000, 5000)) == []
 
 
 def test_a_long_turn_is_cut_where_sentences_and_clauses_end() -> None:

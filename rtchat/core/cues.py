@@ -20,13 +20,14 @@ MAX_LINES = 2
 MAX_MS = 7_000
 """The longest time that a cue is shown, in milliseconds."""
 MIN_MS = 1_000
-"""A cue is shown for at least so many milliseconds, if nothing else is said in the meantime."""
+"""The shortest time that a cue is shown, in milliseconds, unless something else is said."""
 PAUSE_MS = 1_500
-"""After a pause of so many milliseconds, a new cue begins."""
+"""The pause after which a new cue begins, in milliseconds."""
 CHARACTER_MS = 60
-"""The time to speak a character, if it is not known."""
+"""The assumed time to speak a character, in milliseconds, if times are not known."""
 MAX_SECONDS = 100 * 3600
-"""Later times are not valid: programs that read subtitles expect two digits of hours."""
+"""Times after this many seconds are invalid: programs that read subtitles expect hours of two
+digits."""
 MAX_NAME_WIDTH = 20
 """Columns of the name of a speaker."""
 _SENTENCE_ENDS = frozenset(".!?…。！？।؟")
@@ -87,7 +88,7 @@ class CueMaker:
     def _timed(self, groups: Sequence[Sequence[Token]], part: _Part, label: str) -> list[Cue]:
         cues = []
         starts = [group[0].start for group in groups[1:]]
-        last_end = max(part.end or 0, groups[-1][-1].end if groups else 0)
+        last_end = max(part.end or 0, groups[-1][-1].end)
         for group, limit in zip(groups, [*starts, last_end], strict=True):
             start = max(self._end, round(group[0].start))
             end = max(round(group[-1].end), min(round(limit), start + MIN_MS))
@@ -173,7 +174,8 @@ def offset_ms(turn: TurnTranscribed) -> int:
 
 def _plain(text: str) -> str:
     """The text on one line, without control characters."""
-    return "".join(char for char in " ".join(text.split()) if category(char) not in ("Cc", "Cs"))
+    words = ("".join(c for c in word if category(c) not in ("Cc", "Cs")) for word in text.split())
+    return " ".join(filter(None, words))
 
 
 def _name(speaker: str) -> str:
@@ -210,7 +212,7 @@ def _timed_tokens(
 
 
 def _at(position: float, positions: Sequence[float], times: Sequence[float], index: int) -> float:
-    """The time at a position that is before that of `index`."""
+    """The time at a position between `positions[index - 1]` and `positions[index]`."""
     index = max(1, min(index, len(positions) - 1))
     (first, last), (start, end) = positions[index - 1 : index + 1], times[index - 1 : index + 1]
     return start + (end - start) * (position - first) / (last - first) if last > first else end
@@ -271,7 +273,8 @@ def _lines(tokens: Iterable[Token], label: str) -> tuple[str, ...]:
 
 
 def _groups(tokens: Sequence[Token], indent: int) -> Iterator[Sequence[Token]]:
-    """The tokens of each cue. The first line has a label of so many columns before it."""
+    """The tokens of each cue. `indent` is the width in columns of the label before the first
+    line."""
     first = 0
     while first < len(tokens):
         end = _longest(tokens, first, indent)
@@ -302,9 +305,10 @@ def _longest(tokens: Sequence[Token], first: int, indent: int) -> int:
 
 
 def _good_end(tokens: Sequence[Token], first: int, end: int) -> int:
-    """Where to end a cue before this end: after a sentence of more than a word, or after a clause
-    that is at least half of it, or else where it is full."""
-    if end < len(tokens) and tokens[end].start - tokens[end - 1].end >= PAUSE_MS:
+    """Where to end a cue that is full at `end`: there if a pause follows, else after the last
+    sentence that ends after the first word, else after the last clause that ends in the second
+    half, else at `end`."""
+    if tokens[end].start - tokens[end - 1].end >= PAUSE_MS:
         return end
     for marks, least in ((_SENTENCE_ENDS, 1), (_CLAUSE_ENDS, (end - first) // 2)):
         for index in range(end, first + least, -1):
