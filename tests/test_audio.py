@@ -162,13 +162,13 @@ def test_float_samples_are_clipped_and_nan_is_silence(tmp_path: Path) -> None:
 INVALID = {
     b"": "empty",
     wav()[:11]: "not an audio file",
-    wav()[:30]: "damaged WAV file (incomplete header)",
+    wav()[:30]: "damaged WAV file (incomplete",
     wav(b""): "no audio",
     wav(b"\1"): "no audio",
     wav(channels=0): "damaged WAV file (0 channels, 24000 Hz, 16 bits)",
     wav(rate=0): "damaged WAV file (1 channels, 0 Hz, 16 bits)",
     b"RIFF\0\0\0\0WAVEdata\4\0\0\0abcd": "damaged WAV file (no format in its header)",
-    b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff": "damaged WAV file (incomplete header)",
+    b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff": "damaged WAV file (incomplete",
     b"RIFF\0\0\0\0WAVEfmt \2\0\0\0ab": "damaged WAV file (no format in its header)",
     b"Dear diary,\n" * 99: "not an audio file",
     b"ID3\4" + bytes(999): "damaged",
@@ -223,6 +223,17 @@ def test_the_length_of_a_file_is_limited(tmp_path: Path) -> None:
     assert len(read(path)) == MAX_MINUTES * 60 * RATE * 2
     os.truncate(path, path.stat().st_size + 2)
     assert refusal(path) == f"{path} is longer than 30 minutes"
+
+
+def test_the_length_of_a_header_is_limited(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with path.open("wb") as file:
+        file.write(b"RIFF\0\0\0\0WAVE")
+        for _ in range(2):
+            file.write(b"JUNK" + struct.pack("<I", 40_000_000))
+            file.seek(40_000_000, os.SEEK_CUR)
+        file.write(wav(TONE)[12:])
+    assert "too long header" in refusal(path)
 
 
 HEADER = len(wav(b""))

@@ -19,11 +19,8 @@ def duration_ms(path: Path, raw: int | None = None) -> int | None:
     `raw` is the sample rate of a file without a header."""
     try:
         with opened(path) as file:
-            if raw is not None:
-                return _wav_ms(WavFormat("i2", raw, 1), file.descriptor)
-            head = file.read(12)
-            is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
-            if is_wav and (wav_format := read_header(file)) is not None:
+            wav_format = read_header(file) if raw is None else WavFormat("i2", raw, 1)
+            if wav_format is not None:
                 return _wav_ms(wav_format, file.descriptor)
             with file.as_file() as seekable:
                 seconds = _by_soundfile(seekable) or _by_ffmpeg(seekable)

@@ -74,13 +74,12 @@ def stream(source: Source, raw: int | None = None) -> Generator[bytes]:
 
 def _decode(file: InputFile, raw: int | None, report: Callable[[str], None]) -> Iterator[bytes]:
     """The decoder of a file, chosen by its first bytes."""
-    if raw is not None:
-        return read_samples(file, WavFormat("i2", raw, 1), report)
-    head = file.read(12)
-    if not head:
+    wav_format = read_header(file) if raw is None else WavFormat("i2", raw, 1)
+    if wav_format is not None:
+        return read_samples(file, wav_format, report)
+    if not file.head:
         raise UsageError(f"{file.name} is empty", hint="use a file with audio")
-    wav_format = read_header(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
-    return decode(file, report) if wav_format is None else read_samples(file, wav_format, report)
+    return decode(file, report)
 
 
 async def stream_async(source: Source, raw: int | None = None) -> AsyncGenerator[bytes]:

@@ -45,11 +45,15 @@ _CHANNELS = range(1, 65)
 
 
 def read_header(file: InputFile) -> WavFormat | None:
-    """Read the header up to the first sample. None if the samples are encoded in another way.
+    """Read the header up to the first sample. None if the file is no WAV, or if its samples are
+    compressed.
 
     Raises:
-        UsageError: the header is damaged or incomplete.
+        UsageError: the header of a WAV is damaged, incomplete or too long.
     """
+    preamble = file.read(12)
+    if preamble[:4] != b"RIFF" or preamble[8:] != b"WAVE":
+        return None
     wav_format = None
     while True:
         name, size = struct.unpack("<4sI", _read_exactly(file, 8))
@@ -68,9 +72,9 @@ def read_header(file: InputFile) -> WavFormat | None:
 
 
 def _read_exactly(file: InputFile, size: int) -> bytes:
-    if size <= MAX_PIPED_BYTES and len(data := file.read(size)) == size:
+    if size <= MAX_PIPED_BYTES - len(file.head or b"") and len(data := file.read(size)) == size:
         return data
-    raise _damaged(file.name, "incomplete header")
+    raise _damaged(file.name, "incomplete or too long header")
 
 
 def _read_format(body: bytes, name: str) -> WavFormat | None:
