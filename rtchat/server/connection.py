@@ -120,7 +120,6 @@ class Client:
         """The running tasks of each response: its engine and its voice."""
         self._generation_slots = asyncio.Semaphore(_MAX_GENERATIONS)
         self._opened = time.monotonic()
-        self._early_transcriptions: set[asyncio.Task[None]] = set()
         self._transcriptions: set[asyncio.Task[None]] = set()
         self._transcription_lock = asyncio.Lock()
         """One client's recordings are transcribed in order; clients take turns."""
@@ -183,8 +182,7 @@ class Client:
                 return
             finally:
                 responses = chain.from_iterable(self._responses.values())
-                transcriptions = chain(self._early_transcriptions, self._transcriptions)
-                for task in (closed, keep_alive, *transcriptions, *responses):
+                for task in (closed, keep_alive, *self._transcriptions, *responses):
                     task.cancel()
 
     async def _keep_alive(self) -> None:
@@ -262,13 +260,9 @@ class Client:
             case Speak():
                 self._start(output.response_id, self._speak(output))
             case Transcribe(item_id, audio):
-                task = self._group.create_task(self._transcribe(item_id, audio))
-                self._transcriptions.add(task)
-                task.add_done_callback(self._transcriptions.discard)
+                self._start_transcription(self._transcribe(item_id, audio))
             case TranscribeEarly():
-                task = self._group.create_task(self._transcribe_early(output))
-                self._early_transcriptions.add(task)
-                task.add_done_callback(self._early_transcriptions.discard)
+                self._start_transcription(self._transcribe_early(output))
             case StopResponse(response_id):
                 for task in self._responses.get(response_id, ()):
                     task.cancel()
@@ -285,6 +279,11 @@ class Client:
         tasks.remove(task)
         if not tasks:
             del self._responses[response_id]
+
+    def _start_transcription(self, work: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(work)
+        self._transcriptions.add(task)
+        task.add_done_callback(self._transcriptions.discard)
 
     async def _generate(self, response_id: str, answer: Answer) -> None:
         seconds = self._shared.limits.response_seconds

@@ -8,6 +8,7 @@ agree are shown. Deterministic and without I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from rtchat.server.turn_detection import TurnSoFar
 
@@ -43,17 +44,12 @@ class EarlyTranscript:
         """A transcript is complete, or None if it failed. Returns the next words to show."""
         self.text, self.is_running = text, False
         before, self._words = self._words, (text or "").split()
-        agreed = 0
-        while agreed < min(len(before), len(self._words)) and (
-            before[agreed] == self._words[agreed]
-        ):
-            agreed += 1
-        known = self.shown
-        words = " ".join(self._words[:agreed])
-        if not words.startswith(known):
+        pairs = zip(before, self._words, strict=False)
+        agreed = " ".join(new for _, new in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if not agreed.startswith(self.shown):
             return ""
-        self.shown = words
-        return words.removeprefix(known)
+        known, self.shown = self.shown, agreed
+        return agreed.removeprefix(known)
 
     def begin_next(self) -> TurnSoFar | None:
         """What to transcribe next, if anything."""
