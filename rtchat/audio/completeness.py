@@ -22,8 +22,9 @@ from rtchat.core.audio_frames import (
 from rtchat.core.values import value
 
 _MIN_SHOWN_SECONDS = 0.05
-_MPEG_TOLERANCE = 0.5
-"""Seconds of silence that decoders may remove from the start and the end."""
+"""Shorter lengths would be shown as 0.0 s."""
+_MPEG_TOLERANCE_SECONDS = 0.5
+"""How much silence decoders may remove from the start and the end."""
 
 
 def incomplete(seconds: float = 0.0) -> str:
@@ -81,9 +82,9 @@ def _size(file: BinaryIO) -> int:
 
 @value
 class _Chunks:
-    """A file of chunks. `header` is the layout of a name and a size; `is_whole` is whether the size
-    includes this header. A chunk begins at a multiple of `align` bytes. `audio` is the start of the
-    name of a chunk with audio."""
+    """A file of chunks, the first of which begins at byte `first`. `header` is the layout of a
+    chunk's name and size; `is_whole` is whether the size includes this header. Chunks begin at
+    multiples of `align` bytes. The name of a chunk with audio begins with `audio`."""
 
     first: int
     header: str
@@ -176,8 +177,8 @@ def _ogg_checksum(page: bytes) -> int:
 
 @value
 class _Framed:
-    """A file of frames. `start` is where they begin, and `sync` the first byte of each, if that is
-    always the same."""
+    """A file of frames. The first one begins at byte `start`. `sync` is the first byte of each
+    frame, or empty if it varies."""
 
     frame_length: FrameLength
     sync: bytes = b""
@@ -196,8 +197,8 @@ _FRAMED = {
 
 
 def _check_frames(file: BinaryIO, framed: _Framed, seconds: float) -> str:
-    """Compare the frames in an MP3 file with their number in the first one and with the audio, and
-    check that those of any file are complete."""
+    """Check that all frames are complete; for MPEG audio also that there are as many as the first
+    frame says, and that all of them were decoded."""
     found = follow_frames(file, framed.frame_length, framed.start, framed.sync)
     if found.is_broken or not found.count:
         return damaged() if found.is_broken else ""
@@ -210,11 +211,12 @@ def _check_frames(file: BinaryIO, framed: _Framed, seconds: float) -> str:
         return incomplete()
     # `soundfile` estimates the length of an MP3 that does not state it, and ends there.
     undecoded = found.count * frame_seconds - seconds
-    return damaged(undecoded) if undecoded > _MPEG_TOLERANCE else ""
+    return damaged(undecoded) if undecoded > _MPEG_TOLERANCE_SECONDS else ""
 
 
 def _declared_frames(frame: bytes) -> int:
-    """The number of frames, including this first one, which states it; 0 if it does not."""
+    """The number of frames that the first frame says the file has, itself included; 0 if it does
+    not say it."""
     for name in (b"Xing", b"Info"):
         at = frame.find(name)
         if at > 0 and len(frame) >= at + 12 and frame[at + 7] & 1:
@@ -234,7 +236,7 @@ def _check_boxes(file: BinaryIO) -> str:
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:], "big")
-        if length < 8:  # 0: the box ends with the file; others are none
+        if length < 8:  # 0: the box extends to the end of the file; 1 to 7 are invalid
             return ""
         place += length
     return incomplete() if place > size else ""

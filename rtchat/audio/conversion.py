@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     Samples: TypeAlias = NDArray[numpy.float32]
 
 
-def converter(rate: int, name: str) -> Callable[[Samples | None], bytes]:
-    """Returns a function that converts mono samples at `rate` Hz to PCM16 at `RATE`; None flushes
-    the rest. Raises UsageError if a package for it is not installed; `name` is the file's name."""
+def pcm16_converter(rate: int, name: str) -> Callable[[Samples | None], bytes]:
+    """Returns a function that converts mono samples from -1 to 1 at `rate` Hz to PCM16 at `RATE`;
+    None flushes the rest.
+
+    Raises:
+        UsageError: a package for it is not installed. `name` is the file's name.
+    """
     try:
         import numpy as np
         import soxr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from rtchat.audio import ffmpeg
 from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.completeness import damaged, find_damage, incomplete, says_how_much
-from rtchat.audio.conversion import converter, missing_package
+from rtchat.audio.conversion import missing_package, pcm16_converter
 from rtchat.audio.file_format import FileFormat, recognise
 from rtchat.audio.input_file import InputFile
 from rtchat.audio.pcm import RATE, WIDTH
@@ -84,7 +84,7 @@ def _open(file: BinaryIO) -> SoundFile | None:
 def _read_soundfile(sound: SoundFile, name: str, report: Callable[[str], None]) -> Iterator[bytes]:
     import soundfile
 
-    convert = converter(sound.samplerate, name)
+    convert = pcm16_converter(sound.samplerate, name)
     # Prevents a seek after each read, which would change the decoded audio of an MP3.
     sound.seekable = lambda: False
     size = max(1, round(sound.samplerate * PIECE_SECONDS))

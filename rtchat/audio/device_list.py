@@ -15,7 +15,7 @@ from rtchat.core.errors import UsageError
 from rtchat.core.values import value
 
 _PULSE = "pulse"
-"""PortAudio's name of PulseAudio and PipeWire."""
+"""PortAudio's name for PulseAudio and PipeWire."""
 _SERVED = (_PULSE, "default")
 """Names of the device that follows the default of the sound server."""
 
@@ -33,10 +33,9 @@ class Device:
     default_input: bool = False
     default_output: bool = False
     pulse_id: str = ""
-    """The sound server's name of a device that PortAudio reaches through that server."""
-
+    """The sound server's name for the device; empty if it is PortAudio's own."""
     portaudio_index: int | None = None
-    """PortAudio's index of that server."""
+    """For a device of a sound server, PortAudio's index of that server."""
 
     @property
     def is_monitor(self) -> bool:
@@ -133,8 +132,8 @@ def find(name_or_index: str | int | None, kind: Kind) -> Device:
 
 
 def _matches(name: str, devices: list[Device]) -> list[Device]:
-    """The devices with this name; otherwise those with a part of it: those of a sound server, which
-    uses the others, and last the monitors of speakers."""
+    """The devices with this name. If there are none, those whose names contain it: the devices of a
+    sound server, else the others, which that server uses itself, else the monitors of speakers."""
     exact = [device for device in devices if device.name.casefold() == name]
     found = [device for device in devices if name in device.name.casefold()]
     served = [device for device in found if device.pulse_id and not device.is_monitor]
@@ -144,7 +143,7 @@ def _matches(name: str, devices: list[Device]) -> list[Device]:
 
 def is_there(name_or_index: str | None, kind: Kind) -> bool:
     """Whether a device that was lost can be used again, after the sound server's devices have
-    changed. May block."""
+    changed."""
     with suppress(UsageError):
         find(name_or_index, kind)
         return name_or_index is not None or bool(pulse_devices(kind))
@@ -153,7 +152,7 @@ def is_there(name_or_index: str | None, kind: Kind) -> bool:
 
 def follow(device: Device, name_or_index: str | None, kind: Kind) -> Device | None:
     """The device that an open stream uses after the sound server's devices have changed: None if it
-    was removed or the server has ended. May block."""
+    was removed or the server has ended."""
     if name_or_index is None:
         with suppress(UsageError):
             name = find(None, kind).name

@@ -21,29 +21,30 @@ if TYPE_CHECKING:
     from pywebrtc_audio import AudioProcessor
 
 _LEAD_SECONDS = 2 * MAX_JITTER_SECONDS
-"""How much earlier than the devices say audio is assumed to be played: an echo must never precede
-its sound. WebRTC finds the rest of the delay, up to about half a second, by itself."""
+"""Audio is assumed to be played this much earlier than the devices report, because WebRTC cannot
+cancel an echo that seems to precede its sound. It finds the rest of the delay, up to about half a
+second, by itself."""
 _TAIL_SECONDS = 1.5
 """How long after the last sound audio may be held back as an echo."""
 _STEP_SECONDS = 0.02
 """The length of audio processed at a time."""
 _GAP_SECONDS = 0.2
-"""A microphone that was silent for longer was closed and opened again."""
+"""If no audio arrives for longer, the microphone was closed and opened again."""
 _DELAY_SECONDS = 0.06
-"""No audio is in WebRTC for longer."""
+"""WebRTC holds back audio for at most this long."""
 _QUIET_DB = -50.0
-"""Quieter audio, in decibels of full scale, is what the canceller leaves of an echo."""
+"""The canceller leaves at most this level of an echo, in decibels of full scale."""
 _SPEECH_DB = -40.0
-"""Audio that is louder than this, or than the echo was, begins speech. A syllable of the echo is
-sometimes louder than `_QUIET_DB` after the canceller."""
+"""Audio that is louder than this, in decibels of full scale, or louder than the echo was, begins
+speech. After the canceller, a syllable of the echo is sometimes louder than `_QUIET_DB`."""
 _LEARNING_SECONDS = 1.5
-"""How much of an echo the canceller needs to know its delay. The microphone is gated until then."""
+"""How much of an echo the canceller needs to find its delay. The microphone is gated until then."""
 _RESIDUE_SECONDS = 0.5
 """How long after the last sound quiet audio is held back."""
 _OPEN_SECONDS = 0.3
 """How long quiet audio still passes after speech, so that words are not cut into pieces."""
 _MAX_GAIN_DB = 12.0
-"""How much quiet speech is amplified. More would make an echo that is left audible again."""
+"""How much quiet speech is amplified at most. More would amplify what is left of an echo."""
 
 
 def is_installed() -> bool:
@@ -52,7 +53,7 @@ def is_installed() -> bool:
 
 
 class EchoCanceller:
-    """Connects a speaker and a microphone. Either may be closed and opened again meanwhile.
+    """Connects a speaker and a microphone. Either may be closed and opened again.
 
     The speaker's thread calls `played` and `restarted`, the event loop the other functions.
     """
@@ -77,7 +78,7 @@ class EchoCanceller:
         self._is_cancelling = False
         """Whether audio passes through the canceller, which costs CPU time."""
         self._learned_seconds = 0.0
-        """How long anything was captured while audio was played."""
+        """For how long the microphone captured anything while audio was played."""
         self._quiet_seconds = _OPEN_SECONDS
         """Since the last loud audio of the microphone, without the echo."""
         self._residual = ResidualEcho()
@@ -98,8 +99,8 @@ class EchoCanceller:
         self._devices[kind] = device
 
     def played(self, audio: bytes, rate: int, begins: float) -> None:
-        """The speaker was given PCM16 mono of a rate in Hz, and will play it at a time in seconds
-        of the devices' clock."""
+        """The speaker was given PCM16 mono at `rate` Hz. It begins to play it at `begins`, in
+        seconds of the devices' clock."""
         self._played.add(audio, rate, begins)
 
     def restarted(self) -> None:
@@ -107,8 +108,8 @@ class EchoCanceller:
         self._played.restart()
 
     def clean(self, audio: bytes, rate: int, begins: float) -> bytes:
-        """The next audio of the microphone without the echo: PCM16 mono, captured at a time. It may
-        be shorter or longer by less than 20 ms."""
+        """The next audio of the microphone without the echo: PCM16 mono at `rate` Hz, whose capture
+        began at `begins`. The result may be shorter or longer by less than 20 ms."""
         if rate != self._rate:
             self._configure(rate)
         self._follow(begins, len(audio) // WIDTH)
@@ -129,7 +130,8 @@ class EchoCanceller:
         )
 
     def _follow(self, begins: float, count: int) -> None:
-        """Find the position of the next audio on the time line."""
+        """Find the position of the next audio on the timeline. `count` is its length in
+        samples."""
         if self._due is None or abs(begins - self._due) > MAX_JITTER_SECONDS:
             if self._due is not None and begins - self._due > _GAP_SECONDS:
                 self._drop_delayed()
@@ -155,9 +157,9 @@ class EchoCanceller:
         return _run(self._enhancer, cleaned)
 
     def _is_quiet(self, db: float, loud_db: float = _QUIET_DB) -> bool:
-        """Whether the microphone has been quiet for a while, which is longer than the canceller
-        holds audio. `db` is the level of the next step. Only what is louder than `loud_db` ends the
-        quiet."""
+        """Whether the microphone has been quiet for `_OPEN_SECONDS`, which is longer than the
+        canceller holds back audio. `db` is the level of the next step. Once it has been quiet, only
+        a step louder than `loud_db` ends that."""
         was_quiet = self._quiet_seconds > _OPEN_SECONDS
         is_quiet = db <= (max(loud_db, _QUIET_DB) if was_quiet else _QUIET_DB)
         self._quiet_seconds = self._quiet_seconds + _STEP_SECONDS if is_quiet else 0.0

@@ -13,7 +13,7 @@ _ECHO_SECONDS = 1.2
 _MARGIN_DB = 6.0
 """Speech passes if it is this much louder than the echo."""
 _OPEN_SECONDS = 0.3
-"""How long the gate stays open, so that words are not cut into pieces."""
+"""How long the gate stays open after speech, so that words are not cut into pieces."""
 _RISE_DB = 12.0
 _FALL_DB = 2.0
 """How fast the estimate of the echo may change, in decibels per second. It falls slowly, because a
@@ -22,7 +22,7 @@ _LEARNING_SECONDS = 1.5
 """Seconds of played audio after which the estimate is the loudest sound captured meanwhile, except
 speech that passed."""
 _MIN_DB, _MAX_DB = -40.0, 20.0
-"""The range of the estimate."""
+"""The range of the estimate, in decibels."""
 
 
 class EchoGate:
@@ -30,18 +30,20 @@ class EchoGate:
 
     def __init__(self) -> None:
         self._echo_db = 0.0
-        """How much louder the echo is than what is played, in decibels. Starts high."""
+        """The estimate: how much louder the echo is than what is played, in decibels. Starts
+        high."""
         self._loudest_echo_db = _MIN_DB
         self._played_seconds = 0.0
         self._played: deque[tuple[float, float]] = deque()
-        """The levels of what was played recently, and when."""
+        """When something was played recently, and its level."""
         self._now = self._open_until = 0.0
         self.echo_db = SILENCE_DB
         """How loud the echo may be, in decibels of full scale."""
 
     def passes(self, captured_db: float, played_db: float, seconds: float) -> bool:
-        """Whether the next audio of the microphone passes. `played_db` is the level of what the
-        speaker plays meanwhile. Both are in decibels of full scale, and of this length."""
+        """Whether the next audio of the microphone passes. `captured_db` is its level and
+        `played_db` that of what the speaker plays meanwhile, in decibels of full scale; `seconds`
+        is the length of both."""
         self._now += seconds
         self._played.append((self._now, played_db))
         while self._played[0][0] < self._now - _ECHO_SECONDS:

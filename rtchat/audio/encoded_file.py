@@ -27,7 +27,7 @@ _ENCODINGS = {
 }
 """The format and the codec for each ending of a name, as `soundfile` calls them."""
 ENDINGS = (".wav", *_ENCODINGS)
-"""The endings of names that audio is recorded to."""
+"""The endings of the names of files that audio can be recorded to."""
 _SETTINGS: Mapping[str, Any] = {
     # 64 kbit/s. With a variable rate, the length of an interrupted recording would be unknown.
     "MP3": {"bitrate_mode": "CONSTANT", "compression_level": 0.6},
@@ -85,7 +85,7 @@ class EncodedWriter(AudioWriter):
         import numpy as np
 
         assert self._sound is not None
-        # Floats, because libsndfile encodes integers as a different MP3.
+        # Floats, because libsndfile encodes integers as a different MP3 file.
         self._sound.write(np.frombuffer(audio, "<i2").astype("f4") / 32768)
         self._target.check()
 

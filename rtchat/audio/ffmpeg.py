@@ -29,15 +29,18 @@ _PIECE = RATE // 10 * WIDTH
 _PROBE_TIMEOUT = 10.0
 """Seconds that ffprobe may take to read a header."""
 _START_TIMEOUT = 1.0
-"""Seconds that a program may take to start; more if it is on a drive that does not answer."""
+"""Seconds to wait at exit for a program that is being started. It may be on a drive that does not
+answer."""
 _MAX_LINE = 1000
-"""Bytes of a line of ffmpeg's log that are read."""
+"""Bytes of ffmpeg's log that are read as one line."""
+_MAX_KEPT = 100
+"""How many errors and how many streams of the log are kept."""
 _TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
-"""Formats whose length is written in the file, rather than estimated from its size, and by how many
+"""Formats whose files say how long they are, so that ffmpeg does not estimate it, and by how many
 seconds the audio of an undamaged file may be shorter."""
 
 _NO_INDEX = ("moov atom not found", "Missing packet table")
-"""How messages begin about an MPEG-4 or CAF file without the index of its audio."""
+"""The beginnings of messages about an MPEG-4 or CAF file without the index of its audio."""
 
 
 def find() -> str | None:
@@ -190,7 +193,7 @@ class _Log:
             return
         level, text = found["level"], found["text"]
         if level in ("error", "fatal") or "Packet corrupt" in text:
-            if len(self._errors) < 100:
+            if len(self._errors) < _MAX_KEPT:
                 self._errors.append((found["part"] or "", text))
         elif text.startswith("Output #0"):
             self._is_input = False
@@ -203,7 +206,7 @@ class _Log:
         elif duration := self._DURATION.match(text):
             hours, minutes, seconds = duration.groups()
             self._duration = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-        elif (stream := self._STREAM.match(text)) and len(self._streams) < 100:
+        elif (stream := self._STREAM.match(text)) and len(self._streams) < _MAX_KEPT:
             self._streams.append((stream[1], stream[2]))
 
     def failure(self, name: str, code: int) -> UsageError:
@@ -229,7 +232,7 @@ class _Log:
         others = {codec for kind, codec in self._streams if kind != "Audio"}
         errors = [text for part, text in self._errors if part not in others and "s16le" not in part]
         tolerance = _TOLERANCES.get(self._known.demuxer, 0.0)
-        # With pictures, the length is that of the pictures.
+        # If there are other streams, such as pictures, the length is that of the longest one.
         missing = self._duration - seconds if tolerance and len(self._streams) == 1 else 0.0
         if missing > tolerance:
             return incomplete(missing)

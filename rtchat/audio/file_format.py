@@ -16,8 +16,8 @@ from rtchat.core.values import value
 _HEAD = 4096
 """Bytes in which a file is recognised, after its ID3 tags."""
 _TS_PACKETS = {188: 0, 192: 4}
-"""The lengths of packets of MPEG-TS, and where in a packet its first byte is; those of camcorders
-begin with a time."""
+"""The lengths of MPEG-TS packets in bytes, and the position of the sync byte in each: packets of
+camcorders begin with a time stamp."""
 
 
 @value
@@ -116,14 +116,14 @@ def _by_frames(head: bytes) -> FileFormat | None:
         length = frame(head)
         if length and (len(head) <= length or head[length : length + 2] == head[:2]):
             return known
-    # A later frame begins with the same bits, apart from that for padding.
+    # Later frames begin with the same bits, apart from the padding bit.
     if is_free_mpeg(head) and head.find(bytes([*head[:2], head[2] & 0xFC]), 4) > 0:
         return _FREE
     return None
 
 
 def ts_packet(head: bytes) -> int:
-    """The length of the packets of MPEG-TS; 0 if a file is no MPEG-TS."""
+    """The length in bytes of the packets of an MPEG-TS file; 0 if it is another file."""
     for length, start in _TS_PACKETS.items():
         if head[start : start + 2 * length + 1 : length] == b"GGG":
             return length

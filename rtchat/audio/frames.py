@@ -11,7 +11,9 @@ from rtchat.core.values import value
 FrameLength = Callable[[bytes], int]
 """The length of the frame that begins with these bytes; 0 if they are no header."""
 _HEADER = 6
-"""Bytes that all headers fit in."""
+"""Bytes that every header fits in."""
+_FIRST = 256
+"""Bytes of the first frame that are kept: it may say how many frames follow."""
 _SEARCHED = 65536
 """Bytes that are searched at a time for the next frame."""
 _TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
@@ -25,19 +27,19 @@ class Frames:
     count: int
     """The number of complete frames."""
     first: bytes
-    """The first bytes of the first one."""
+    """The first bytes of the first frame."""
     is_broken: bool
-    """Whether there is something else between them."""
+    """Whether there is anything else between them, except tags."""
     is_cut: bool
-    """Whether the last one is incomplete."""
+    """Whether the last frame is incomplete."""
 
 
 def follow_frames(file: BinaryIO, frame_length: FrameLength, start: int, sync: bytes) -> Frames:
-    """Find the frames of a file from `start` on. `sync` is the first byte of each; empty if that
-    differs, so that none can be found after something else."""
+    """Find the frames of a file from byte `start` on. `sync` is the first byte of each frame, by
+    which the next one is found after other data; if it is empty, the search ends there."""
     size, place = file.seek(0, 2), skip_id3(file, start)
     file.seek(place)
-    first = file.read(256)
+    first = file.read(_FIRST)
     count, is_broken, is_cut = 0, False, False
     while place < size:
         file.seek(place)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from rtchat.core.events import PlaybackAdvanced, PlaybackCut, PlaybackEnded
 from rtchat.core.ports import Post
 
-_SECONDS = 0.2
-"""Seconds between two reports."""
+_INTERVAL_SECONDS = 0.2
+"""The time between two reports."""
 
 
 class PlaybackProgress:
@@ -33,7 +33,7 @@ class PlaybackProgress:
         self._timer = None
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._report)
+        self._timer = asyncio.get_running_loop().call_later(_INTERVAL_SECONDS, self._report)
 
     def _report(self) -> None:
         at = self._position()

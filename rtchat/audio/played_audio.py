@@ -12,25 +12,25 @@ from rtchat.audio.pcm import WIDTH
 from rtchat.core.values import AudioFormat
 
 MAX_JITTER_SECONDS = 0.03
-"""A block that begins this much earlier or later than the last one ended still continues it: the
+"""How much earlier or later than the end of the last block a block may begin to continue it: the
 times that devices report vary."""
 _MAX_BLOCKS = 250
-"""The number of blocks kept while nobody reads them: 10 s."""
+"""The maximum number of blocks kept until they are read: 15 s."""
 
 
 class PlayedAudio:
-    """The audio of a speaker on a time line of samples. Where nothing was played is silence.
+    """The audio of a speaker on a timeline in samples. Where nothing was played, it is silent.
 
     The device's thread calls `add` and `restart`, the event loop calls `read`.
     """
 
     def __init__(self, rate: int) -> None:
-        """`rate` is that of the microphone in Hz: the audio is read at it."""
+        """`rate` is that of the microphone, in Hz, at which the audio is read."""
         self._rate = rate
         self._blocks: deque[tuple[bytes, int, float] | None] = deque(maxlen=_MAX_BLOCKS)
         """Audio, its rate and the time at which it begins to sound; None after a restart."""
         self._pieces: deque[tuple[int, bytes]] = deque()
-        """Positions on the time line and the audio that begins there."""
+        """Positions on the timeline, each with the audio that begins there."""
         self._speaker_rate = 0
         self._resample: Convert | None = None
         self._due: float | None = None
@@ -46,7 +46,8 @@ class PlayedAudio:
         self._blocks.append(None)
 
     def read(self, start: int, count: int) -> bytes:
-        """Samples from a position of the time line on: PCM16. Positions must not decrease."""
+        """`count` samples from a position of the timeline on: PCM16. Positions must not
+        decrease."""
         while self._blocks:
             self._place(self._blocks.popleft())
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) // WIDTH <= start:

@@ -94,7 +94,8 @@ class AudioStream:
         self.is_running = False
         """Whether the stream is to run: it may be about to start."""
         self._pauses = self._pauses_done = 0
-        """How often the stream was to be stopped, and was: counted by the loop and the thread."""
+        """How many stops of the stream were requested, counted by the loop, and completed, counted
+        by the thread."""
         self._watch: asyncio.TimerHandle | None = None
         self._callbacks = self._callbacks_before = self._idle_checks = 0
         make = getattr(sounddevice, f"Raw{kind.title()}Stream")

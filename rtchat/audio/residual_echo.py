@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import deque
 
 _WINDOW = 150
-"""How many levels are compared: 3 s of 20 ms each."""
+"""How many levels, of 20 ms each, are compared: 3 s."""
 _MAX_DELAY = 60
-"""The maximum delay of the echo, in levels."""
+"""The maximum delay of the echo, in levels: 1.2 s."""
 _INTERVAL = 25
-"""How many levels pass between two comparisons."""
+"""The number of levels between two comparisons: 0.5 s."""
 _MIN_DB = -50.0
-"""An echo that is never louder than this is no problem."""
+"""Quieter audio, in decibels of full scale, does not count as an echo."""
 _ECHO, _NO_ECHO = 0.65, 0.4
-"""An echo is detected at the first correlation, and until it falls below the second. Speech over
-what is played reaches 0.58; an echo that is later than the canceller expects, 0.75 on average."""
+"""An echo is detected once the correlation reaches the first value, and until it falls below the
+second. The user's speech during a reply reaches 0.58. An echo that is later than the canceller
+expects has 0.75 on average."""
 
 
 class ResidualEcho:
@@ -26,7 +27,7 @@ class ResidualEcho:
 
     def __init__(self) -> None:
         self.is_echo = False
-        """Whether the echo is still there, by the last comparison."""
+        """Whether there was an echo at the last comparison."""
         self._played: deque[float] = deque(maxlen=_WINDOW + _MAX_DELAY)
         self._cleaned: deque[float] = deque(maxlen=_WINDOW)
         self._until_next = _INTERVAL

@@ -62,7 +62,8 @@ class WavStream:
 
 _HEADER = 44
 _UNKNOWN_SIZE = 0x7FFF_F000
-"""What readers of streams take for an unknown length, as sox and espeak write it."""
+"""The length that sox and espeak write, too, if they do not know it, and that readers of streams
+ignore."""
 
 
 def header(size: int) -> bytes:

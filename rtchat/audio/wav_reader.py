@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rtchat.audio.completeness import incomplete
-from rtchat.audio.conversion import converter
+from rtchat.audio.conversion import pcm16_converter
 from rtchat.audio.input_file import MAX_PIPED_BYTES, InputFile
 from rtchat.audio.pcm import RATE
 from rtchat.core.errors import UsageError
@@ -106,7 +106,7 @@ def read_samples(
     """Read and convert the samples. Calls `report` with a finding of `completeness` if there are
     fewer than the header says."""
     is_plain = (wav_format.kind, wav_format.rate, wav_format.channels) == ("i2", RATE, 1)
-    convert = None if is_plain else converter(wav_format.rate, file.name)
+    convert = None if is_plain else pcm16_converter(wav_format.rate, file.name)
     left = wav_format.length
     piece = max(1, round(wav_format.rate * PIECE_SECONDS)) * wav_format.frame
     while data := file.read(piece if left is None else min(piece, left)):
