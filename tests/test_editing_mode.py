@@ -81,6 +81,10 @@ def test_a_file_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     assert editing_mode("auto", environ) is _VI
 
 
+def test_a_file_that_cannot_be_found_changes_nothing() -> None:
+    assert editing_mode("auto", {"INPUTRC": "a" * 300}) is _EMACS
+
+
 def test_esc_leaves_insert_mode_without_waiting_for_another_key() -> None:
     async def run() -> str:
         with create_pipe_input() as keys:

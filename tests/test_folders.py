@@ -16,6 +16,7 @@ from rtchat.server.sockets import run_server
 from rtchat.system.folders import make_private, why_unreachable
 from rtchat.ui.input_history import InputHistory
 from tests.program import PATIENCE, Program, Ran, background
+from tests.script_server import scripted_server
 from tests.sounds import tone, write_wav
 
 KEY = "sk-0123456789abcdef"
@@ -311,6 +312,24 @@ def test_why_a_path_cannot_be_reached(tmp_path: Path, path: str, message: str) -
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     assert why_unreachable(tmp_path / path) == message.replace("%s", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (f"talk --audio-out {'a' * 300}", 6),
+        (f"transcribe a.wav -o {'a' * 300}", 6),
+        (f"transcribe {'a' * 251}.wav -o out -f json", 6),
+        (f"local install {'a' * 300}", 2),
+    ],
+)
+def test_a_name_that_is_too_long_is_an_error(program: Program, command: str, code: int) -> None:
+    for name in ("a.wav", f"{'a' * 251}.wav"):
+        write_wav(program.home / name, tone(440, 0.1))
+    (program.home / "out").mkdir()
+    with scripted_server({"rule": [{"text": "Hi."}]}) as url:
+        program.environ["RTCHAT_URL"] = url
+        assert program.run(*command.split()).code == code
 
 
 def test_a_folder_that_takes_no_folders_is_an_error() -> None:

@@ -289,6 +289,10 @@ def test_audio_that_cannot_be_exported(
     assert error in ran.error
 
 
+def test_a_folder_for_audio_whose_name_is_too_long_is_an_error(spoken: Program) -> None:
+    assert spoken.run("history", "export", "1", "--audio", "a" * 300).code == 6
+
+
 # --------------------------------------------------------------------------------------------- show
 
 _SHOWN = f"""[instructions] Be brief.

@@ -26,7 +26,7 @@ _FORMATS: dict[str, Format] = {
 def format_of(file: Path | None, *, has_option: bool = True) -> Format:
     """The format of an export, by the extension of its file. `has_option` is whether the user could
     have chosen it with --format. Raises UsageError if the extension is unknown."""
-    # A pipe can have any name. Unlike the methods of Path, these functions never raise.
+    # A pipe can have any name. Unlike the methods of Path, these functions of os.path never raise.
     if file is None or (os.path.exists(file) and not os.path.isfile(file)):
         return "markdown"
     chosen = _FORMATS.get(file.suffix.lower())
@@ -75,8 +75,8 @@ def _write(file: Path, content: bytes, *, force: bool) -> bool:
 def check_folder(path: Path, option: str, endings: Collection[str], hint: str) -> None:
     """Raise UsageError if an option should name a folder, and its value is `-`, the name of a file,
     or a new name with one of these endings, which are those of files."""
-    is_name_of_file = path.exists() or path.suffix.lower() in endings
-    if str(path) == "-" or (is_name_of_file and not path.is_dir()):
+    is_name_of_file = os.path.exists(path) or path.suffix.lower() in endings
+    if str(path) == "-" or (is_name_of_file and not os.path.isdir(path)):
         message = f"{option} needs the name of a folder, not {shown_name(path)}"
         raise UsageError(message, hint=hint)
 

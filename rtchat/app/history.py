@@ -6,6 +6,7 @@ written as received.
 
 from __future__ import annotations
 
+import os
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -186,7 +187,7 @@ def save_audio(environment: Environment, say: Say, key: Key, folder: Path) -> Ex
         raise UsageError(message, hint="use --keep-audio with talk or once to save audio")
     names = [f"{number:03}-{role}.wav" for number, (role, _) in enumerate(recordings, start=1)]
     for file in (folder / name for name in names):
-        if file.exists():
+        if os.path.exists(file):
             raise UsageError(f"{file} already exists", hint="use another folder")
     with errors_translated(folder):
         make_private(folder)

@@ -56,7 +56,7 @@ class Job:
     @property
     def is_done(self) -> bool:
         """Whether the transcript exists."""
-        return self.target is not None and self.target.exists()
+        return self.target is not None and os.path.exists(self.target)
 
     @property
     def replaces_source(self) -> bool:

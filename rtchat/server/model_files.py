@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def install(
     interfere. Raises `UsageError` (no installer, wrong wheel), `LinkError` (it could not be
     fetched) or `OutputError` (it could not be written).
     """
-    if wheel is not None and not wheel.is_file():
+    if wheel is not None and not os.path.isfile(wheel):
         raise UsageError(f"wheel not found: {wheel}")
     target = folder(data_dir)
     try:

@@ -22,7 +22,7 @@ def editing_mode(name: EditingModeName, environ: Mapping[str, str]) -> EditingMo
     """The editing mode to use. "auto" means that of $INPUTRC, ~/.inputrc or /etc/inputrc."""
     if name == "auto":
         chosen = Path(environ.get("INPUTRC") or f"{environ.get('HOME', '')}/.inputrc")
-        init_file = chosen if chosen.is_file() else _SYSTEM_FILE
+        init_file = chosen if os.path.isfile(chosen) else _SYSTEM_FILE
         return _InitFile(environ).read(init_file)
     return EditingMode(name.upper())
 
