@@ -97,7 +97,8 @@ class AudioServer:
     """A server with audio that follows a script."""
 
     def __init__(self, on: On) -> None:
-        self._on = {kind: list(each) for kind, each in on.items()}
+        self.on = {kind: list(each) for kind, each in on.items()}
+        """By type of event, the steps with which the next ones are answered."""
         self._replies = 0
         self._transcribes = False
         self.appended: list[int] = []
@@ -133,7 +134,7 @@ class AudioServer:
                 return ()
 
     def _next(self, kind: str, right: Steps) -> Steps:
-        left = self._on.get(kind)
+        left = self.on.get(kind)
         return left.pop(0) if left else right
 
     async def _do(

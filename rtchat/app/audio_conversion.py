@@ -24,20 +24,21 @@ from rtchat.core.values import AudioFormat, Channel, Message, NamedFormat, Part,
 _OURS = AudioFormat()
 """The format of all audio in the program."""
 _MAX_PARTS = 100
-"""How many parts are received at the same time; the oldest are forgotten."""
+"""How many incomplete parts are remembered. Of more, the oldest is forgotten."""
 
 
 @value
 class _IncomingPart:
     last: Delta
-    """The last delta."""
+    """Its last delta."""
     convert: Convert
 
 
 class SessionAudio:
-    """The conversion in both directions; a format is None if there is no audio.
+    """The conversion in both directions.
 
-    The constructor raises UsageError if that needs a package that is not installed.
+    `input` and `output` are the formats that are requested; None means no audio. The constructor
+    raises UsageError if a conversion needs a package that is not installed.
     """
 
     def __init__(self, input: AudioFormat | None, output: AudioFormat | None) -> None:
@@ -45,7 +46,7 @@ class SessionAudio:
         self.reset()
 
     def close(self) -> None:
-        """Free the converters. The library of those that are left at exit would report them."""
+        """Free the converters. soxr reports those that are left at exit as leaks."""
         self._parts.clear()
         self._to_server = self._part_to_server = unchanged
 

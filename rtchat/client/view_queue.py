@@ -128,7 +128,7 @@ class ViewQueue:
     async def close(self, exit_code: ExitCode | None) -> None:
         """Show the remaining updates, close the view, and wait until all output is written. After a
         signal, the output that is not written in `INTERRUPT_TIMEOUT` seconds is discarded."""
-        if not self.has_unwritten_output:  # nothing of what the view writes now was given up
+        if not self.has_unwritten_output:  # nothing is left of what was given up before
             self._is_given_up = False
             self._wait_is_over.clear()
         self._show_rest()

@@ -208,7 +208,7 @@ def _set_options(values: Values) -> None:
         except options.OptionError as error:
             raise UsageError(f"{error.message} in --set", hint=error.hint) from None
         table = Settings.session if scope == "session" else Settings.response
-        row = _ROWS.get(key) if scope == "session" else None
+        row = _OVERRIDDEN.get(key) if scope == "session" else None
         if row is not None and values.origin(row) != row.option:
             values.remove(row)
         origin = values.origin(table)
@@ -222,17 +222,17 @@ def _set_options(values: Values) -> None:
             raise UsageError(message, hint=error.hint) from None
 
 
-_ROWS: Mapping[str, Setting[Any]] = {
+_OVERRIDDEN: Mapping[str, Setting[Any]] = {
     "audio.input.transcription.language": Settings.language,
     "audio.input.transcription.prompt": Settings.transcription_prompt,
     "audio.input.turn_detection": Settings.vad,
     "audio.input.turn_detection.type": Settings.vad,
 }
-"""The settings that --set overrides, unless they are set by an option of their own."""
+"""For keys of --set, the settings that they override, unless an option of its own sets one."""
 
 
 def _short_forms(values: Values) -> Iterator[str]:
-    """The lines of --set that other options stand for."""
+    """What other options set, as lines of --set."""
     if effort := values[REASONING]:
         yield f"reasoning.effort={effort}"
     if voice := values[VOICE_NAME]:

@@ -37,11 +37,10 @@ from rtchat.ui.approval import as_code
 
 HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
 NO_WORDS = "no words recognised"
-"""What is said of an empty transcript."""
+"""Shown instead of an empty transcript."""
 HEARD = "heard up to here: "
 NOT_HEARD = "not heard: "
 """Precede the words of a reply whose playback was interrupted."""
-NOTHING = "nothing"
 _MAX_HEARD = 50
 """Characters of the last words that were heard."""
 THINKING = "thinking…"
@@ -128,7 +127,7 @@ def transcript(update: UserTranscript) -> str:
 
 
 def microphone(update: MicrophoneStatus) -> str:
-    """Whether the microphone is on, and which one it is; also for views without a status line."""
+    """The state of the microphone, with the name of one that is on."""
     if update.is_opening:
         return "opening the microphone"
     if not update.is_on:
@@ -138,7 +137,7 @@ def microphone(update: MicrophoneStatus) -> str:
 
 def heard(update: ReplyHeard) -> str:
     """The last words that were heard of a reply whose playback was interrupted."""
-    text = " ".join(update.heard.split()) or NOTHING
+    text = " ".join(update.heard.split()) or "nothing"
     return HEARD + (text if len(text) <= _MAX_HEARD else f"…{text[1 - _MAX_HEARD :]}")
 
 

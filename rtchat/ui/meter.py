@@ -24,10 +24,10 @@ from rtchat.ui.last_row import last_row
 from rtchat.ui.level_bars import LevelBars
 
 _SEPARATOR = " · "
-_SECONDS = 0.2
-"""Seconds between two readings of the level: each costs CPU time."""
-_MIN_WORDS = 12
-"""Columns for the words recognised so far; with less room they are not shown."""
+_INTERVAL = 0.2
+"""Seconds between two readings of the level. Each reading costs CPU time."""
+_MIN_ROOM = 12
+"""Columns. With less room, words that are recognised or played are not shown."""
 
 
 class Meters(Protocol):
@@ -56,7 +56,7 @@ class Meter:
         self._bars = LevelBars()
         self._painted: StyleAndTextTuples = []
         self._changed: Callable[[], None] | None = None
-        """Called when the line has changed by itself; None unless the level is polled."""
+        """Called when a reading has changed the line; None outside `polling`."""
         self._timer: asyncio.TimerHandle | None = None
 
     def show(self, update: Update) -> None:
@@ -86,8 +86,8 @@ class Meter:
 
     @contextmanager
     def polling(self, changed: Callable[[], None]) -> Iterator[None]:
-        """A context in which the level is read regularly while there is one. `changed` is called if
-        the line has changed meanwhile."""
+        """A context in which the level is read regularly while there is one. `changed` is called
+        when the line has changed."""
         self._changed = changed
         self._schedule()
         try:
@@ -100,7 +100,7 @@ class Meter:
     def _schedule(self) -> None:
         """Read the level soon, if the line may change by itself."""
         if self._timer is None and self._changed is not None and self._is_live:
-            self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._update)
+            self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._update)
 
     def _update(self) -> None:
         self._timer = None
@@ -132,7 +132,7 @@ class Meter:
         text = "".join(parts)
         line = [(ACCENT if self._microphone.is_on else DIM, text[:1]), (DIM, text[1:])]
         room = self._width() - 1 - len(text) - len(label)
-        if words and room >= _MIN_WORDS:
+        if words and room >= _MIN_ROOM:
             line += [(DIM, label), ("", last_row(words, room))]
         return [*line]
 
