@@ -135,6 +135,92 @@ def test_an_interrupted_transcription_is_continued(
     assert kept(program) == []
 
 
+def _interrupted(program: Program, server: MarkServer, *arguments: str) -> str:
+    """What Ctrl-C prints on stderr while the server does not answer."""
+    with program.start("transcribe", *arguments) as process:
+        server.wait_for_hold()
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 130
+    assert err is not None
+    return err.decode()
+
+
+@pytest.mark.parametrize(
+    ("held", "options", "named"),
+    [
+        ("1000", [], []),
+        ("1130", [], ["hint: "]),
+        pytest.param("1000", ["-o", "out"], [], marks=pytest.mark.full),
+        pytest.param("1130", ["-o", "out"], ["hint: "], marks=pytest.mark.full),
+        pytest.param("1130", ["--no-resume"], ["hint: ", "without --no-resume"]),
+        pytest.param("1130", ["--no-history"], [], marks=pytest.mark.full),
+        pytest.param("1130", ["--speakers"], [], marks=pytest.mark.full),
+        pytest.param("1130", ["--trace", "t.jsonl"], [], marks=pytest.mark.full),
+    ],
+    ids=str,
+)
+def test_ctrl_c_says_whether_a_part_is_kept_and_how_to_get_the_rest(
+    recording: Path, tmp_path: Path, held: str, options: list[str], named: list[str]
+) -> None:
+    server = MarkServer(sessions=1)
+    server.hold_at(held)
+    with served(server, tmp_path) as program:
+        err = _interrupted(program, server, str(recording), *options)
+        assert (len(kept(program)), err.count(" kept")) == (bool(named), 1)
+    found = [each for each in ("hint: ", "without --no-resume", "--force") if each in err]
+    assert found == named
+
+
+@pytest.mark.full
+def test_a_part_that_cannot_be_written_is_not_said_to_be_kept(
+    recording: Path, tmp_path: Path
+) -> None:
+    server = MarkServer(sessions=1)
+    server.hold_at("1130")
+    (tmp_path / ".local").write_text("no folder")
+    with served(server, tmp_path) as program:
+        err = _interrupted(program, server, str(recording))
+    assert "nothing of" in err
+    assert "hint: " not in err
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("options", [[], ["--force"]])
+def test_a_transcript_with_a_gap_can_be_completed(
+    recording: Path, tmp_path: Path, options: list[str]
+) -> None:
+    server = MarkServer(faults={"1130": "failed"}, always=True)
+    arguments = ["transcribe", str(recording), "-o", "out", *options]
+    with served(server, tmp_path) as program:
+        ran = program.run(*arguments)
+        assert (ran.code, "and --force" in ran.err) == (1, not options)
+        server.heal()
+        server.heard.clear()
+        assert program.run(*arguments, "--force").code == 0
+    assert (tmp_path / "out/long.txt").read_text().split() == expected(SECONDS)
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["-o", "out"], "same command"),
+        pytest.param(["-o", "out", "--force"], "only these", marks=pytest.mark.full),
+        pytest.param([], "only these", marks=pytest.mark.full),
+    ],
+)
+def test_ctrl_c_says_which_files_are_left(tmp_path: Path, options: list[str], hint: str) -> None:
+    server = MarkServer()
+    server.hold_at("1001")
+    for name, seconds in (("a", 1), ("b", 2), ("c", 1)):
+        write_recording(tmp_path / f"{name}.wav", seconds)
+    with served(server, tmp_path) as program:
+        err = _interrupted(program, server, "a.wav", "b.wav", "c.wav", *options)
+    assert "the last 2 of 3 files" in err
+    assert hint in err
+
+
 @pytest.mark.full
 def test_the_progress_is_a_line_on_the_terminal(recording: Path, tmp_path: Path) -> None:
     server = MarkServer(sessions=1)

@@ -72,8 +72,8 @@ def lost(number: int, problem: Problem | None, *, ready: bool = True) -> PieceOv
 class Play:
     """A transcription, and everything that it did."""
 
-    def __init__(self, *events: Event, keeps: bool = True, **options: object) -> None:
-        self.machine = LongTranscription("w", keeps=keeps, **options)  # type: ignore[arg-type]
+    def __init__(self, *events: Event, **options: object) -> None:
+        self.machine = LongTranscription("w", **options)  # type: ignore[arg-type]
         self.all: list[Effect] = []
         self.ended: list[PieceOver] = []
         self.waits = 0
@@ -279,17 +279,13 @@ def test_the_end_of_a_damaged_file_is_reported() -> None:
     assert (play.over[0].problem, play.over[1]) == (damaged, ExitCode.USAGE)
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_an_interruption_shows_what_is_complete(keeps: bool) -> None:
-    play = Play(cut(0), PieceReady(), cut(1), cut(2), done(0), done(2), keeps=keeps)
+def test_an_interruption_shows_what_is_complete() -> None:
+    play = Play(cut(0), PieceReady(), cut(1), cut(2), done(0), done(2))
     play.handle(LeaveAsked(ExitCode.INTERRUPTED))
     over, code = play.over
     assert (over.status, over.text, code) == (Status.CANCELLED, "piece 0", ExitCode.INTERRUPTED)
-    assert [isinstance(each, Notice) for each in play.updates].count(True) == keeps
-    kept = {
-        each.number: each.finished is not None for each in play.all if isinstance(each, EndPiece)
-    }
-    assert kept == {0: keeps, 2: keeps}
+    kept = [each.number for each in play.all if isinstance(each, EndPiece) and each.finished]
+    assert kept == [0, 2]
 
 
 def test_an_interruption_before_any_text_is_quiet() -> None:

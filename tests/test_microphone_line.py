@@ -12,7 +12,7 @@ from rtchat.core.effects import (
     TextArrived,
     Waiting,
 )
-from rtchat.ui.microphone_line import MicrophoneLine
+from rtchat.ui.microphone_line import MicrophoneLine, PipeLine
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.ui.progress_view import INTERVAL, ProgressView
 from rtchat.ui.transcript_formats import transcript_view
@@ -42,6 +42,16 @@ def test_it_says_whether_the_microphone_is_heard_and_how_to_end() -> None:
     line.note(Ready("w", 0.1))
     assert "last words" in line.line
     assert "Ctrl-C ends" not in line.line
+
+
+def test_a_pipe_has_a_line_once_the_user_ends_it() -> None:
+    line = PipeLine()
+    for update in (Connecting("w"), Ready("w", 0.1), TextArrived("Hi")):
+        line.note(update)
+        assert line.line == ""
+    line.note(InputStopped())
+    line.note(TextArrived("there"))
+    assert "Ctrl-C stops" in line.line
 
 
 def test_it_is_shown_between_lines_of_text_only() -> None:

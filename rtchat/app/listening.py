@@ -121,10 +121,10 @@ async def run_pieces(
     *,
     resumes: bool,
     save: Callable[[], Awaitable[None]],
-) -> ExitCode:
+) -> tuple[ExitCode, bool]:
     """Transcribe a long file in pieces, several at once where the server allows it. `resumes` is
     whether an interrupted transcription of it is continued. `save` writes the transcript; until it
-    is done, the finished pieces are kept."""
+    is done, the finished pieces are kept. Also return whether they are still kept."""
     dialect = settings.forced_dialect
     async with AsyncExitStack() as stack:
         connect, redactor = server_of(settings, environment, stack, transcribes=True)
@@ -149,9 +149,7 @@ async def run_pieces(
             stack.callback(store.close)
             finished = await store.load(resumes=resumes)
         sessions = LOCAL_SESSIONS if settings.local else MAX_SESSIONS
-        machine = LongTranscription(
-            setup.model, finished, sessions=sessions, keeps=store is not None
-        )
+        machine = LongTranscription(setup.model, finished, sessions=sessions)
         pieces = PieceSessions(
             file,
             machine,
@@ -166,7 +164,7 @@ async def run_pieces(
         await save()
         if store is not None and pieces.is_complete:
             await store.forget()
-        return code
+    return code, store is not None and store.has_pieces
 
 
 async def _read(

@@ -33,6 +33,8 @@ class PieceStore:
         self._settings = settings
         self._path: Path | None = None
         self._worker = Worker("pieces", limit=0)
+        self.has_pieces = False
+        """Whether pieces are kept, as far as they are written."""
 
     async def load(self, *, resumes: bool) -> Mapping[int, FinishedPiece]:
         """The pieces of an interrupted run for the same recording and settings; none unless this
@@ -66,6 +68,7 @@ class PieceStore:
                 with suppress(ValueError, TypeError):  # the last line may be incomplete
                     number, piece = json.loads(line)
                     pieces[number] = decode_value(piece, FinishedPiece)
+                    self.has_pieces = True
         return pieces
 
     def _key(self) -> str:
@@ -92,6 +95,7 @@ class PieceStore:
         with suppress(OSError):
             if self._path is not None:
                 self._path.unlink()
+                self.has_pieces = False
 
     def _append(self, line: str) -> None:
         if self._path is None:
@@ -103,3 +107,4 @@ class PieceStore:
                 file.write(f"{line}\n")
                 file.flush()
                 os.fsync(file.fileno())
+            self.has_pieces = True

@@ -27,14 +27,15 @@ from rtchat.audio.wav import prepare_folder
 from rtchat.config.settings import Settings
 from rtchat.core.backoff import Timeouts
 from rtchat.core.effects import Notice, error_notice
-from rtchat.core.errors import ExitCode, RtchatError, UsageError
+from rtchat.core.errors import SIGNALLED, ExitCode, RtchatError, UsageError
+from rtchat.core.notices import files_left, nothing_kept, part_kept
 from rtchat.core.ports import View
 from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.transcription import TranscriptionSetup
 from rtchat.core.values import OPENAI_URL, value
 from rtchat.system.files import shown_name
 from rtchat.system.worker import Worker
-from rtchat.ui.microphone_line import MicrophoneLine
+from rtchat.ui.microphone_line import MicrophoneLine, PipeLine
 from rtchat.ui.progress_view import Line, Progress, ProgressView
 from rtchat.ui.transcript_formats import OutcomeView, transcript_view
 from rtchat.wire.audio_options import tells_speakers, turn_ends, with_transcription
@@ -50,9 +51,7 @@ LOCAL_LANGUAGE = "en"
 ENGLISH_ONLY = "the built-in model understands English only"
 _ENDS_ALL = frozenset(
     [
-        ExitCode.INTERRUPTED,
-        ExitCode.TERMINATED,
-        ExitCode.HANGUP,
+        *SIGNALLED,
         ExitCode.REFUSED,
         ExitCode.LIMIT,
         ExitCode.OUTPUT,
@@ -133,6 +132,8 @@ class _Run:
                 self._status.show(error_notice(error.problem))
                 code = error.problem.exit
             if code in _ENDS_ALL:
+                if code in SIGNALLED and len(jobs) > 1:
+                    self._show_left(len(jobs) - number, len(jobs))
                 return code
             if code is not ExitCode.OK:
                 failed.append(job)
@@ -159,18 +160,18 @@ class _Run:
         return asyncio.run(self._transcribe(source, setup, view, save))
 
     async def _transcribe(
-        self, source: str | None, setup: TranscriptionSetup, view: View, save: Save
+        self, source: str | None, setup: TranscriptionSetup, view: OutcomeView, save: Save
     ) -> ExitCode:
         if source is None:
             microphone = LiveAudio(self._settings, speaks=False)
             line = MicrophoneLine(microphone)
             return await self._run_session(None, setup, view, line, microphone=microphone)
         if source == STDIN:
-            return await self._run_session(source, setup, view, None)
+            return await self._run_session(source, setup, view, PipeLine())
         return await self._transcribe_file(Path(source), setup, view, save)
 
     async def _transcribe_file(
-        self, file: Path, setup: TranscriptionSetup, view: View, save: Save
+        self, file: Path, setup: TranscriptionSetup, view: OutcomeView, save: Save
     ) -> ExitCode:
         """Transcribe a file, and save the transcript. A long file is transcribed in pieces, unless
         a trace is written or the server names the speakers: their names differ between sessions."""
@@ -179,27 +180,43 @@ class _Run:
         is_long = length_ms is None or length_ms > LONG_MS
         in_pieces = is_long and settings.trace is None and not setup.has_speakers
         progress = Progress(length_ms, follows_turns=not in_pieces)
+        is_kept = False
         if in_pieces:
             shown = self._with_line(view, progress) or view
             resumes = self._options.resumes
-            return await run_pieces(
+            code, is_kept = await run_pieces(
                 file, setup, settings, environment, shown, progress, resumes=resumes, save=save
             )
-        code = await self._run_session(str(file), setup, view, progress)
-        await save()
+        else:
+            code = await self._run_session(str(file), setup, view, progress)
+            await save()
+        if is_long:
+            self._show_kept(file, view, code, is_kept=is_kept)
         return code
+
+    def _show_kept(self, file: Path, view: OutcomeView, code: ExitCode, *, is_kept: bool) -> None:
+        """Say what another run finds of a long file. A reader of the output that has gone wants no
+        more of it."""
+        name, options = shown_name(file), self._options
+        if is_kept and code is not ExitCode.PIPE:
+            was_written = options.folder is not None and view.is_complete
+            needs_force = was_written and not options.overwrites
+            notice = part_kept(name, needs_force=needs_force, resumes=options.resumes)
+            self._status.show(notice)
+        elif code in SIGNALLED and not (is_kept or view.is_complete):
+            self._status.show(nothing_kept(name))
 
     async def _run_session(
         self,
         source: str | None,
         setup: TranscriptionSetup,
         view: View,
-        line: Line | None,
+        line: Line,
         *,
         microphone: LiveAudio | None = None,
     ) -> ExitCode:
         """Transcribe in one session, and show a line on a terminal."""
-        shown = None if line is None else self._with_line(view, line)
+        shown = self._with_line(view, line)
         return await run_session(
             source,
             setup,
@@ -218,6 +235,10 @@ class _Run:
         can_show = environment.stderr_is_terminal and environment.can_repaint
         is_shown = can_show and not self._settings.quiet
         return ProgressView(view, line, err) if is_shown and err is not None else None
+
+    def _show_left(self, left: int, count: int) -> None:
+        skips_others = self._options.folder is not None and not self._options.overwrites
+        self._status.show(files_left(left, count, skips_others=skips_others))
 
     def _show_heading(self, source: str, *, is_first: bool) -> None:
         text = f"{'' if is_first else chr(10)}==> {shown_name(source)} <==\n"

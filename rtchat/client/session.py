@@ -24,10 +24,10 @@ from rtchat.client.server_link import ServerLink
 from rtchat.client.taps import Taps
 from rtchat.client.timers import SleepWatch, Timers
 from rtchat.client.tool_runs import ToolRuns
-from rtchat.client.view_queue import SIGNALLED, ViewQueue
+from rtchat.client.view_queue import ViewQueue
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
-from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.errors import SIGNALLED, ExitCode, Problem, UsageError
 from rtchat.core.ports import (
     Actions,
     AudioConversion,

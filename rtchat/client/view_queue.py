@@ -19,12 +19,10 @@ from rtchat.core.effects import (
     Update,
     error_notice,
 )
-from rtchat.core.errors import ExitCode, Problem, stdout_error
+from rtchat.core.errors import SIGNALLED, ExitCode, Problem, stdout_error
 from rtchat.core.ports import View
 from rtchat.system.output import INTERRUPT_TIMEOUT, Output
 
-SIGNALLED = {ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
-"""The exit codes of a program that a signal ended."""
 TICK = 1 / 12
 """Seconds between two ticks of the view, in which it may repaint."""
 MAX_SHOW_SECONDS = 0.02

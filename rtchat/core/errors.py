@@ -41,6 +41,8 @@ class ExitCode(IntEnum):
     PIPE = 141
 
 
+SIGNALLED = frozenset([ExitCode.HANGUP, ExitCode.INTERRUPTED, ExitCode.TERMINATED])
+"""The exit codes of a program that a signal ended."""
 CHECK_KEY = "check the key"
 """The default hint if a server refuses the key; `Problem.about_key` names the key."""
 

@@ -59,8 +59,7 @@ class _Piece:
 
 
 class LongTranscription:
-    """One recording. `finished` are the pieces that an earlier run transcribed, by number. With
-    `keeps`, finished pieces are kept until the recording is complete."""
+    """One recording. `finished` are the pieces that an earlier run transcribed, by number."""
 
     def __init__(
         self,
@@ -68,11 +67,9 @@ class LongTranscription:
         finished: Mapping[int, FinishedPiece] | None = None,
         *,
         sessions: int = MAX_SESSIONS,
-        keeps: bool = True,
     ) -> None:
         self._model = model
         self._finished = finished or {}
-        self._keeps = keeps
         self._max_sessions = sessions
         self._waiting: deque[_Piece] = deque()
         self._running: dict[int, _Piece] = {}
@@ -86,7 +83,6 @@ class LongTranscription:
         self._is_stopped = False
         self._is_complete = True
         """Whether no piece has failed."""
-        self._can_resume = keeps and bool(self._finished)
         self._exit = ExitCode.OK
         self._texts: list[str] = []
         self._shown = ""
@@ -223,9 +219,8 @@ class LongTranscription:
 
     def _finish_piece(self, piece: _Piece, transcript: PieceTranscript) -> None:
         self._refusals = 0
-        self._can_resume = self._keeps
         finished = FinishedPiece(piece.start_ms, piece.end_ms, transcript)
-        self._out.append(EndPiece(piece.number, finished if self._keeps else None))
+        self._out.append(EndPiece(piece.number, finished))
         self._show(piece, transcript)
 
     def _fail_piece(self, piece: _Piece, outcome: PieceOutcome) -> None:
@@ -281,7 +276,6 @@ class LongTranscription:
         if self._has_ended and not self._unshown and not self._is_stopped:
             if self._is_complete:
                 self._out.append(ForgetPieces())
-                self._can_resume = False
             self._stop(Status.COMPLETED, None, self._exit)
 
     def _stop(self, status: Status, problem: Problem | None, exit_code: ExitCode) -> None:
@@ -299,9 +293,6 @@ class LongTranscription:
                 session=self._session,
             )
             self._out.append(fx.Show(over))
-        if self._can_resume:
-            is_over = status is Status.COMPLETED
-            self._out.append(notices.CAN_RETRY if is_over else notices.CAN_CONTINUE)
         self._out.append(fx.Stop(exit_code))
 
 

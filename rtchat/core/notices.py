@@ -288,15 +288,6 @@ def call_not_allowed(name: str) -> Show:
 
 # ---------------------------------------------------------------------------------- long recordings
 
-CAN_CONTINUE = notice(
-    "info", "the finished part is kept", "run the same command again to transcribe the rest"
-)
-CAN_RETRY = notice(
-    "info",
-    "the finished part is kept",
-    "run the same command again to transcribe the rest; with --output, add --force",
-)
-
 
 def continuing(seconds: float) -> Show:
     """An earlier run transcribed so many seconds of the recording."""
@@ -314,3 +305,24 @@ def transcript_incomplete(start: float, end: float, problem: Problem | None) -> 
     """A part of a recording could not be transcribed; its times are in seconds."""
     why = f": {problem}" if problem is not None else ""
     return Notice("error", f"the transcript from {clock(start)} to {clock(end)} is incomplete{why}")
+
+
+def part_kept(name: str, *, needs_force: bool, resumes: bool) -> Notice:
+    """Another run can transcribe the rest of a recording: with `--force` if it `needs_force`, and
+    without the option `--no-resume`, which this run has unless it `resumes`."""
+    force = " and --force" if needs_force else ""
+    anew = "" if resumes else ", but without --no-resume,"
+    hint = f"transcribe it again with the same options{force}{anew} to get the rest"
+    return Notice("info", f"the finished part of {name} is kept", hint)
+
+
+def nothing_kept(name: str) -> Notice:
+    """Another run transcribes the whole recording."""
+    return Notice("info", f"nothing of {name} is kept; another run starts from the beginning")
+
+
+def files_left(left: int, count: int, *, skips_others: bool) -> Notice:
+    """The transcription of several files was interrupted. `skips_others` is whether the same
+    command transcribes only those that are left."""
+    hint = "run the same command again" if skips_others else "name only these to transcribe them"
+    return Notice("info", f"not transcribed: the last {left} of {count} files", hint)

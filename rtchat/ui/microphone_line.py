@@ -1,4 +1,4 @@
-"""The line about the microphone while it is transcribed: its state, its level, and how to end."""
+"""The line about live input while it is transcribed: its state, its level, and how to end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Protocol
 
 from rtchat.core.effects import Connecting, InputStopped, Ready, Update, Waiting
 from rtchat.ui.level_bars import LevelBars
+
+_LAST_WORDS = "○ waiting for the last words · Ctrl-C stops"
 
 
 class LiveMicrophone(Protocol):
@@ -45,9 +47,22 @@ class MicrophoneLine:
     def line(self) -> str:
         """What to show now."""
         if self._is_stopped:
-            return "○ waiting for the last words · Ctrl-C stops"
+            return _LAST_WORDS
         if not self._microphone.is_open:
             return "○ opening the microphone · Ctrl-C ends"
         self._bars.add(self._microphone.level)
         state = "listening" if self._is_connected else "recording until connected"
         return f"● {state} {self._bars} · Ctrl-C ends"
+
+
+class PipeLine:
+    """The line about a pipe, which is empty until the user ends the input."""
+
+    def __init__(self) -> None:
+        self.line = ""
+        """What to show now."""
+
+    def note(self, update: Update) -> None:
+        """Take note of an update."""
+        if isinstance(update, InputStopped):
+            self.line = _LAST_WORDS
