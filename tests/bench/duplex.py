@@ -91,11 +91,11 @@ def talking(
 
 
 def leave(process: subprocess.Popen[str]) -> str:
-    """End the conversation; what it says of the sound."""
+    """End the conversation; what it says of lost audio."""
     process.terminate()
     said = process.communicate(timeout=30)[0]
-    found = re.search(r"sound: .*", said)
-    return found[0] if found else f"it said nothing of the sound: {said[-300:]}"
+    found = re.search(r"audio: .*", said)
+    return found[0] if found else f"it said nothing of lost audio: {said[-300:]}"
 
 
 def interruptions(sound: SoundServer, folder: Path) -> None:
@@ -144,8 +144,9 @@ def processor(process: subprocess.Popen[str]) -> float:
 
 
 def long_run(sound: SoundServer, folder: Path, seconds: float) -> None:
-    """Questions at a steady pace."""
-    turns = int(seconds / PERIOD)
+    """Questions at a steady pace, at least one."""
+    turns = max(1, int(seconds / PERIOD))
+    seconds = turns * PERIOD
     turn = tone(440, 1.0) + silence(PERIOD - 1.0)
     with (
         sound.record("mic") as microphone,

@@ -43,6 +43,7 @@ def row(what: str, *cells: str) -> None:
 
 # ------------------------------------------------------------------------------ memory of a process
 
+NO_LIMIT = ("--max-reply-bytes", "1000000000")
 WATCHED = """
 import sys
 from rtchat.__main__ import main
@@ -61,7 +62,7 @@ def peak(folder: Path, hand: FaultyServer, prompt: str) -> tuple[float, float]:
     with background(lambda: sockets(hand.talk)) as url:
         began = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", WATCHED, "once", "-q", "--url", url],
+            [sys.executable, "-c", WATCHED, "once", "-q", "--url", url, *NO_LIMIT],
             input=prompt.encode(),
             stdout=subprocess.DEVNULL,
             env=environ,
