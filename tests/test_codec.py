@@ -316,3 +316,16 @@ def test_a_server_whose_format_needs_a_missing_package_is_not_used(
     assert over.problem is not None
     assert "soundfile" in over.problem.message
     assert [each["type"] for each in server.links[0].sent] == ["session.update"]
+
+
+def test_a_session_frees_its_converters_at_its_end() -> None:
+    server = ScriptedServer(HELLO)
+    conversion = SessionAudio(PCM_16, None)
+    ports = SessionParts(Screen(), server.connect, conversion=conversion)
+
+    async def end(post: Post) -> None:
+        post(InputEnded())
+
+    assert run_fast(lambda: Session(Conversation("m", Options()), ports).run(end)) is ExitCode.OK
+    audio = AppendAudio(bytes(4))
+    assert list(conversion.outgoing(audio)) == [audio], "audio is still converted"

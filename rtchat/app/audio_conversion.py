@@ -46,7 +46,7 @@ class SessionAudio:
         self.reset()
 
     def close(self) -> None:
-        """Free the converters. soxr reports those that are left at exit as leaks."""
+        """Free the converters. soxr would report those that are left at exit as leaks."""
         self._parts.clear()
         self._to_server = self._part_to_server = unchanged
 

@@ -303,7 +303,7 @@ class _Chat:
                 connect,
                 settings.forced_dialect,
                 redactor,
-                conversion=conversion_of(setup, stack),
+                conversion=conversion_of(setup),
                 taps=tuple(taps),
                 history=history,
                 tools=toolbox,

@@ -86,7 +86,7 @@ async def run_session(
             connect,
             dialect,
             redactor,
-            conversion=conversion_of(setup, stack),
+            conversion=conversion_of(setup),
             taps=() if trace is None else (trace,),
             player=player,
             output=environment.output,
@@ -130,7 +130,7 @@ async def run_pieces(
         connect, redactor = server_of(settings, environment, stack, transcribes=True)
 
         def make(view: View) -> Session:
-            conversion = conversion_of(setup, stack)
+            conversion = conversion_of(setup)
             parts = SessionParts(view, connect, dialect, redactor, conversion=conversion)
             return Session(setup.make(), parts)
 

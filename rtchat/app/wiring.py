@@ -91,16 +91,14 @@ async def open_toolbox(
     return combine(*toolboxes)
 
 
-def conversion_of(setup: MachineSetup, stack: AsyncExitStack) -> AudioConversion | None:
+def conversion_of(setup: MachineSetup) -> AudioConversion | None:
     """The conversion of a session's audio; None if it has none. Raises UsageError if that needs a
     package that is not installed."""
     if setup.input_format is None and setup.output_format is None:
         return None
     from rtchat.app.audio_conversion import SessionAudio
 
-    audio = SessionAudio(setup.input_format, setup.output_format)
-    stack.callback(audio.close)
-    return audio
+    return SessionAudio(setup.input_format, setup.output_format)
 
 
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[Link]]

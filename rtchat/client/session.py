@@ -153,6 +153,8 @@ class Session:
             self._taps.end(self._stopped_with, self._link.unsent, self._clock())
         finally:
             self._stop_clocks()
+            if self._conversion is not None:
+                self._conversion.close()
             await self._views.close(self._exit)
         if self._error is not None:
             raise self._error

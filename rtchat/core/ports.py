@@ -54,6 +54,9 @@ class AudioConversion(Protocol):
     def incoming(self, event: ServerEvent) -> Iterable[ServerEvent]:
         """What to handle for an event of the server."""
 
+    def close(self) -> None:
+        """There is no more audio; free the memory."""
+
 
 class Player(Protocol):
     """Plays the audio of replies, as `devices.Speaker` does. May raise OutputError."""
