@@ -149,6 +149,7 @@ def test_help_is_also_a_word(program: Program) -> None:
         (["transcribe", "--diarize"], "--speakers"),
         (["transcribe", "--lang", "de"], "--language CODE"),
         (["transcribe", "--sample-rate", "8000"], "--raw RATE"),
+        (["serve", "--local"], "--engine local"),
         (["once", "--no-color"], "--color never"),
         (["translate", "--lang", "es"], "--to"),
         # an option of another command

@@ -20,7 +20,8 @@ from rtchat.audio.files import read
 from rtchat.audio.pcm import RATE
 from rtchat.audio.wav import WavWriter, prepare_folder
 from rtchat.core.errors import OutputError, UsageError
-from tests.sounds import frequency, tone
+from tests.program import Program
+from tests.sounds import frequency, tone, write_wav
 from tests.test_audio import needs_audio
 
 TONE = tone(440, 0.1)
@@ -249,4 +250,41 @@ def test_a_recording_stays_valid_when_the_disk_is_full(tmp_path: Path) -> None:
             assert "(File too large)" in refusal(lambda: writer.write(TONE))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert content(path) == TONE
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_full_disk_leaves_no_empty_recording(tmp_path: Path, ending: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = writer_of(tmp_path / f"answer{ending}")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        refusal(partial(writer.write, TONE * 100))
+        writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "recording"),
+    [
+        (["once", "--audio-in"], "said.wav", "./said.wav"),
+        (["once", "--audio-in"], "-", "said.wav"),
+        (["translate", "--to", "es"], "said.wav", "symlink.wav"),
+        (["translate", "--to", "es"], "said.wav", "hardlink.wav"),
+    ],
+)
+def test_the_speech_that_is_read_is_not_overwritten(
+    tmp_path: Path, command: list[str], said: str, recording: str
+) -> None:
+    path = write_wav(tmp_path / "said.wav", TONE)
+    (tmp_path / "symlink.wav").symlink_to(path)
+    (tmp_path / "hardlink.wav").hardlink_to(path)
+    arguments = (*command, said, "--audio-out", recording, "--url", "ws://127.0.0.1:1")
+    with path.open("rb") as file:
+        stdin = file if said == "-" else subprocess.DEVNULL
+        ran = Program(tmp_path).run(*arguments, stdin=stdin)
+    assert (ran.code, ran.text) == (2, "")
+    assert "--audio-out" in ran.hint
     assert content(path) == TONE

@@ -568,6 +568,7 @@ def test_refused_settings_end_the_session() -> None:
     over, code = play.ending(ServerProblem("No such model.", param="session.audio"))
     assert over.status is Status.INCOMPLETE
     assert over.problem is not None
+    assert "--language" in over.problem.hint
     assert code is ExitCode.USAGE
 
 

@@ -247,10 +247,15 @@ class _Chat:
             voice = self.voice
             player: Player | None = voice
             recorder = None
-            audio_out = self.options.audio.audio_out
-            if audio_out is not None:
+            audio = self.options.audio
+            if audio.audio_out is not None:
                 recorder = stack.enter_context(
-                    recorder_of(audio_out, self.environment, is_folder=self.mode is not Mode.ONCE)
+                    recorder_of(
+                        audio.audio_out,
+                        self.environment,
+                        is_folder=self.mode is not Mode.ONCE,
+                        source=audio.audio_in,
+                    )
                 )
                 player = recorder if voice is None else TeePlayer(voice, recorder)
                 watch = partial(recorder.watch, self.view.show)
@@ -260,10 +265,10 @@ class _Chat:
             code = asyncio.run(self._run_session(source, resumed, history, player))
             if voice is not None:
                 status.show(Notice("detail", voice.describe()))
-            if recorder is not None and audio_out is not None:
+            if recorder is not None and audio.audio_out is not None:
                 code = finish_recording(recorder, code, status)
                 if self.mode is Mode.ONCE and code is ExitCode.OK and recorder.is_empty:
-                    raise to_exception(no_audio("the reply", audio_out))
+                    raise to_exception(no_audio("the reply", audio.audio_out))
             return code
 
     async def _run_session(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -115,8 +117,16 @@ class Recorder:
 
 
 @contextmanager
-def recorder_of(path: Path, environment: Environment, *, is_folder: bool) -> Iterator[Recorder]:
-    """A recorder into one file, into stdout (`-`), or into a folder with a file for each reply."""
+def recorder_of(
+    path: Path, environment: Environment, *, is_folder: bool, source: str | None = None
+) -> Iterator[Recorder]:
+    """A recorder into one file, into stdout (`-`), or into a folder with a file for each reply.
+    `source` is the file with the speech that the session is about, or `-`.
+
+    Raises:
+        UsageError: the recording would overwrite `source`, or its format is not supported.
+        OutputError: it cannot be written.
+    """
     from rtchat.app.files import check_folder
     from rtchat.audio.encoded_file import ENDINGS, writer_of
     from rtchat.audio.wav import WavStream, WavWriter, prepare_folder
@@ -131,10 +141,24 @@ def recorder_of(path: Path, environment: Environment, *, is_folder: bool) -> Ite
             stream = WavStream(environment.stdout.buffer)
             recorder = Recorder(lambda: stream)
         else:
+            _check_other(path, source, environment.stdin)
             file = files.enter_context(writer_of(path))
             recorder = Recorder(lambda: file)
         files.callback(recorder.close)
         yield recorder
+
+
+def _check_other(path: Path, source: str | None, stdin: int | None) -> None:
+    """Raise UsageError if `path` is the same file as `source`, also by another name."""
+    read = stdin if source == "-" else source
+    try:
+        about = None if read is None else os.stat(read)
+        is_same = about is not None and os.path.samestat(about, path.stat())
+    except (OSError, ValueError):  # it does not exist, or its error is reported when it is opened
+        return
+    if is_same and about is not None and stat.S_ISREG(about.st_mode):
+        message = f"the recording would overwrite {shown_name(path)}, which is read"
+        raise UsageError(message, hint="record to another file with --audio-out")
 
 
 def is_stdout(path: Path | None) -> bool:

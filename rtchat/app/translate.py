@@ -77,7 +77,7 @@ def translate(
         recorder = None
         if options.audio_out is not None:
             recorder = stack.enter_context(
-                recorder_of(options.audio_out, environment, is_folder=False)
+                recorder_of(options.audio_out, environment, is_folder=False, source=file)
             )
         code = asyncio.run(_run(file, setup, settings, environment, view, recorder, options))
         if recorder is None or options.audio_out is None:

@@ -63,7 +63,8 @@ def _decoder(
     if sound is not None:
         return _read_soundfile(sound, name, report)
     if known is None:
-        hint = "use a recording, such as a WAV, FLAC, Ogg, MP3 or M4A file"
+        kinds = "a WAV, FLAC, Ogg, MP3 or M4A file"
+        hint = f"use a recording, such as {kinds}, or --raw RATE if it is PCM without a header"
         raise UsageError(f"{name} is not an audio file", hint=hint)
     message = f"{name} is damaged, or {known.name} with a codec that needs the program ffmpeg"
     raise UsageError(message, hint="install ffmpeg, or use a complete copy of the file")

@@ -17,8 +17,8 @@ class AudioWriter(ABC):
     """A file that PCM16, mono, 24 kHz is written to while it arrives.
 
     Opening it checks that it can be written. An existing file is overwritten only when the first
-    audio arrives, so that a failed request does not destroy it. A new file without audio is removed
-    by `close`. Every method may raise OutputError.
+    audio arrives, so that a failed request does not destroy it. A new file that stays empty is
+    removed by `close`. Every method may raise OutputError.
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
@@ -58,7 +58,7 @@ class AudioWriter(ABC):
         try:
             if self._has_audio and not self._has_failed:
                 self._finish()
-            elif not self._has_audio and self._was_created:
+            elif self._was_created and os.fstat(self._file).st_size == 0:
                 with suppress(OSError):
                     self.path.unlink()
         except OSError as error:

@@ -60,6 +60,7 @@ SAME_OPTIONS = {
     **dict.fromkeys(("cert", "cacert", "ca-cert", "ca"), "--ca-bundle FILE"),
     **dict.fromkeys(("provider", "vendor", "backend"), "--profile NAME"),
     **dict.fromkeys(("offline", "builtin"), "--local"),
+    "local": "--engine local, which is the default",
     **dict.fromkeys(("budget", "max-price", "cost-limit"), "--max-cost USD"),
     **dict.fromkeys(("api-version", "protocol", "beta"), "--dialect"),
     **dict.fromkeys(("read-timeout", "wait"), "--timeout S"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import ClassVar
 
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
@@ -62,7 +63,7 @@ class AudioSession(ABC):
     """One session, over one connection after another. `resumes` is whether another session can
     continue after a lost connection."""
 
-    SETTINGS_HINT = server_errors.SETTINGS_HINT
+    SETTINGS_HINT: ClassVar[str]
     """What to do if the server refuses the settings."""
 
     def __init__(self, setup: AudioSetup, *, resumes: bool = True) -> None:

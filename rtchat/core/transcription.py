@@ -50,6 +50,8 @@ class Transcription(AudioSession):
         self._times = TurnTimes()
         self._pending = PendingTranscripts()
 
+    SETTINGS_HINT = "check --language, --prompt, --vad and --set, or set the dialect with --dialect"
+
     def _unsuitable(self, session: ev.SessionCreated) -> Problem | None:
         is_suitable = session.dialect is not Dialect.TRANSLATION
         return None if is_suitable else server_errors.only_translation()
