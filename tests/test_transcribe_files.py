@@ -13,10 +13,10 @@ import pytest
 from rtchat.app.transcript_files import write_transcript
 from rtchat.core.errors import OutputError, UsageError
 from rtchat.ui.transcript_formats import NO_SPEECH
-from tests.faulty import frame, sockets
+from tests.faulty import HELLO, READY, Close, Step, error, frame, sockets
 from tests.program import Program, Ran, background
 from tests.sounds import tone, write_wav
-from tests.test_voice_faults import AudioServer, committed, heard
+from tests.test_voice_faults import AudioServer, Steps, committed, heard
 
 _COMMIT = "input_audio_buffer.commit"
 _FAILED = frame(
@@ -164,6 +164,26 @@ def test_a_failure_of_all_files_ends_at_the_first(recordings: Recordings) -> Non
     recordings.server.on[_COMMIT] = [(committed(), refusal)]
     ran = recordings.run("a.wav", "b.wav", "-o", "out")
     assert (ran.code, len(recordings.server.updates)) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    ("event", "right", "wrong", "code"),
+    [
+        ("session.update", READY, error("invalid_value", "Unsupported language."), 2),
+        ("hello", HELLO, Close(1008, "no transcription here"), 4),
+    ],
+)
+def test_files_that_fail_for_the_same_reason_end_the_run(
+    recordings: Recordings, event: str, right: Steps, wrong: Step, code: int
+) -> None:
+    write_wav(recordings.folder / "c.wav", tone(440, 0.5))
+    write_wav(recordings.folder / "d.wav", tone(440, 0.5))
+    recordings.server.on[event] = [right, *[(wrong,)] * 9]
+    ran = recordings.run("a.wav", "b.wav", "c.wav", "d.wav", "-o", "out")
+    assert (ran.code, list(recordings.written())) == (code, ["a.txt"])
+    failed = [line for line in ran.err.splitlines() if "failed: " in line]
+    assert [line.rpartition(" ")[2] for line in failed] == ["b.wav", "c.wav"]
+    assert "1 of 4 files" in ran.err
 
 
 def test_the_files_after_lost_output_are_not_transcribed(recordings: Recordings) -> None:

@@ -59,6 +59,9 @@ _ENDS_ALL = frozenset(
     ]
 )
 """After these exit codes, the remaining files are not transcribed."""
+_ENDS_ALL_IF_REPEATED = frozenset([ExitCode.LINK, ExitCode.USAGE])
+"""Nor are they after these, if two files in a row fail for the same reason: the server is gone, or
+it refuses the options."""
 LONG_MS = 180_000
 """Longer files are transcribed in pieces."""
 
@@ -118,28 +121,41 @@ class _Run:
         self._options = options
         self._model = model
         self._status = status_writer_of(settings, environment)
+        self._reason = ""
+        """Why the last input could not be transcribed."""
 
     def run_jobs(self, jobs: Sequence[Job]) -> ExitCode:
         """Transcribe these files. One that fails does not stop the others, unless they would fail,
         too."""
-        failed = []
+        failed: list[Job] = []
+        left, end, reason_before = 0, ExitCode.REPLY, ""
         for number, job in enumerate(jobs):
             if job.target is None:
                 self._show_heading(job.source, is_first=number == 0)
-            try:
-                code = self.run(job.source, job.target)
-            except RtchatError as error:
-                self._status.show(error_notice(error.problem))
-                code = error.problem.exit
+            code, reason = self._run_job(job)
             if code in _ENDS_ALL:
                 if code in SIGNALLED and len(jobs) > 1:
                     self._show_left(len(jobs) - number, len(jobs))
                 return code
             if code is not ExitCode.OK:
                 failed.append(job)
+            if code in _ENDS_ALL_IF_REPEATED and reason and reason == reason_before:
+                left, end = len(jobs) - number - 1, code
+                break
+            reason_before = reason
         for job in failed:
             self._status.show(Notice("error", f"failed: {shown_name(job.source)}"))
-        return ExitCode.REPLY if failed else ExitCode.OK
+        if left:
+            self._status.show(Notice("error", f"not tried: {left} of {len(jobs)} files"))
+        return end if failed else ExitCode.OK
+
+    def _run_job(self, job: Job) -> tuple[ExitCode, str]:
+        """Transcribe a file. Returns the exit code, and why it failed, or an empty text."""
+        try:
+            return self.run(job.source, job.target), self._reason
+        except RtchatError as error:
+            self._status.show(error_notice(error.problem))
+            return error.problem.exit, error.message
 
     def run(self, source: str | None, target: Path | None) -> ExitCode:
         """Transcribe one input, into a file or to stdout."""
@@ -157,7 +173,9 @@ class _Run:
                 await asyncio.to_thread(write_transcript, target, data, overwrites=overwrites)
                 status.show(Notice("info", f"wrote {shown_name(target)}"))
 
-        return asyncio.run(self._transcribe(source, setup, view, save))
+        code = asyncio.run(self._transcribe(source, setup, view, save))
+        self._reason = view.reason
+        return code
 
     async def _transcribe(
         self, source: str | None, setup: TranscriptionSetup, view: OutcomeView, save: Save

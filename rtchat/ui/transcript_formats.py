@@ -47,6 +47,8 @@ class OutcomeView(ViewWrapper):
         self._has_failed = False
         self.is_complete = False
         """Whether all audio was transcribed that could be read."""
+        self.reason = ""
+        """Why the transcription ended early."""
 
     def show(self, update: Update) -> None:
         """Show an update."""
@@ -58,6 +60,7 @@ class OutcomeView(ViewWrapper):
                 self._has_failed = True
             case ReplyOver():
                 self.is_complete = update.status is Status.COMPLETED
+                self.reason = "" if update.problem is None else update.problem.message
                 if self.is_complete and not (update.text.strip() or self._has_failed):
                     super().show(NO_SPEECH)
             case _:
