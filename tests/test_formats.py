@@ -92,6 +92,7 @@ ULAW_8, ALAW_8 = AudioFormat(Encoding.ULAW, 8_000), AudioFormat(Encoding.ALAW, 8
         ("pcm_f32le", PCM_24, "pcm_f32le"),
         ("pcm_s24le", PCM_24, "pcm_s24le"),
         ("mp3", PCM_24, "mp3"),
+        ("x" * 1_000_000, PCM_24, f"{'x' * 59}…"),
         ({"type": "audio/opus", "rate": 48000}, PCM_24, "audio/opus at 48000 Hz"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 from typing import Literal, TypeAlias
 
 from rtchat.core.dotted_keys import merged, nested
+from rtchat.core.text import shortened
 from rtchat.core.values import Dialect, Encoding, JsonObject, NamedFormat, Options
 from rtchat.wire.fields import Fields
 
@@ -111,6 +112,8 @@ _ENCODINGS = {
 }
 """The names of each encoding. DashScope's `pcm24` means 24 kHz; other servers add the rate in Hz to
 the name."""
+_MAX_NAME = 60
+"""Characters that are kept of the name of another format, to be shown."""
 
 
 def read_format(fields: JsonObject, way: Literal["input", "output"]) -> NamedFormat | None:
@@ -130,11 +133,12 @@ def format_of_delta(fields: Fields) -> NamedFormat | None:
 
 
 def _named(name: str, rate: int, usual: int = 0) -> NamedFormat | None:
-    """A format by its name. If neither `rate` nor the name has its rate, that is `usual`."""
+    """A format by its name; None without one. If neither `rate` nor the name gives its rate, that
+    is `usual`."""
     for encoding, pattern in _ENCODINGS.items():
         if found := re.fullmatch(pattern, name, re.IGNORECASE):
             return NamedFormat(name, rate or int(found[1] or 0) or usual, encoding)
-    return NamedFormat(name, rate or usual) if name else None
+    return NamedFormat(shortened(name, _MAX_NAME), rate or usual) if name else None
 
 
 def with_output_format(session: JsonObject, response: JsonObject) -> JsonObject:
