@@ -136,7 +136,7 @@ def _start(
     with _LOCK:
         try:
             process = start()
-        except OSError as error:
+        except Exception as error:  # raised in the other thread
             started.set_exception(error)
             return
         _RUNNING.add(process)
