@@ -14,9 +14,9 @@ MIN_PIECE_MS, MAX_PIECE_MS = 45_000, 90_000
 FRAME_MS = 20
 _FRAME = FRAME_MS * BYTES_A_MS
 _MIN_REST = 1000 // FRAME_MS
-"""Frames after a cut: servers refuse audio that is too short."""
+"""The fewest frames after a cut: servers refuse audio that is too short."""
 _MIN_PAUSE, _LONG_PAUSE = 200 // FRAME_MS, 1000 // FRAME_MS
-"""Frames of a pause between words, and of a pause that need not be longer."""
+"""The fewest frames of a pause, and the number from which a longer pause is no better."""
 _SILENCE = 30.0
 """The level of a frame that is silent in any recording, 60 dB below full scale."""
 _FLOOR, _PEAK = 0.1, 0.99
@@ -82,8 +82,9 @@ def level(audio: bytes | bytearray) -> float:
 
 
 def best_cut(levels: Sequence[float]) -> int:
-    """The frame to cut at: the middle of a pause, preferably a long and late one; without a pause
-    the quietest place."""
+    """The frame to cut at: the middle of a pause, preferably a long and late one; without a pause,
+    the quietest place. The levels of a pause are at most a quarter of that of speech and twice that
+    of the background noise, or silent in any recording."""
     ordered = sorted(levels)
     noise, speech = (ordered[int(share * (len(ordered) - 1))] for share in (_FLOOR, _PEAK))
     quiet = max(_SILENCE, min(2 * noise, speech / 4))

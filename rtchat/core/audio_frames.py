@@ -58,7 +58,7 @@ def mp3_frame(audio: bytes) -> int:
 
 
 def mpeg_frame_seconds(frame: bytes) -> float:
-    """The length of the audio in an MPEG audio frame."""
+    """The length in seconds of the audio in an MPEG audio frame."""
     samples, hertz = _mpeg_samples(frame)
     return samples / hertz
 
@@ -73,7 +73,7 @@ def _layer(frame: bytes) -> int:
 
 
 def _mpeg_samples(frame: bytes) -> tuple[int, int]:
-    """The samples in a frame, and the sample rate."""
+    """The number of samples in a frame, and the sample rate in Hz."""
     version, layer = _version(frame), _layer(frame)
     hertz = (44_100, 48_000, 32_000)[frame[2] >> 2 & 3] // {3: 1, 2: 2, 0: 4}[version]
     if layer == 1:

@@ -13,9 +13,9 @@ class AudioTimeline:
 
     def __init__(self) -> None:
         self._sent = [0]
-        """The positions in the session at which another part of the input begins, ascending."""
+        """The positions in the session at which a part of the input begins, ascending."""
         self._input = [0]
-        """The position of each in the input."""
+        """The position of each of these parts in the input."""
 
     def clear(self) -> None:
         """Another session begins."""
@@ -43,7 +43,6 @@ class AudioTimeline:
         return self._input[part] + sent - self._sent[part]
 
     def parts(self, first: int, end: int) -> list[tuple[int, int]]:
-        """The parts of this range of the session that are not adjacent in the input, each as a
-        range."""
+        """A range of the session, divided where it is not contiguous in the input."""
         cuts = [first, *(cut for cut in self._sent if first < cut < end), end]
         return [pair for pair in pairwise(cuts) if pair[0] < pair[1]]

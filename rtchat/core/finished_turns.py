@@ -22,7 +22,7 @@ class FinishedTurns:
         """The times of the turns without a complete transcript, in milliseconds."""
 
     def begin(self, item_id: str, start_ms: int, end_ms: int) -> None:
-        """Another turn was spoken."""
+        """Another turn was spoken. Its times are in milliseconds of the input."""
         self._turns.setdefault(item_id, None)
         self._times.setdefault(item_id, (start_ms, end_ms))
 

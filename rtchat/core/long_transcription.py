@@ -1,8 +1,8 @@
 """The transcription of a long recording, whose pieces are transcribed in several sessions at once.
 
 Like `conversation`: events in, effects out, no I/O and no clock. The transcripts are shown in the
-order of the pieces. A piece that fails is tried again once, in another session. A server that
-refuses a session gets fewer at once.
+order of the pieces. A piece that fails is tried again once, in another session. If the server
+refuses a session, fewer are open at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MAX_SESSIONS = 4
 MAX_REFUSALS = 8
 """How often in a row a server may refuse the only session."""
 FIRST_WAIT, MAX_WAIT = 0.1, 8.0
-"""Seconds after a refusal, doubled each time."""
+"""Seconds to wait after the first refusal, which double with each further one, and their limit."""
 _QUOTA = "insufficient_quota"
 
 
@@ -304,7 +304,7 @@ def _is_fatal(outcome: PieceOutcome, problem: Problem, *, is_second: bool) -> bo
 
 
 def shifted(turn: fx.TurnTranscribed, ms: int) -> fx.TurnTranscribed:
-    """The turn of a piece that begins so many milliseconds after the beginning of the recording.
+    """A turn with its times in the recording. `ms` is the beginning of its piece in the recording.
     The times of words and segments change only if they count from the beginning of the piece."""
     start, end = (None if time is None else time + ms for time in (turn.start_ms, turn.end_ms))
     later = replace(turn, start_ms=start, end_ms=end)

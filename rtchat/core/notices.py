@@ -290,7 +290,7 @@ def call_not_allowed(name: str) -> Show:
 
 
 def continuing(seconds: float) -> Show:
-    """An earlier run transcribed so many seconds of the recording."""
+    """An earlier run transcribed the first `seconds` of the recording."""
     text = f"continuing: {clock(seconds)} were transcribed before"
     return notice("info", text, "use --no-resume to start from the beginning")
 

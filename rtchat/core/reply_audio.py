@@ -1,4 +1,5 @@
-"""The audio of replies (PCM16, mono, 24 kHz): what is played, and a check that it is no file."""
+"""The audio of replies (PCM16, mono, 24 kHz): what is played, how much of it was heard, and a check
+that it is not in the format of a file."""
 
 from __future__ import annotations
 
@@ -14,10 +15,9 @@ from rtchat.core.values import BYTES_A_MS, AudioFormat
 MAX_PLAYED = 1000
 """How many of the last items with audio are remembered."""
 _MAX_REPLIES = 8
-"""How many of the last replies with audio are remembered: more are not played at the same time."""
-
+"""How many of the last replies with audio are remembered. Fewer are ever waiting to be played."""
 _MAX_CHARACTERS = 200
-"""Characters of the words heard last."""
+"""The maximum length of the words heard last, in characters."""
 
 
 class FormatError(Exception):
@@ -57,8 +57,8 @@ class ReplyAudio:
         """Whether an item of this session has audio."""
         return item_id in self._played
 
-    def belongs_to(self, reply: Reply, play: Play) -> None:
-        """Note that audio to be played is of this reply."""
+    def note_reply(self, reply: Reply, play: Play) -> None:
+        """Note that `play` is audio of this reply."""
         if reply not in self._replies:
             self._replies.append(reply)
         reply.played(play.item_id, play.content_index, len(play.audio) / BYTES_A_MS)
@@ -88,13 +88,9 @@ class ReplyAudio:
 
     def cut(self, cut: PlaybackCut) -> None:
         """Note how much of the replies was heard before playback was interrupted."""
-        self.cut_replies = []
-        for reply in reversed(self._replies):
-            self.cut_replies.insert(0, reply)
-            if reply.cut_playback(cut):
-                break
-        else:
-            self.cut_replies = []
+        replies = list(self._replies)
+        matching = (at for at in reversed(range(len(replies))) if replies[at].cut_playback(cut))
+        self.cut_replies = replies[next(matching, len(replies)) :]
         for reply in self.cut_replies[1:]:
             reply.skip_playback()
 

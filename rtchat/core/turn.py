@@ -181,7 +181,7 @@ class Turn:
         if play is None:
             return []
         self.has_audio = True
-        audio.belongs_to(self.reply, play)
+        audio.note_reply(self.reply, play)
         self.audio_bytes += len(play.audio)
         if self.audio_bytes > self._limits.audio_bytes:
             self.limit = "audio"

@@ -34,9 +34,9 @@ class TurnTimes:
         self._commits.append(sent_ms)
 
     def committed(self, item_id: str, sent_ms: int) -> tuple[int, int]:
-        """The server made a turn of audio; so much audio was sent. Return the turn's beginning and
-        end. Where the server has not detected them, the turn is all audio after the last turn, up
-        to the client's commit."""
+        """The server made a turn of audio. `sent_ms` is the length of all audio sent. Return the
+        turn's beginning and end. If the server has not detected them, the turn begins after the
+        last one and ends at the client's commit."""
         own_id = item_id if item_id in self._spans else next(iter(self._spans), "")
         start, end = self._spans.pop(own_id, (None, None))
         if end is None:

@@ -198,10 +198,11 @@ class AudioInput:
 
     def check_languages(self, options: Options, path: str) -> None:
         """Raises `CommandError` for a language that the voice does not recognize."""
-        known = self._languages
-        for option, codes in spoken_languages(options.other).items() if known else ():
-            if not any(code.lower().partition("-")[0] in known for code in codes):
-                supported = ", ".join(f"'{code}'" for code in known)
+        if not self._languages:
+            return
+        for option, codes in spoken_languages(options.other).items():
+            if not any(code.lower().partition("-")[0] in self._languages for code in codes):
+                supported = ", ".join(f"'{code}'" for code in self._languages)
                 message = f"Invalid value: '{codes[0]}'. Supported values are: {supported}."
                 raise CommandError("invalid_value", message, f"{path}.{option}")
 

