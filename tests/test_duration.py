@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rtchat.audio.duration import duration_ms
+from rtchat.audio.files import read
+from rtchat.core.errors import UsageError
 from tests.sounds import silence, tone, write_wav
 
 
@@ -33,6 +36,33 @@ def test_the_length_of_a_compressed_file(tmp_path: Path, ending: str) -> None:
     found = duration_ms(file)
     assert found is not None
     assert abs(found - 2000) <= 100
+
+
+def test_a_flac_file_may_not_say_its_length(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    file = tmp_path / "a.flac"
+    soundfile.write(file, memoryview(tone(440, 2.0)).cast("h"), 24_000)
+    data = bytearray(file.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)  # as programs write it that stream
+    file.write_bytes(data)
+    assert duration_ms(file) in (None, 2000)  # ffprobe may find it
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "W64"])
+def test_damaged_headers_cause_no_tracebacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    monkeypatch.setenv("PATH", str(tmp_path))  # without ffmpeg
+    file = tmp_path / "a"
+    soundfile.write(file, memoryview(tone(440, 0.1)).cast("h"), 24_000, format=kind)
+    whole = file.read_bytes()
+    for at in range(4, 104, 3):
+        file.write_bytes(whole[:at] + b"\xff" * 4 + whole[at + 4 :])
+        duration_ms(file)
+        with suppress(UsageError):
+            read(file)
 
 
 @pytest.mark.parametrize("ending", ["m4a", "wma"])

@@ -7,20 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from rtchat.audio import ffmpeg
-from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.completeness import damaged, find_damage, incomplete, says_how_much
 from rtchat.audio.conversion import missing_package, pcm16_converter
 from rtchat.audio.file_format import FileFormat, recognise
 from rtchat.audio.input_file import InputFile
 from rtchat.audio.pcm import RATE, WIDTH
+from rtchat.audio.sound_file import open_sound, stated_seconds
 from rtchat.audio.wav_reader import PIECE_SECONDS
 from rtchat.core.errors import UsageError
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
-
-_UNKNOWN_FRAMES = 2**62
-"""`soundfile` reports at least this for a FLAC file that does not state its length."""
 
 
 def decode(file: InputFile, report: Callable[[str], None]) -> Iterator[bytes]:
@@ -32,15 +29,11 @@ def decode(file: InputFile, report: Callable[[str], None]) -> Iterator[bytes]:
     """
     with file.as_file() as seekable:
         known = recognise(seekable)
-        size, finding = 0, ""
-
-        def note(text: str) -> None:
-            nonlocal finding
-            finding = text
-
-        for piece in _decoder(seekable, file.name, known, note):
+        size, findings = 0, [""]
+        for piece in _decoder(seekable, file.name, known, findings.append):
             size += len(piece)
             yield piece
+        finding = findings[-1]
         if known is not None and not says_how_much(finding):
             finding = find_damage(seekable, known, size / WIDTH / RATE) or finding
         if finding:
@@ -56,7 +49,7 @@ def _decoder(
         hint = "install ffmpeg, or convert the file to WAV, FLAC, Ogg or MP3"
         raise UsageError(f"{name} is {known.name}, which needs the program ffmpeg", hint=hint)
     try:
-        sound = _open(file)
+        sound = open_sound(file)
     except (ImportError, OSError) as error:  # OSError: without libsndfile
         message = f"{name} is not an uncompressed WAV file"
         raise missing_package(message, "soundfile") from error
@@ -68,18 +61,6 @@ def _decoder(
         raise UsageError(f"{name} is not an audio file", hint=hint)
     message = f"{name} is damaged, or {known.name} with a codec that needs the program ffmpeg"
     raise UsageError(message, hint="install ffmpeg, or use a complete copy of the file")
-
-
-def _open(file: BinaryIO) -> SoundFile | None:
-    """Open a file by `soundfile`; None if it cannot be decoded. Raises ImportError or OSError."""
-    import soundfile
-
-    silence_libraries()
-    file.seek(0)
-    try:
-        return soundfile.SoundFile(file)
-    except (soundfile.SoundFileError, ValueError):
-        return None
 
 
 def _read_soundfile(sound: SoundFile, name: str, report: Callable[[str], None]) -> Iterator[bytes]:
@@ -98,9 +79,9 @@ def _read_soundfile(sound: SoundFile, name: str, report: Callable[[str], None]) 
         except (soundfile.SoundFileError, ValueError):
             is_damaged = True
         yield convert(None)
-        # Other formats do not state their length, or state an approximate one.
-        is_stated = sound.format == "FLAC" and sound.frames < _UNKNOWN_FRAMES
-        left = (sound.frames - frames) / sound.samplerate if is_stated else 0.0
+        # The length of other formats is an estimate, or `find_damage` compares it.
+        stated = stated_seconds(sound) if sound.format == "FLAC" else 0.0
+        left = max(0.0, stated - frames / sound.samplerate)
     if is_damaged:
         report(damaged(left))
     elif left > 0:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rtchat.audio import ffmpeg
-from rtchat.audio.c_stderr import silence_libraries
 from rtchat.audio.file_format import recognise
 from rtchat.audio.input_file import opened
+from rtchat.audio.sound_file import open_sound, stated_seconds
 from rtchat.audio.wav_reader import WavFormat, read_header
 from rtchat.core.errors import UsageError
 
@@ -38,14 +38,13 @@ def _wav_ms(wav_format: WavFormat, descriptor: int) -> int:
 def _by_soundfile(file: BinaryIO) -> float:
     """The length in seconds; 0 if soundfile is not installed or does not know it."""
     try:
-        import soundfile
-
-        silence_libraries()
-        file.seek(0)
-        with soundfile.SoundFile(file) as sound:
-            return float(sound.frames / sound.samplerate)
-    except (ImportError, OSError, ValueError, RuntimeError):  # its errors are RuntimeErrors
+        sound = open_sound(file)
+    except (ImportError, OSError):  # OSError: without libsndfile
         return 0.0
+    if sound is None:
+        return 0.0
+    with sound:
+        return stated_seconds(sound)
 
 
 def _by_ffmpeg(file: BinaryIO) -> float:

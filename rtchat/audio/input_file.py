@@ -68,7 +68,7 @@ class InputFile:
             raise UsageError(message, hint="name the file instead, or pipe in a WAV")
         try:
             copy = TemporaryFile()  # noqa: SIM115 - the caller closes it
-            copy.write(before + rest)
+            copy.writelines((before, rest))
             copy.flush()
         except OSError as error:
             message = f"{self.name} cannot be copied to a temporary file ({error.strerror})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rtchat.audio.completeness import incomplete
@@ -24,8 +25,9 @@ _MIN_UNKNOWN_LENGTH = 0x7FFF_0000
 
 @value
 class WavFormat:
-    """The sample format of a WAV. `kind` is i or f and the bytes per sample. `length` is the size
-    of the audio in bytes, or None if it extends to the end of the file."""
+    """The sample format of a WAV. `kind` is i (integers) or f (floats), and the bytes per sample.
+    `rate` is in Hz. `length` is the size of the audio in bytes, or None if it extends to the end of
+    the file."""
 
     kind: str
     rate: int
@@ -34,6 +36,7 @@ class WavFormat:
 
     @property
     def frame(self) -> int:
+        """The bytes of a sample of all channels."""
         return int(self.kind[1:]) * self.channels
 
 
@@ -68,7 +71,7 @@ def read_header(file: InputFile) -> WavFormat | None:
         raise _damaged(file.name, "no format in its header")
     file.head = None
     known = 0 < size < _MIN_UNKNOWN_LENGTH
-    return WavFormat(wav_format.kind, wav_format.rate, wav_format.channels, size if known else None)
+    return replace(wav_format, length=size if known else None)
 
 
 def _read_exactly(file: InputFile, size: int) -> bytes:
