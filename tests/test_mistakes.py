@@ -10,6 +10,7 @@ import pytest
 from rtchat.cli import all_commands, mistakes
 from rtchat.config import meanings
 from rtchat.config.resolve import resolve
+from rtchat.config.settings import rows
 from rtchat.core.errors import UsageError
 from rtchat.server.script import EchoEngine
 from rtchat.server.sockets import run_server
@@ -171,6 +172,56 @@ def test_an_unknown_option(program: Program, arguments: list[str], meant: str) -
     assert (ran.code, ran.text) == (2, "")
     assert meant in ran.hint
     assert "sk-x" not in ran.err
+
+
+_VAD, _NO_AEC = ["--vad", "off"], ["--no-aec"]
+_INPUT, _OUTPUT = ["--input-device", "USB"], ["--output-device", "USB"]
+_WITHOUT_EFFECT = [
+    *((["talk", *option], "requires --voice") for option in (_VAD, _NO_AEC, _INPUT, _OUTPUT)),
+    (["transcribe", "a.wav", *_INPUT], "is for the microphone"),
+    (["transcribe", *_INPUT], "is for the microphone"),  # stdin is a pipe
+    (["translate", "a.wav", "--play", "--to", "es", *_INPUT], "is for the microphone"),
+    (["translate", "a.wav", "--play", "--to", "es", *_NO_AEC], "is for the microphone"),
+    (["translate", "a.wav", "--to", "es", *_OUTPUT], "requires --play"),
+]
+_ALWAYS_USED = {
+    *(("talk", name) for name in ("voice", "voice_name", "speed")),
+    *(("transcribe", name) for name in ("vad", "raw", "language", "transcription_prompt")),
+    *(("translate", name) for name in ("raw", "translate_to")),
+}
+"""Commands, and their settings of the group Voice that have an effect without another option; raw
+audio has a test of its own."""
+
+
+@pytest.mark.parametrize(("arguments", "reason"), _WITHOUT_EFFECT, ids=str)
+def test_an_option_without_effect(program: Program, arguments: list[str], reason: str) -> None:
+    ran = program.run(*arguments, stdin=b"hi\n")
+    assert (ran.code, ran.text) == (2, "")
+    assert ran.error.removeprefix("rtchat: ").split(" ", 1)[1] == reason
+    assert ran.hint
+
+
+def test_every_option_for_audio_always_has_an_effect_or_is_refused() -> None:
+    options = {
+        (command, row.name): row.option
+        for row in rows()
+        if row.group.title == "Voice"
+        for command in row.commands
+        if command in ("talk", "transcribe", "translate")
+    }
+    refused = {
+        key
+        for key, option in options.items()
+        if any(key[0] == arguments[0] and option in arguments for arguments, _ in _WITHOUT_EFFECT)
+    }
+    assert refused | _ALWAYS_USED == set(options)
+
+
+def test_the_environment_may_have_settings_for_other_commands(program: Program) -> None:
+    program.environ |= {"RTCHAT_VAD": "off", "RTCHAT_AEC": "off"}
+    program.environ |= {"RTCHAT_INPUT_DEVICE": "USB", "RTCHAT_OUTPUT_DEVICE": "USB"}
+    ran = program.run("talk", "-q", stdin=b"hi\n")
+    assert (ran.code, ran.text, ran.err) == (0, "hi\n", "")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rtchat.config.settings import Settings
+from rtchat.config.table import Setting
 from rtchat.core.errors import UsageError
 from rtchat.core.server_errors import SUPPORTED_FORMATS
 from rtchat.core.speech_input import SpeechOptions
@@ -71,6 +73,30 @@ def audio_config(settings: Settings, audio: AudioSettings) -> tuple[JsonObject, 
         input_encoding=input.encoding,
         output_encoding=output.encoding,
     )
+
+
+def refuse_options(
+    settings: Settings, rows: Iterable[Setting[Any]], reason: str, hint: str
+) -> None:
+    """Refuse the options of these rows, which would have no effect, for a reason such as "requires
+    --voice". In the environment or the config file they may be set for other commands.
+
+    Raises:
+        UsageError: one of the options was given.
+    """
+    for row in rows:
+        if settings.origins.get(row.name) == row.option:
+            raise UsageError(f"{row.option} {reason}", hint=hint)
+
+
+def refuse_microphone_options(settings: Settings) -> None:
+    """Refuse the options of the microphone for a file or a pipe.
+
+    Raises:
+        UsageError: one of the options was given.
+    """
+    rows = (Settings.input_device, Settings.aec)
+    refuse_options(settings, rows, "is for the microphone", "remove it, or name no file")
 
 
 def requested_format(session: JsonObject, way: Literal["input", "output"]) -> AudioFormat:

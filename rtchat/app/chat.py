@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from rtchat.app.audio_io import AudioSettings, audio_config
+from rtchat.app.audio_io import AudioSettings, audio_config, refuse_options
 from rtchat.app.chat_history import Past, open_history
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import renders, status_writer_of, view_of
@@ -157,6 +157,9 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         )
     audio = options.audio
     status = status_writer_of(settings, environment)
+    if not audio.is_live:
+        rows = (Settings.vad, Settings.aec, Settings.input_device, Settings.output_device)
+        refuse_options(settings, rows, "requires --voice", "add --voice")
     voice = LiveAudio(settings) if audio.is_live else None
     if "-" in options.files:
         hint = "use `rtchat once --attach -`, or attach a file"

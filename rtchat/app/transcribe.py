@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeAlias
 
-from rtchat.app.audio_io import AudioSettings, requested_format
+from rtchat.app.audio_io import AudioSettings, refuse_microphone_options, requested_format
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_pieces, run_session
@@ -90,6 +90,8 @@ def transcribe(
     jobs = jobs_of(files, options.folder, options.format, overwrites=options.overwrites)
     new = jobs if options.overwrites else new_of(jobs)
     source = audio_source(jobs[0].source if jobs else None, environment)
+    if source is not None:
+        refuse_microphone_options(settings)
     status = status_writer_of(settings, environment)
     prepare(settings, environment, status, AudioSettings(transcribes=True))
     if settings.local and settings.language is None and environment.stderr_is_terminal:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rtchat.app.audio_io import refuse_microphone_options, refuse_options
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
@@ -68,6 +69,11 @@ def translate(
         hint = "remove `local` from the config file, or use another profile"
         raise UsageError("the built-in model cannot translate speech", hint=hint)
     file = audio_source(file, environment)
+    if file is not None:
+        refuse_microphone_options(settings)
+    if not options.plays:
+        rows = (Settings.output_device, Settings.aec)
+        refuse_options(settings, rows, "requires --play", "add --play")
     prepare(settings, environment, status_writer_of(settings, environment))
     setup = _setup(file, settings.translate_to, settings, options)
     with unblocked(environment) as environment, ExitStack() as stack:
