@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import pytest
 
@@ -36,6 +36,16 @@ def test_a_value_has_the_fields_of_its_base() -> None:
     assert (setup.model, setup.speaks) == ("m", True)
     with pytest.raises(FrozenInstanceError):
         setup.model = "n"  # type: ignore[misc] # it cannot be changed
+
+
+def test_a_value_is_a_dataclass() -> None:
+    assert is_dataclass(Part)
+    assert [each.name for each in fields(Part)] == ["kind", "text", "data", "detail"]
+    item = {each.name: each for each in fields(OtherItem)}
+    assert (item["id"].default, item["fields"].default_factory) == ("", dict)
+    assert [each.kw_only for each in item.values()] == [False, False, False, True]
+    names = [each.name for each in fields(TranslationSetup)]
+    assert (names[0], names[-1], len(names)) == ("model", "speaks", len({*names}))
 
 
 def test_a_copy_may_differ_in_a_field() -> None:

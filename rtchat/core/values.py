@@ -6,7 +6,7 @@ Times are in seconds and sizes in tokens unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, FrozenInstanceError, dataclass, field
+from dataclasses import MISSING, Field, FrozenInstanceError, field, make_dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias, TypeVar, dataclass_transform
 
@@ -21,19 +21,28 @@ _T = TypeVar("_T")
 def value(cls: type[_T]) -> type[_T]:
     """A frozen dataclass with slots, compared and hashed by its fields.
 
-    `dataclass(frozen=True)` compiles six methods for each of more than a hundred classes, which
-    adds 35 ms to startup. Here all classes share these methods, except `__new__`, which has to be
-    fast and is compiled when the first object is made.
+    `dataclass(frozen=True)` compiles six methods for each of more than two hundred classes, and
+    describes their fields, which adds 60 ms to startup. Here all classes share these methods,
+    except `__new__`, which has to be fast and is compiled when the first object is made. The
+    fields are described when `dataclasses.fields` or `replace` asks for them.
     """
-    made = dataclass(slots=True, init=False, eq=False, repr=False)(cls)
-    made.__new__ = _first_new  # type: ignore[assignment] # set on the class, as dataclass does
-    made.__eq__ = _equal  # type: ignore[method-assign]
-    made.__hash__ = _hash  # type: ignore[method-assign]
-    made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]
-    made.__reduce__ = _reduce  # type: ignore[method-assign]
-    if "__repr__" not in cls.__dict__:
-        made.__repr__ = _repr  # type: ignore[method-assign]
-    return made
+    own = {name: cls.__dict__.get(name, MISSING) for name in cls.__annotations__}
+    defaults: dict[str, object] = {**getattr(cls, "_defaults", {}), **own}
+    body = {name: known for name, known in cls.__dict__.items() if name not in own}
+    for name in ("__dict__", "__weakref__"):
+        body.pop(name, None)  # those of the class without slots
+    body["__slots__"] = tuple(own)
+    body["__match_args__"] = tuple(
+        name for name, default in defaults.items() if not _is_keyword(default)
+    )
+    body["_defaults"] = defaults
+    make: Callable[..., type[_T]] = type(cls)
+    return make(cls.__name__, cls.__bases__, _METHODS | body)
+
+
+def _is_keyword(default: object) -> bool:
+    """Whether a field with this default is given by its name only."""
+    return isinstance(default, Field) and default.kw_only is True
 
 
 def _first_new(cls: type, *args: object, **given: object) -> object:
@@ -49,7 +58,7 @@ def _constructor(cls: type) -> Callable[..., object]:
     A base class may be a value, too.
     """
     like_cls = {
-        "__slots__": cls.__slots__,  # type: ignore[attr-defined] # by dataclass
+        "__slots__": cls.__slots__,  # type: ignore[attr-defined] # by `value`
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,
     }
@@ -60,16 +69,17 @@ def _constructor(cls: type) -> Callable[..., object]:
     }
     parameters: dict[bool, list[str]] = {False: [], True: []}
     lines = [" self = new(changeable)"]
-    for name, known in cls.__dataclass_fields__.items():  # type: ignore[attr-defined] # by dataclass
+    for name, default in cls._defaults.items():  # type: ignore[attr-defined] # by `value`
         parameter = given = name
-        if known.default is not MISSING:
-            scope[f"default_{name}"] = known.default
+        constant = default.default if isinstance(default, Field) else default
+        if constant is not MISSING:
+            scope[f"default_{name}"] = constant
             parameter = f"{name}=default_{name}"
-        elif known.default_factory is not MISSING:
-            scope[f"make_{name}"] = known.default_factory
+        elif isinstance(default, Field) and default.default_factory is not MISSING:
+            scope[f"make_{name}"] = default.default_factory
             parameter = f"{name}=absent"
             given = f"make_{name}() if {name} is absent else {name}"
-        parameters[known.kw_only].append(parameter)
+        parameters[_is_keyword(default)].append(parameter)
         lines.append(f" self.{name} = {given}")
     after = ["*", *parameters[True]] if parameters[True] else []
     head = f"def __new__({', '.join(['cls', *parameters[False], *after])}):"
@@ -77,8 +87,27 @@ def _constructor(cls: type) -> Callable[..., object]:
     return scope["__new__"]  # type: ignore[return-value] # defined by exec
 
 
+class _DataclassAttribute:
+    """An attribute that `dataclass` would set. It is made when it is first read."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, _: object, cls: type) -> object:
+        types: dict[str, object] = {}
+        for base in reversed(cls.__mro__):
+            types |= getattr(base, "__annotations__", {})
+        fields = [
+            (name, types[name]) if default is MISSING else (name, types[name], default)
+            for name, default in cls._defaults.items()  # type: ignore[attr-defined] # by `value`
+        ]
+        made = make_dataclass(cls.__name__, fields, init=False, repr=False, eq=False)
+        setattr(cls, self._name, getattr(made, self._name))
+        return getattr(made, self._name)
+
+
 def _fields(of: object) -> tuple[object, ...]:
-    return tuple(getattr(of, name) for name in of.__match_args__)  # type: ignore[attr-defined] # by dataclass
+    return tuple(getattr(of, name) for name in of.__match_args__)  # type: ignore[attr-defined] # by `value`
 
 
 def _refuse(self: object, name: str, *_: object) -> None:
@@ -87,7 +116,7 @@ def _refuse(self: object, name: str, *_: object) -> None:
 
 def _reduce(self: object) -> tuple[Callable[..., object], tuple[type, dict[str, object]]]:
     """Support `pickle` and `copy`, which would otherwise set the fields one by one."""
-    names = self.__dataclass_fields__  # type: ignore[attr-defined] # by dataclass
+    names = self._defaults  # type: ignore[attr-defined] # by `value`
     return _rebuild, (type(self), {name: getattr(self, name) for name in names})
 
 
@@ -104,9 +133,23 @@ def _hash(self: object) -> int:
 
 
 def _repr(self: object) -> str:
-    names: tuple[str, ...] = self.__match_args__  # type: ignore[attr-defined] # by dataclass
+    names: tuple[str, ...] = self.__match_args__  # type: ignore[attr-defined] # by `value`
     shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
     return f"{type(self).__name__}({shown})"
+
+
+_METHODS: dict[str, object] = {
+    "__new__": _first_new,
+    "__eq__": _equal,
+    "__hash__": _hash,
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+    "__reduce__": _reduce,
+    "__repr__": _repr,
+    "__dataclass_fields__": _DataclassAttribute("__dataclass_fields__"),
+    "__dataclass_params__": _DataclassAttribute("__dataclass_params__"),
+}
+"""What all values have, unless they have their own."""
 
 
 class Dialect(StrEnum):
