@@ -67,7 +67,7 @@ def transcribe(
 ) -> int:
     """Print a transcript of speech.
 
-    The speech is read from a file, from a pipe or, without either, from the microphone.
+    The speech is read from files, from a pipe or, without either, from the microphone.
     """
     from rtchat.app.transcribe import TranscribeOptions, transcribe
 
