@@ -12,6 +12,7 @@ from rtchat.core.effects import (
     TextArrived,
     Waiting,
 )
+from rtchat.core.subtitles import TranscriptFormat
 from rtchat.ui.microphone_line import MicrophoneLine, PipeLine
 from rtchat.ui.plain_view import StatusWriter
 from rtchat.ui.progress_view import INTERVAL, ProgressView
@@ -54,30 +55,47 @@ def test_a_pipe_has_a_line_once_the_user_ends_it() -> None:
     assert "Ctrl-C stops" in line.line
 
 
+class _Shown:
+    """The line below a transcript on a terminal; `has_text` is whether the transcript is text."""
+
+    def __init__(self, *, has_text: bool) -> None:
+        self.out, self.err = BytesIO(), StringIO()
+        self._now = 0.0
+        self._microphone = _Microphone()
+        self._microphone.is_open = True
+        format: TranscriptFormat = "txt" if has_text else "srt"
+        view = transcript_view(format, self.out, StatusWriter(self.err), is_terminal=True)
+        line = MicrophoneLine(self._microphone)
+        self.view = ProgressView(view, line, self.err, lambda: self._now, has_text=has_text)
+
+    def draws(self) -> bool:
+        """Whether the line is drawn when the level changes."""
+        before = self.err.tell()
+        self._now += INTERVAL
+        self._microphone.level = 1.0 - self._microphone.level
+        self.view.tick()
+        return "Ctrl-C ends" in self.err.getvalue()[before:]
+
+
 def test_it_is_shown_between_lines_of_text_only() -> None:
-    out, err = BytesIO(), StringIO()
-    now = 0.0
-    microphone = _Microphone()
-    microphone.is_open = True
-    text = transcript_view("txt", out, StatusWriter(err), is_terminal=True)
-    view = ProgressView(text, MicrophoneLine(microphone), err, lambda: now)
+    shown = _Shown(has_text=True)
+    shown.view.show(Ready("w", 0.1))
+    assert shown.draws()
+    shown.view.show(PartialTranscript("Good "))
+    assert not shown.draws()
+    shown.view.show(TextArrived("Good day."))
+    shown.view.show(PartialTranscript(""))
+    assert not shown.draws()
+    shown.view.show(TextArrived("\n"))
+    assert shown.draws()
+    shown.view.close()
+    assert shown.err.getvalue().endswith("\r\x1b[K")
 
-    def drawn() -> bool:
-        nonlocal now
-        before = err.tell()
-        now += INTERVAL
-        microphone.level = 1.0 - microphone.level
-        view.tick()
-        return "Ctrl-C ends" in err.getvalue()[before:]
 
-    view.show(Ready("w", 0.1))
-    assert drawn()
-    view.show(PartialTranscript("Good "))
-    assert not drawn()
-    view.show(TextArrived("Good day."))
-    view.show(PartialTranscript(""))
-    assert not drawn()
-    view.show(TextArrived("\n"))
-    assert drawn()
-    view.close()
-    assert err.getvalue().endswith("\r\x1b[K")
+def test_it_stays_during_speech_whose_words_are_not_shown() -> None:
+    shown = _Shown(has_text=False)
+    for update in (Ready("w", 0.1), PartialTranscript("Good "), TextArrived("Good day.")):
+        shown.view.show(update)
+        assert shown.draws()
+    assert shown.err.getvalue().count("\r\x1b[K") == 3, "it is not erased in between"
+    assert shown.out.getvalue() == b""

@@ -253,8 +253,11 @@ class _Run:
         environment = self._environment
         err = environment.stderr
         can_show = environment.stderr_is_terminal and environment.can_repaint
-        is_shown = can_show and not self._settings.quiet
-        return ProgressView(view, line, err) if is_shown and err is not None else None
+        if err is None or self._settings.quiet or not can_show:
+            return None
+        is_printed = self._options.format == "txt" and self._options.folder is None
+        has_text = is_printed and environment.stdout_is_terminal
+        return ProgressView(view, line, err, has_text=has_text)
 
     def _show_left(self, left: int, count: int) -> None:
         skips_others = self._options.folder is not None and not self._options.overwrites

@@ -86,15 +86,22 @@ class Line(Protocol):
 
 class ProgressView(View):
     """Shows a line below another view, cut at the width of the terminal. The line is erased before
-    anything else is shown, and is not drawn within a line of text or where the words of an
-    incomplete turn are shown."""
+    anything else is shown. If the other view writes text to this terminal (`has_text`), the line is
+    not drawn within a line of text or where words of an incomplete turn are shown."""
 
     def __init__(
-        self, view: View, line: Line, err: TextIO, now: Callable[[], float] = time.monotonic
+        self,
+        view: View,
+        line: Line,
+        err: TextIO,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        has_text: bool = True,
     ) -> None:
         self._view = view
         self._line = line
         self._err = err
+        self._has_text = has_text
         self._now = now
         self._shown = ""
         self._changed_at = float("-inf")
@@ -103,7 +110,8 @@ class ProgressView(View):
 
     def show(self, update: fx.Update) -> None:
         """Show an update instead of the line."""
-        self._erase()
+        if self._has_text or not isinstance(update, fx.TextArrived | fx.PartialTranscript):
+            self._erase()
         if isinstance(update, fx.PartialTranscript):
             self._has_partial = bool(update.text)
         self._line.note(update)
@@ -116,7 +124,7 @@ class ProgressView(View):
         self._view.tick()
         line = shortened(self._line.line, columns_of(self._err) - 1)
         is_due = self._now() - self._changed_at >= INTERVAL
-        is_free = self._is_at_line_start and not self._has_partial
+        is_free = not self._has_text or (self._is_at_line_start and not self._has_partial)
         if line != self._shown and is_due and is_free:
             self._write(f"{_ERASE}{line}")
             self._shown = line
