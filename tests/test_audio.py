@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rtchat.audio.files import MAX_MINUTES, read, stream, stream_async
 from rtchat.audio.pcm import RATE, level
 from rtchat.core.errors import UsageError
-from tests.program import piped
+from tests.program import Program, piped
 from tests.sounds import frequency, tone
 
 needs_audio = pytest.mark.skipif(
@@ -195,6 +195,15 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     assert f"{tmp_path}/a\ufffdb" in refusal(tmp_path / "a\nb")
     assert refusal(tmp_path / "fifo") == f"{tmp_path}/fifo is not a regular file"
     assert "(embedded null byte)" in refusal(tmp_path / "a\0")
+
+
+@pytest.mark.parametrize("name", ["", "https://example.org/a.wav"])
+@pytest.mark.parametrize("command", [["once", "--audio-in"], ["translate", "--to", "es"]])
+def test_what_is_no_name_of_a_file_is_refused(
+    tmp_path: Path, command: list[str], name: str
+) -> None:
+    ran = Program(tmp_path).run(*command, name, "--url", "ws://127.0.0.1:1")
+    assert (ran.code, ran.text, bool(ran.hint)) == (2, "", True)
 
 
 def test_an_unreadable_descriptor_is_a_usage_error(tmp_path: Path) -> None:

@@ -109,13 +109,17 @@ def test_an_existing_transcript_is_not_overwritten(recordings: Recordings) -> No
         ["a.wav", "-o", "b.wav/out"],
         ["a.wav", "-o", "b.wav"],
         ["a.wav", "-o", "a.srt"],
+        ["a.wav", "-o", ".", "--force", "-f", "tsv"],
+        [""],
+        ["a.wav", "", "-o", "out"],
+        ["https://example.org/a.wav"],
         ["a.wav", "-o", "-"],
         ["a.wav", "--force"],
         ["speech.txt", "-o", ".", "--force", "--raw", "24000"],
     ],
 )
 def test_unusable_combinations_are_refused(recordings: Recordings, arguments: list[str]) -> None:
-    for name in ("deep", "empty"):
+    for name in ("deep", "empty", "a.tsv"):
         (recordings.folder / name).mkdir()
     write_wav(recordings.folder / "deep/A.wav", tone(440, 0.5))
     (recordings.folder / "speech.txt").write_bytes(tone(440, 0.5))

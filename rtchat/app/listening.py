@@ -15,6 +15,7 @@ from rtchat.app.piece_sessions import PieceSessions
 from rtchat.app.piece_store import PieceStore
 from rtchat.app.ready_gate import ReadyGate
 from rtchat.app.wiring import close_trace, conversion_of, server_of, trace_of
+from rtchat.audio.input_file import path_of
 from rtchat.client.session import Session, SessionParts
 from rtchat.config.settings import Settings
 from rtchat.core.errors import ExitCode, UsageError
@@ -36,7 +37,13 @@ but the first text is shown later."""
 
 
 def audio_source(file: str | None, environment: Environment) -> str | None:
-    """The file to read; `-` means stdin, and None the microphone."""
+    """The file to read; `-` means stdin, and None the microphone.
+
+    Raises:
+        UsageError: there is no stdin, or the name is not that of a file.
+    """
+    if file is not None:
+        path_of(file)
     if file is None and not environment.stdin_is_terminal:
         file = "-"
     if file == "-" and environment.stdin is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from rtchat.config.settings import Settings
 from rtchat.core.errors import Problem, UsageError
@@ -34,9 +33,10 @@ def spoken_question(
     """A question from an audio file, with any text that accompanies it, also of a template. Calls
     `report` if the file is truncated or damaged."""
     from rtchat.audio.files import read
+    from rtchat.audio.input_file import path_of
 
     if audio_in != "-":
-        speech = read(Path(audio_in), report, settings.raw)
+        speech = read(path_of(audio_in), report, settings.raw)
         text = read_prompt(prompt, stdin, say, is_all=False)
     elif stdin is None or prompt == "-":
         raise UsageError("there is no audio on stdin for --audio-in -", hint="pipe in a WAV file")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from rtchat.app.files import check_folder, errors_translated
+from rtchat.audio.input_file import path_of
 from rtchat.core.errors import UsageError
 from rtchat.core.subtitles import TranscriptFormat
 from rtchat.core.values import value
@@ -70,11 +71,14 @@ def jobs_of(
     """What to do for these files and folders. With `folder`, the transcripts are written into it.
 
     Raises:
-        UsageError: a folder has no audio files, `folder` is no folder, two transcripts would have
-            the same name, one would replace a recording, or they cannot be told apart on stdout.
-            Without a folder, nothing can be overwritten.
+        UsageError: a name is not that of a file, a folder has no audio files, `folder` is no
+            folder, two transcripts would have the same name, one would replace a recording or a
+            folder, or they cannot be told apart on stdout. Without a folder, nothing can be
+            overwritten.
     """
     sources = [file for name in names for file in _files_of(name)]
+    for source in sources:
+        path_of(source)
     if folder is None:
         if overwrites:
             raise UsageError("--force requires --output", hint="add -o FOLDER")
@@ -95,9 +99,10 @@ def jobs_of(
         if other is not job:
             both = f"{shown_name(other.source)} and {shown_name(source)}"
             message = f"{both} would have the same transcript"
-            raise UsageError(message, hint="transcribe them into different folders")
-        if job.replaces_source:
-            message = f"the transcript would replace {shown_name(source)}"
+            raise UsageError(message, hint="name one of them, or write them into different folders")
+        if job.replaces_source or os.path.isdir(job.target or ""):
+            replaced = source if job.replaces_source else job.target
+            message = f"the transcript would replace {shown_name(replaced)}"
             raise UsageError(message, hint="write it into another folder")
     return list(targets.values())
 

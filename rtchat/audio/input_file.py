@@ -27,6 +27,17 @@ def name_of(source: Source) -> str:
     return _STDIN if isinstance(source, int) else shown_name(source)
 
 
+def path_of(name: str) -> Path:
+    """The path of a file with audio. Raises UsageError if the name is empty or a URL."""
+    if not name:
+        hint = "check the variable of the shell that should contain it"
+        raise UsageError("the name of the file is empty", hint=hint)
+    if name.startswith(("http://", "https://")):
+        hint = "download the file, or pipe it in and use - as the name"
+        raise UsageError(f"{shown_name(name)} is a URL, not a file", hint=hint)
+    return Path(name)
+
+
 class InputFile:
     """A file descriptor, and the data read from it before its format is known."""
 
