@@ -29,7 +29,7 @@ class EchoDetector:
 
     def asked(self, question: Question) -> None:
         """Take the next question. Begin again if it is typed, or if the reply to the last one shows
-        no sign of an echo; a transcript that is still to come may be one."""
+        no sign of an echo and its transcript is not still expected."""
         last, self._last = self._last, question if question.is_spoken else None
         if not question.is_spoken or (last is not None and self._has_no_echo(last)):
             self._echoes.clear()

@@ -186,7 +186,7 @@ class Waiting:
     why: str
     seconds: float
     is_connected: bool = field(default=False, kw_only=True, compare=False)
-    """Whether there is a session meanwhile."""
+    """Whether there is a session during the wait."""
 
 
 @value
@@ -237,7 +237,7 @@ class SpeechHeard:
     is_speaking: bool
     """Whether the user is speaking."""
     words: str = ""
-    """The words recognised so far of what has no complete transcript yet."""
+    """The words recognised so far of speech without a complete transcript."""
 
 
 @value

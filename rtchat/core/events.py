@@ -494,7 +494,7 @@ class PlaybackCut:
 
 @value
 class PlaybackAdvanced:
-    """So many milliseconds of the audio of an item have been played."""
+    """The first `played_ms` milliseconds of the audio of an item have been played."""
 
     item_id: str
     content_index: int

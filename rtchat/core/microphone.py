@@ -24,7 +24,7 @@ class MicrophoneDevice:
         """Whether audio arrives from it."""
         self._is_closing = False
         """Whether the timer that closes it is set."""
-        self._returns = False
+        self._was_on = False
         """Whether the microphone was on when the device was lost, without push-to-talk."""
 
     @property
@@ -46,7 +46,7 @@ class MicrophoneDevice:
             self._is_closing = False
             out.append(fx.ClearTimer(Timer.MICROPHONE))
         if self._speech.is_on and not self._is_used:
-            self._is_used, self._returns = True, False
+            self._is_used, self._was_on = True, False
             out.append(fx.UseMicrophone(True))
         elif self._is_used and self._speech.options.push_to_talk and not self._speech.is_on:
             out += self._close()
@@ -74,10 +74,10 @@ class MicrophoneDevice:
     def lost(self) -> list[fx.Effect]:
         """The device is gone, could not be opened, or is of no use."""
         if self._speech.is_on:
-            self._returns = self._speech.listens
+            self._was_on = self._speech.listens
         return self._close() if self._is_used else []
 
     def found(self) -> bool:
         """There is a device again. Return whether the microphone is to be turned on."""
-        returns, self._returns = self._returns, False
-        return returns
+        was_on, self._was_on = self._was_on, False
+        return was_on

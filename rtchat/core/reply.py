@@ -139,6 +139,7 @@ class Reply:
             text, heard = "", 0 if is_silent else None
             for _, part in group:
                 text += self._between if text else ""
+                # Nothing was heard after the part whose playback was interrupted.
                 if self._cut_at is not None and part is self._cut_at[0]:
                     heard, is_silent = len(text) + self._cut_at[1], True
                 text += part.text

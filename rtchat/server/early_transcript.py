@@ -57,6 +57,6 @@ class EarlyTranscript:
         return None if turn is None else self.begin(turn)
 
     def is_complete(self, speech: int) -> bool:
-        """Whether the last transcript has all the speech of the turn, which is in its first
-        `speech` bytes, or will have it."""
+        """Whether the last transcript, made or being made, covers all the speech of the turn, which
+        is in its first `speech` bytes."""
         return self._size >= speech > 0 and (self.is_running or self.text is not None)
