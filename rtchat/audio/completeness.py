@@ -166,8 +166,8 @@ def _check_ogg(file: BinaryIO) -> str:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """Ogg's CRC-32: that of zlib with the bits of each byte in the other order, and without its two
-    inversions."""
+    """Ogg's CRC-32. Unlike zlib's, it takes the bits of each byte in the opposite order, and does
+    not invert the first and the last value."""
     reverse = crc32(page.translate(_REVERSED_BITS), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int.from_bytes(reverse.to_bytes(4, "little").translate(_REVERSED_BITS), "big")
 
@@ -193,7 +193,7 @@ _FRAMED = {
     "AMR": _Framed(amr_frame, start=6),
     "AMR-WB": _Framed(amr_wb_frame, start=9),
 }
-"""By the name of the format. The frames of DTS are not listed: those of DTS-HD are of two kinds."""
+"""By the name of the format. DTS is not listed, because DTS-HD has frames of two kinds."""
 
 
 def _check_frames(file: BinaryIO, framed: _Framed, seconds: float) -> str:

@@ -19,8 +19,8 @@ _FALL_DB = 2.0
 """How fast the estimate of the echo may change, in decibels per second. It falls slowly, because a
 pause in what is played does not make the echo of the rest quieter."""
 _LEARNING_SECONDS = 1.5
-"""Seconds of played audio after which the estimate is the loudest sound captured meanwhile, except
-speech that passed."""
+"""Seconds of played audio from which the first estimate is made: the loudest sound captured in that
+time, except speech that passed."""
 _MIN_DB, _MAX_DB = -40.0, 20.0
 """The range of the estimate, in decibels."""
 

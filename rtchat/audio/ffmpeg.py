@@ -36,8 +36,8 @@ _MAX_LINE = 1000
 _MAX_KEPT = 100
 """How many errors and how many streams of the log are kept."""
 _TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
-"""Formats whose files say how long they are, so that ffmpeg does not estimate it, and by how many
-seconds the audio of an undamaged file may be shorter."""
+"""By how many seconds the audio of an undamaged file may be shorter than the file says, by the
+demuxer. For other formats, ffmpeg only estimates the length."""
 
 _NO_INDEX = ("moov atom not found", "Missing packet table")
 """The beginnings of messages about an MPEG-4 or CAF file without the index of its audio."""

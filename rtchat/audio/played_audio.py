@@ -12,8 +12,8 @@ from rtchat.audio.pcm import WIDTH
 from rtchat.core.values import AudioFormat
 
 MAX_JITTER_SECONDS = 0.03
-"""How much earlier or later than the end of the last block a block may begin to continue it: the
-times that devices report vary."""
+"""A block continues the last one if it begins at most this much earlier or later than the last one
+ended: the times that devices report vary."""
 _MAX_BLOCKS = 250
 """The maximum number of blocks kept until they are read: 15 s."""
 

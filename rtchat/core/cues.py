@@ -64,7 +64,7 @@ class CueMaker:
         self._end = 0
         """The end of the last cue."""
         self.is_estimated = False
-        """Whether the times within a turn, or those of a turn, had to be estimated."""
+        """Whether the times of a turn, or times within one, had to be estimated."""
 
     def cues(self, turn: TurnTranscribed) -> list[Cue]:
         """The cues of the next turn."""

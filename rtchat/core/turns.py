@@ -229,7 +229,7 @@ class Turns:
         return self.save_heard()
 
     def save_heard(self) -> list[Output]:
-        """Save how much of the replies was heard whose playback was interrupted last."""
+        """Save how much was heard of the replies whose playback was interrupted last."""
         replies = self._audio.cut_replies
         changes = (change for reply in replies for change in reply.changes())
         return [record for change in changes for record in self._log.mark_heard(*change)]

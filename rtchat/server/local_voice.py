@@ -19,6 +19,7 @@ from rtchat.audio.pcm import RATE, WIDTH
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server.voice import FRAME_MS, Detector
 from rtchat.system.worker import Worker
+from rtchat.wire.options import LOCAL_VOICES
 
 if TYPE_CHECKING:
     import hibari
@@ -40,7 +41,7 @@ _NOT_SPEECH = 0.1
 _QUIET_FRAMES = 1000 // FRAME_MS
 """After this many frames without speech, only louder frames are examined."""
 _LOUDER = 1.2
-"""How much louder: noise is never completely even."""
+"""A frame is louder if its loudness exceeds theirs by this factor: noise is never even."""
 _REPEATED = 8
 """How many of the last frames that were not examined are examined before a louder one."""
 
@@ -130,7 +131,7 @@ class LocalVoice:
     def _hibari(self) -> hibari.Hibari:
         from hibari import Hibari
 
-        voice = Hibari(voice="heart", threads=1)  # other voices would be downloaded
+        voice = Hibari(voice=LOCAL_VOICES[0], threads=1)  # other voices would be downloaded
         voice("Hello.")  # loads the dictionaries
         return voice
 
