@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,29 @@ def test_a_reader_that_goes_away_ends_the_transcription(recording: Path, tmp_pat
             process.wait(timeout=PATIENCE)
         assert process.returncode == 141
         assert len(kept(program)) == 1
+
+
+def test_pieces_are_kept_if_their_text_is_not_read(recording: Path, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    with (
+        served(MarkServer(), tmp_path) as program,
+        program.start("transcribe", str(recording), stdout=writing) as process,
+    ):
+        assert process.stderr is not None
+        while b"first token" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130
+        assert len(kept(program)) == 1
+    os.close(reading)
+    os.close(writing)
 
 
 @pytest.mark.full

@@ -18,7 +18,7 @@ from rtchat.client.view_queue import TICK, ViewQueue
 from rtchat.core import effects as fx
 from rtchat.core import pieces as pc
 from rtchat.core.audio_cutter import AudioCutter, AudioPiece
-from rtchat.core.errors import ExitCode, Problem, UsageError
+from rtchat.core.errors import SIGNALLED, ExitCode, Problem, UsageError
 from rtchat.core.events import InputEnded, LeaveAsked
 from rtchat.core.long_transcription import LongTranscription
 from rtchat.core.ports import Post, View
@@ -133,7 +133,6 @@ class PieceSessions:
         self._has_room = asyncio.Event()
         """Set while another piece may be read."""
         self._done = asyncio.Event()
-        self._was_signalled = False
         self._is_complete = False
         self._exit: ExitCode | None = None
         self._error: BaseException | None = None
@@ -163,7 +162,8 @@ class PieceSessions:
     @property
     def is_complete(self) -> bool:
         """Whether the whole transcript is written, so that no piece needs to be kept."""
-        return self._is_complete and self._views.lost_with is None
+        is_written = self._views.lost_with is None and self._exit not in SIGNALLED
+        return self._is_complete and is_written
 
     def _run_task(self, work: Coroutine[None, None, None]) -> None:
         async def run() -> None:
@@ -271,16 +271,12 @@ class PieceSessions:
     def _lose_output(self, code: ExitCode) -> None:
         self._post(LeaveAsked(code))
 
-    def _on_signal(self, _: int, event: LeaveAsked) -> None:
-        """End the transcription. After its end, a first signal shortens the wait for output and a
-        second one ends it."""
-        is_first, self._was_signalled = not self._was_signalled, True
-        if self._exit is None:
+    def _on_signal(self, number: int, event: LeaveAsked) -> None:
+        """End the transcription. After its end, signals end the wait for output."""
+        is_over = self._exit is not None
+        self._exit = self._views.signalled(number, self._exit)
+        if not is_over:
             self._post(event)
-        elif is_first:
-            self._views.give_up_soon()
-        else:
-            self._views.give_up()
 
     def _fail(self, error: BaseException) -> None:
         self._error = error

@@ -88,7 +88,6 @@ class Session:
         self._is_over = False
         self._dropped_bytes = 0
         """Bytes of microphone audio that were dropped because the network was too slow."""
-        self._was_signalled = False
         self._stopped_with: ExitCode | None = None
         """The exit code that the conversation ended with."""
         self._exit: ExitCode | None = None
@@ -330,18 +329,13 @@ class Session:
         self.post(ev.ConnectionLost(problem, ev.Retry.ALWAYS, at_once=True))
 
     def _on_signal(self, number: int, event: ev.LocalEvent) -> None:
-        """Post the event of a signal. After the end of the conversation, a first signal shortens
-        the wait for output and a second one ends it."""
-        is_first, self._was_signalled = not self._was_signalled, True
-        if self._exit is None:
+        """Post the event of a signal. After the end of the conversation, signals end the wait for
+        output and for the server."""
+        is_over = self._exit is not None
+        self._exit = self._views.signalled(number, self._exit)
+        if not is_over:
             self.post(event)
-            return
-        if self._views.has_unwritten_output:
-            self._exit = ExitCode(128 + number)
-        if is_first:
-            self._views.give_up_soon()
-        else:
-            self._views.give_up()
+        elif self._views.is_given_up:
             self._link.abandon()
 
     def _stop_clocks(self) -> None:

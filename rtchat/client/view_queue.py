@@ -59,7 +59,9 @@ class ViewQueue:
         self._ticker: asyncio.TimerHandle | None = None
         self._wait_is_over = asyncio.Event()
         """Set when all output is written or the wait has ended."""
-        self._is_given_up = False
+        self.is_given_up = False
+        """Whether the wait for output has ended because of a signal."""
+        self._was_signalled = False
         self.lost_with: ExitCode | None = None
         """The exit code for why output can no longer be written, if so."""
 
@@ -127,7 +129,7 @@ class ViewQueue:
         """Show the remaining updates, close the view, and wait until all output is written. After a
         signal, the output that is not written in `INTERRUPT_TIMEOUT` seconds is discarded."""
         if not self.has_unwritten_output:  # nothing is left of what was given up before
-            self._is_given_up = False
+            self.is_given_up = False
             self._wait_is_over.clear()
         self._show_rest()
         self.call(self._view.close)
@@ -138,18 +140,26 @@ class ViewQueue:
             async with asyncio.timeout(INTERRUPT_TIMEOUT if exit_code in SIGNALLED else None):
                 await self._wait_is_over.wait()
         except TimeoutError:
-            self._is_given_up = True
-        if self._is_given_up and self._output.unwritten:
+            self.is_given_up = True
+        if self.is_given_up and self._output.unwritten:
             self._output.discard()
         self._show_rest()  # the error, if writing failed
 
-    def give_up_soon(self) -> None:
-        """End the wait for output after `INTERRUPT_TIMEOUT`."""
-        asyncio.get_running_loop().call_later(INTERRUPT_TIMEOUT, self.give_up)
+    def signalled(self, number: int, exit_code: ExitCode | None) -> ExitCode | None:
+        """Handle a signal of the program, whose exit code is known if only output is left to
+        write. Then a first signal shortens the wait for it, and a second one ends it. Return the
+        exit code after that."""
+        is_first, self._was_signalled = not self._was_signalled, True
+        if exit_code is None:
+            return None
+        if is_first:
+            asyncio.get_running_loop().call_later(INTERRUPT_TIMEOUT, self._give_up)
+        else:
+            self._give_up()
+        return ExitCode(128 + number) if self.has_unwritten_output else exit_code
 
-    def give_up(self) -> None:
-        """End the wait for output."""
-        self._is_given_up = True
+    def _give_up(self) -> None:
+        self.is_given_up = True
         self._wait_is_over.set()
 
     def _lose_output(self, code: ExitCode, problem: Problem | None = None) -> None:
