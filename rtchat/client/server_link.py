@@ -19,7 +19,7 @@ CLOSE_TIMEOUT = 2.0
 FRAMES_AT_ONCE = 50
 """Frames that may be read before the event loop runs other tasks."""
 MAX_UNSENT = 250
-"""Events that may wait for a slow network, 15 s of microphone audio. More audio is dropped."""
+"""Events that may wait for a slow network, 20 s of microphone audio. More audio is dropped."""
 
 Stored: TypeAlias = asyncio.Future[None]
 Outbox: TypeAlias = asyncio.Queue[tuple[JsonObject, Stored | None] | None]
