@@ -96,7 +96,7 @@ def test_the_line_is_below_the_text_and_never_in_it() -> None:
     shown.view.show(TextArrived("\n"))
     assert shown.tick() == ["One.", f"0:30 of 1:00 · 30{TIMES}"]
     shown.view.show(Notice("warning", "odd"))
-    assert shown.rows == ["One.", "rtchat: odd"]
+    assert shown.rows == ["One.", "rtchat: odd", f"0:30 of 1:00 · 30{TIMES}"]
     shown.view.show(PartialTranscript("Tw"))
     assert shown.tick() == ["One.", "rtchat: odd"]
     shown.view.show(PartialTranscript(""))

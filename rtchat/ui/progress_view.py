@@ -85,7 +85,7 @@ class Line(Protocol):
 
 
 class ProgressView(View):
-    """Shows a line below another view, cut at the width of the terminal. The line is erased before
+    """Shows a line below another view, cut at the width of the terminal. The line is erased while
     anything else is shown. If the other view writes text to this terminal (`has_text`), the line is
     not drawn within a line of text or where words of an incomplete turn are shown."""
 
@@ -109,26 +109,26 @@ class ProgressView(View):
         self._has_partial = False
 
     def show(self, update: fx.Update) -> None:
-        """Show an update instead of the line."""
-        if self._has_text or not isinstance(update, fx.TextArrived | fx.PartialTranscript):
-            self._erase()
+        """Show an update above the line."""
+        line = self._shown
+        self._erase()
         if isinstance(update, fx.PartialTranscript):
             self._has_partial = bool(update.text)
         self._line.note(update)
         if isinstance(update, fx.TextArrived):
             self._is_at_line_start = update.text.endswith("\n")
         self._view.show(update)
+        if line and not isinstance(update, fx.ReplyOver):
+            self._draw(line)
 
     def tick(self) -> None:
         """Draw the line if it has changed."""
         self._view.tick()
-        line = shortened(self._line.line, columns_of(self._err) - 1)
-        is_due = self._now() - self._changed_at >= INTERVAL
-        is_free = not self._has_text or (self._is_at_line_start and not self._has_partial)
-        if line != self._shown and is_due and is_free:
-            self._write(f"{_ERASE}{line}")
-            self._shown = line
-            self._changed_at = self._now()
+        if self._now() - self._changed_at >= INTERVAL:
+            line = shortened(self._line.line, columns_of(self._err) - 1)
+            if line != self._shown:
+                self._draw(line)
+                self._changed_at = self._now()
 
     async def run(self, _: Post) -> None:
         """Draw the line from time to time, until this is cancelled."""
@@ -140,6 +140,11 @@ class ProgressView(View):
         """Erase the line, and close the other view."""
         self._erase()
         self._view.close()
+
+    def _draw(self, line: str) -> None:
+        if not self._has_text or (self._is_at_line_start and not self._has_partial):
+            self._write(f"{_ERASE}{line}")
+            self._shown = line
 
     def _erase(self) -> None:
         if self._shown:
