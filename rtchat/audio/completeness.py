@@ -5,6 +5,7 @@ A finding is a text that follows "the file is"; it is empty if the file seems co
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import BinaryIO
 from zlib import crc32
@@ -177,19 +178,20 @@ def _ogg_checksum(page: bytes) -> int:
 
 @value
 class _Framed:
-    """A file of frames. The first one begins at byte `start`. `sync` is the first byte of each
-    frame, or empty if it varies."""
+    """A file of frames. The first one begins at byte `start`. `sync` matches the fixed bits at the
+    beginning of each frame; None if there are none. Its first byte stands for itself."""
 
     frame_length: FrameLength
-    sync: bytes = b""
+    sync: re.Pattern[bytes] | None = None
     start: int = 0
 
 
+_MPEG = _Framed(mpeg_frame, re.compile(b"\xff[\xe0-\xff][^\xf0-\xff]"))
 _FRAMED = {
-    "MP3": _Framed(mpeg_frame, b"\xff"),
-    "MPEG audio": _Framed(mpeg_frame, b"\xff"),
-    "AAC": _Framed(adts_frame, b"\xff"),
-    "AC-3": _Framed(ac3_frame, b"\x0b"),
+    "MP3": _MPEG,
+    "MPEG audio": _MPEG,
+    "AAC": _Framed(adts_frame, re.compile(b"\xff[\xf0\xf1\xf8\xf9]")),
+    "AC-3": _Framed(ac3_frame, re.compile(b"\x0b\x77")),
     "AMR": _Framed(amr_frame, start=6),
     "AMR-WB": _Framed(amr_wb_frame, start=9),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -34,9 +35,11 @@ class Frames:
     """Whether the last frame is incomplete."""
 
 
-def follow_frames(file: BinaryIO, frame_length: FrameLength, start: int, sync: bytes) -> Frames:
-    """Find the frames of a file from byte `start` on. `sync` is the first byte of each frame, by
-    which the next one is found after other data; if it is empty, the search ends there."""
+def follow_frames(
+    file: BinaryIO, frame_length: FrameLength, start: int, sync: re.Pattern[bytes] | None
+) -> Frames:
+    """Find the frames of a file from byte `start` on. `sync` matches the beginning of each frame,
+    by which the next one is found after other data; without it, the search ends there."""
     size, place = file.seek(0, 2), skip_id3(file, start)
     file.seek(place)
     first = file.read(_FIRST)
@@ -55,28 +58,31 @@ def follow_frames(file: BinaryIO, frame_length: FrameLength, start: int, sync: b
         else:
             file.seek(place)
             rest = file.read(_HEADER)
-            is_cut = len(rest) < _HEADER and rest.startswith(sync)
+            is_cut = len(rest) < _HEADER and (sync is None or rest[:1] == sync.pattern[:1])
             is_broken = is_broken or not (sync or is_cut)
             break
     return Frames(count, first, is_broken, is_cut)
 
 
-def _next_frame(file: BinaryIO, frame_length: FrameLength, place: int, sync: bytes) -> int | None:
+def _next_frame(
+    file: BinaryIO, frame_length: FrameLength, place: int, sync: re.Pattern[bytes] | None
+) -> int | None:
     """The position of the next frame that is followed by another one or by the end of the file;
     None if only tags or padding follow."""
     file.seek(place)
-    if not sync or file.read(16).startswith(_TAGS):
+    if sync is None or file.read(16).startswith(_TAGS):
         return None
     while True:
         file.seek(place)
         data = file.read(_SEARCHED + _HEADER)
-        at = 0
-        while (at := data.find(sync, at, _SEARCHED)) >= 0:
+        found = sync.search(data)
+        while found is not None:
+            at = found.start()
             if length := frame_length(data[at : at + _HEADER]):
                 file.seek(place + at + length)
                 if (after := file.read(_HEADER)) == b"" or frame_length(after):
                     return place + at
-            at += 1
+            found = sync.search(data, at + 1)
         if len(data) <= _SEARCHED:
             return None
         place += _SEARCHED
