@@ -119,7 +119,7 @@ def test_a_transcription_of_a_file_needs_no_screen(tmp_path: Path, nowhere: str)
 
 _SOUND = {
     *("numpy", "soxr", "soundfile", "sounddevice"),
-    *("rtchat.audio", "rtchat.audio.files", "rtchat.audio.devices"),
+    *("rtchat.audio", "rtchat.audio.files", "rtchat.audio.devices", "rtchat.app.live_audio"),
 }
 
 

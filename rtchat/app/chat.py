@@ -15,7 +15,6 @@ from rtchat.app.audio_io import AudioSettings, audio_config, refuse_options
 from rtchat.app.chat_history import Past, open_history
 from rtchat.app.environment import Environment, OutputFormat, unblocked
 from rtchat.app.frontend import renders, status_writer_of, view_of
-from rtchat.app.live_audio import LiveAudio, TeePlayer
 from rtchat.app.os_signals import signal_events
 from rtchat.app.questions import (
     attachments_first,
@@ -24,7 +23,13 @@ from rtchat.app.questions import (
     spoken_question,
     typed_question,
 )
-from rtchat.app.recording import finish_recording, no_audio, recorder_of, text_environment
+from rtchat.app.recording import (
+    TeePlayer,
+    finish_recording,
+    no_audio,
+    recorder_of,
+    text_environment,
+)
 from rtchat.app.wiring import (
     close_trace,
     conversion_of,
@@ -68,6 +73,7 @@ from rtchat.wire import ask_for, with_tools
 
 if TYPE_CHECKING:
     from rtchat.app.candidates import ChatCandidates
+    from rtchat.app.live_audio import LiveAudio
     from rtchat.history.writer import HistoryWriter
     from rtchat.tools.toolbox import Toolbox
 
@@ -157,10 +163,14 @@ def talk(settings: Settings, environment: Environment, options: ChatOptions) -> 
         )
     audio = options.audio
     status = status_writer_of(settings, environment)
-    if not audio.is_live:
+    voice: LiveAudio | None = None
+    if audio.is_live:
+        from rtchat.app.live_audio import LiveAudio
+
+        voice = LiveAudio(settings)
+    else:
         rows = (Settings.vad, Settings.aec, Settings.input_device, Settings.output_device)
         refuse_options(settings, rows, "requires --voice", "add --voice")
-    voice = LiveAudio(settings) if audio.is_live else None
     if "-" in options.files:
         hint = "use `rtchat once --attach -`, or attach a file"
         raise UsageError(

@@ -143,14 +143,17 @@ class Interactive:
                 return
             terminal = self._terminal(typeahead)
             deferred.set_view(terminal)
-            if self._renders:
-                from rtchat.ui.live_view import preload
-
-                await asyncio.gather(terminal.run(post), asyncio.to_thread(preload))
-            else:
-                await terminal.run(post)
+            await asyncio.gather(terminal.run(post), self._preload(terminal))
 
         return deferred, run
+
+    async def _preload(self, terminal: Terminal) -> None:
+        """Import what draws replies, once the prompt is shown, which it would delay."""
+        await terminal.prompt_shown()
+        if self._renders:
+            from rtchat.ui.live_view import preload
+
+            await asyncio.to_thread(preload)
 
     @property
     def _renders(self) -> bool:

@@ -17,7 +17,7 @@ from rtchat.core.events import (
     PlaybackCut,
     local_error,
 )
-from rtchat.core.ports import Player, Post
+from rtchat.core.ports import Post
 from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
@@ -299,26 +299,3 @@ def gated() -> LocalNotice:
     text = "the echo of the speaker cannot be removed, so only a loud voice interrupts replies"
     hint = "use headphones" if is_installed() else f"use headphones, or {extra_hint('voice')}"
     return LocalNotice(text, hint=hint)
-
-
-class TeePlayer:
-    """Combines a speaker and a recorder. The speaker decides how much was played."""
-
-    def __init__(self, speaker: Player, recorder: Player) -> None:
-        self._speaker = speaker
-        self._recorder = recorder
-
-    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
-        """Play audio with both."""
-        self._speaker.play(item_id, content_index, audio)
-        self._recorder.play(item_id, content_index, audio)
-
-    def end(self, item_id: str) -> None:
-        """End an item with both."""
-        self._speaker.end(item_id)
-        self._recorder.end(item_id)
-
-    def stop(self) -> PlaybackCut | None:
-        """Stop playback."""
-        self._recorder.stop()
-        return self._speaker.stop()

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from rtchat.app.environment import Environment
 from rtchat.core.effects import Update, error_notice
 from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.core.events import PlaybackCut
+from rtchat.core.ports import Player
 from rtchat.system.files import shown_name
 from rtchat.system.loop import post_to
 from rtchat.system.worker import Worker
@@ -114,6 +116,29 @@ class Recorder:
                 self._file.close()
             except OutputError as error:
                 self._failed(error)
+
+
+class TeePlayer:
+    """Combines a speaker and a recorder. The speaker decides how much was played."""
+
+    def __init__(self, speaker: Player, recorder: Player) -> None:
+        self._speaker = speaker
+        self._recorder = recorder
+
+    def play(self, item_id: str, content_index: int, audio: bytes) -> None:
+        """Play audio with both."""
+        self._speaker.play(item_id, content_index, audio)
+        self._recorder.play(item_id, content_index, audio)
+
+    def end(self, item_id: str) -> None:
+        """End an item with both."""
+        self._speaker.end(item_id)
+        self._recorder.end(item_id)
+
+    def stop(self) -> PlaybackCut | None:
+        """Stop playback."""
+        self._recorder.stop()
+        return self._speaker.stop()
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from rtchat.app.audio_io import refuse_microphone_options, refuse_options
 from rtchat.app.environment import Environment, unblocked
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.listening import audio_source, price_of, run_session
-from rtchat.app.live_audio import LiveAudio, TeePlayer, gated
+from rtchat.app.live_audio import LiveAudio, gated
 from rtchat.app.recording import (
     Recorder,
+    TeePlayer,
     finish_recording,
     no_audio,
     recorder_of,

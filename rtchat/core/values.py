@@ -101,7 +101,8 @@ class _DataclassAttribute:
             (name, types[name]) if default is MISSING else (name, types[name], default)
             for name, default in cls._defaults.items()  # type: ignore[attr-defined] # by `value`
         ]
-        made = make_dataclass(cls.__name__, fields, init=False, repr=False, eq=False)
+        doc = {"__doc__": "Not shown; without it, `dataclass` would make one, which takes long."}
+        made = make_dataclass("_", fields, namespace=doc, init=False, repr=False, eq=False)
         setattr(cls, self._name, getattr(made, self._name))
         return getattr(made, self._name)
 

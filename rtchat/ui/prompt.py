@@ -105,6 +105,8 @@ class Prompt:
         """Called when $EDITOR is closed."""
         self.on_resize: Callable[[], None] = lambda: None
         """Called when the size of the terminal has changed."""
+        self.shown = asyncio.Event()
+        """Set when the entry has been drawn, or never will be."""
         self.can_stop: Callable[[], bool] = lambda: False
         """Returns whether there is a reply to stop."""
         self._show_status = status
@@ -147,6 +149,7 @@ class Prompt:
         self._renderer.on_resize = lambda: self.on_resize()
         self._app.renderer = self._renderer
         self._app.key_processor.before_key_press += self._on_key
+        self._app.after_render += lambda _: self.shown.set()
 
     # ------------------------------------------------------------------------------- its life
 
@@ -158,9 +161,12 @@ class Prompt:
         Raises:
             EOFError, OSError: the terminal is gone.
         """
-        await self._history.ready()
-        with self._meter.polling(self._draw_status) if self._meter else nullcontext():
-            await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+        try:
+            await self._history.ready()
+            with self._meter.polling(self._draw_status) if self._meter else nullcontext():
+                await self._app.run_async(handle_sigint=False, set_exception_handler=False)
+        finally:
+            self.shown.set()
 
     def type_ahead(self, keys: list[KeyPress]) -> None:
         """Treat these as pressed, once the prompt runs."""

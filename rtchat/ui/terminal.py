@@ -328,6 +328,10 @@ class Terminal:
         finally:
             loop.remove_signal_handler(signal.SIGTSTP)
 
+    async def prompt_shown(self) -> None:
+        """Wait until the prompt has been drawn, or never will be."""
+        await self._prompt.shown.wait()
+
     def _press(self, event: LocalEvent) -> None:
         if isinstance(event, LeaveAsked):
             self._entries.put_nowait(None)
