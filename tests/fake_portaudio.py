@@ -89,7 +89,7 @@ DEVICES = [
 async def settle() -> None:
     """Let the threads of the devices and the loop do what they were asked to."""
     quiet = 0
-    while quiet < 8:
+    while quiet < 100:  # several quick jobs in a row may all be over when the loop looks
         await asyncio.sleep(0)
         quiet = 0 if worker.is_any_busy() else quiet + 1
 

@@ -240,6 +240,15 @@ class SoundServer:
         finally:
             self.pactl("unload-module", module)
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """The server does not answer for the duration of the block."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
     def dies(self) -> None:
         """Kill the server, like a crash."""
         _kill(self.process)

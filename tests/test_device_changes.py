@@ -10,12 +10,16 @@ import pytest
 
 from tests.program import Program
 from tests.script_server import scripted_server
+from tests.sounds import SECOND
 from tests.soundserver import SoundServer, pipewire, sound_server, started_again
 from tests.terminal import PROMPT, Terminal
 
 pytestmark = pytest.mark.full
 
-SCRIPT: dict[str, object] = {"rule": [{"text": "It is noon."}]}
+STORY = "Once upon a time. " * 40
+SCRIPT: dict[str, object] = {
+    "rule": [{"match": "story", "text": STORY}, {"text": "It is noon."}],
+}
 CTRL_T = "\x14"
 
 
@@ -75,6 +79,21 @@ def test_a_headset_that_comes_back_is_used_again(program: Program, sound: SoundS
             with sound.headset():
                 terminal.shows("listening")
                 sound.captures("headset.monitor")
+
+
+def test_a_reply_is_not_heard_after_the_speaker_is_lost(
+    program: Program, sound: SoundServer
+) -> None:
+    with talking(program, sound, "--trace", "trace.jsonl") as terminal:
+        with sound.record() as speaker:
+            terminal.shows("listening")
+            terminal.types("a story\r")
+            speaker.waits(lambda audio: len(audio.lstrip(b"\0")) > SECOND)
+            sound.dies()
+        terminal.shows("lost the speaker", "heard up to here: ")
+        terminal.types("/history\r")
+        terminal.shows("[not heard]")
+    assert "conversation.item.truncate" in (program.home / "trace.jsonl").read_text("utf-8")
 
 
 def test_a_headset_that_is_connected_later_is_used(program: Program, sound: SoundServer) -> None:
@@ -153,3 +172,28 @@ def test_a_sound_server_that_is_started_again_is_used(program: Program) -> None:
                 terminal.types("the time?\r")
                 speaker.waits(any)
             assert "\n".join(terminal.lines()).count("lost the") == 2
+
+
+def test_a_sound_server_that_hangs_is_used_when_it_answers(
+    program: Program, sound: SoundServer
+) -> None:
+    with ExitStack() as hanging:
+        hanging.enter_context(sound.hanging())
+        with talking(program, sound) as terminal:
+            terminal.types("the time?\r")
+            terminal.shows("It is noon.", "the sound system does not answer", "no microphone")
+            hanging.close()
+            terminal.shows("the sound system does not answer", "listening")
+            sound.captures("mic.monitor")
+            with sound.hanging():
+                terminal.shows("lost the microphone", "the sound system does not answer")
+                terminal.types(CTRL_T)
+                terminal.shows("lost the ", "does not answer", "does not answer", "no microphone")
+            terminal.shows("does not answer", "does not answer", "listening")
+
+
+def test_the_program_ends_while_the_sound_server_hangs(
+    program: Program, sound: SoundServer
+) -> None:
+    with sound.hanging(), talking(program, sound) as terminal:
+        terminal.shows("opening the microphone")

@@ -19,7 +19,7 @@ from rtchat.audio.portaudio import BLOCK_SECONDS, reload
 from rtchat.audio.pulse import pulse_devices
 from rtchat.cli.audio import devices
 from rtchat.core.errors import ExitCode, Problem, UsageError
-from rtchat.core.events import PlaybackCut
+from rtchat.core.events import PlaybackCut, SpeakerLost
 from tests.fake_portaudio import Stream, device_info, install, settle
 from tests.program import PATIENCE
 from tests.sounds import frequency, tone, trim_silence
@@ -107,6 +107,7 @@ class Callbacks:
     def __init__(self) -> None:
         self.audio: list[bytes] = []
         self.lost: list[Problem] = []
+        self.cuts: list[PlaybackCut | None] = []
 
     def microphone(self) -> Microphone:
         loop = asyncio.get_running_loop()
@@ -115,7 +116,11 @@ class Callbacks:
 
     def speaker(self) -> Speaker:
         loop = asyncio.get_running_loop()
-        return Speaker(find(1, "output"), on_lost=self.lost.append, loop=loop)
+        return Speaker(find(1, "output"), on_lost=self._lost_speaker, loop=loop)
+
+    def _lost_speaker(self, event: SpeakerLost) -> None:
+        self.lost.append(event.problem)
+        self.cuts.append(event.cut)
 
 
 @pytest.mark.usefixtures("machine")
@@ -276,6 +281,25 @@ def test_a_speaker_that_cannot_restart_is_lost(monkeypatch: pytest.MonkeyPatch) 
             speaker.play("b", 0, tone(440, 1))
             await settle()
             assert (len(callbacks.lost), speaker.playing) == (1, False)
+            assert callbacks.cuts == [PlaybackCut("b", 0, 0)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_a_lost_speaker_held_was_not_heard() -> None:
+    async def main() -> None:
+        callbacks = Callbacks()
+        with callbacks.speaker() as speaker:
+            (stream,) = Stream.made
+            speaker.play("a", 0, tone(440, 1))
+            for _ in range(5):
+                stream.play_block()
+                stream.time += BLOCK_SECONDS["output"]
+            stream.time += 2  # until the loss is noticed
+            stream.options["finished_callback"]()
+            await settle()
+        assert callbacks.cuts == [PlaybackCut("a", 0, 200)]  # 240 ms minus 40 ms in its buffer
 
     asyncio.run(main())
 

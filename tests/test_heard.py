@@ -9,8 +9,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rtchat.core.conversation import Conversation
-from rtchat.core.effects import AddItem, Effect, Record, ReplyHeard, ReplyPlaying, Send, Show
-from rtchat.core.errors import ExitCode
+from rtchat.core.effects import (
+    AddItem,
+    Effect,
+    Record,
+    ReplyHeard,
+    ReplyPlaying,
+    Send,
+    Show,
+    TextArrived,
+    Truncate,
+    error_notice,
+)
+from rtchat.core.errors import ExitCode, Problem
 from rtchat.core.events import (
     AudioCommitted,
     CancelPressed,
@@ -32,6 +43,7 @@ from rtchat.core.events import (
     RetryAsked,
     SessionCreated,
     SessionUpdated,
+    SpeakerLost,
     SpeechStarted,
     Started,
     Timer,
@@ -292,6 +304,95 @@ def test_what_was_heard_of_an_incomplete_reply_is_saved_with_it(leaves: Event) -
 def test_a_reply_that_was_played_to_its_end_is_not_marked_when_it_is_left() -> None:
     play = replying(ENDED, PlaybackAdvanced("a1", 0, 1000), PlaybackEnded())
     assert saved(play.handle(NewConversationAsked())) == []
+
+
+# --------------------------------------------------------------------------- without the speaker
+
+GONE = Problem(ExitCode.OUTPUT, "lost the speaker")
+
+
+def speaker_lost(played_ms: int, item_id: str = "a1") -> SpeakerLost:
+    return SpeakerLost(GONE, PlaybackCut(item_id, 0, played_ms))
+
+
+def truncations(effects: list[Effect]) -> list[Truncate]:
+    sent = [effect.command for effect in effects if isinstance(effect, Send)]
+    return [command for command in sent if isinstance(command, Truncate)]
+
+
+def test_the_speaker_is_lost_while_a_complete_reply_is_played() -> None:
+    done = replying(ENDED).handle(speaker_lost(1000))
+    assert done[0] == Show(error_notice(GONE))
+    assert shown(done) == [ReplyHeard(FIRST, SECOND)]
+    assert saved(done) == [(FIRST + SECOND, len(FIRST))]
+    assert truncations(done) == [Truncate("a1", 0, 1000)]
+
+
+def test_the_speaker_is_lost_while_a_reply_is_written() -> None:
+    """Its text continues. The server must not truncate an item that it has not completed."""
+    play = replying()
+    done = play.handle(speaker_lost(1000))
+    assert (shown(done), truncations(done)) == ([], [])
+    assert Show(TextArrived(" Now!")) in play.handle(words(" Now!"))
+    done = play.handle(ENDED)
+    assert shown(done) == [ReplyHeard(FIRST, f"{SECOND} Now!")]
+    assert saved(done) == [(f"{FIRST}{SECOND} Now!", len(FIRST))]
+    assert truncations(done) == [Truncate("a1", 0, 1000)]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [SpeechStarted("u2", 3000), ReplyEnded("r1", Status.CANCELLED, "turn_detected")],
+        [CancelPressed()],
+        [ModelSet("m2")],
+    ],
+    ids=lambda events: type(events[0]).__name__,
+)
+def test_a_reply_is_interrupted_after_the_speaker_was_lost(events: list[Event]) -> None:
+    play = replying(speaker_lost(1000))
+    done = [effect for event in events for effect in play.handle(event)]
+    assert shown(done) == [ReplyHeard(FIRST, SECOND)]
+    assert saved(done) == [(FIRST + SECOND, len(FIRST))]
+    assert truncations(done) == [Truncate("a1", 0, 1000)]
+
+
+def test_the_speaker_and_then_the_connection_are_lost() -> None:
+    play = replying(speaker_lost(1000))
+    done = play.handle(LOST)
+    assert shown(done) == [ReplyHeard(FIRST, SECOND)]
+    play.skip(TimerFired(Timer.RETRY), ConnectionOpened(), SessionCreated("s", "m"))
+    done = play.handle(SessionUpdated("s", "m"))
+    done += play.handle(UserSaid("Why?")) + play.handle(ReplyStarted("r2"))
+    done += play.handle(ReplyEnded("r2", Status.COMPLETED))
+    assert (shown(done), truncations(done)) == ([], [])
+
+
+def test_the_speaker_is_lost_before_the_calls_of_a_reply() -> None:
+    policy = ToolPolicy(["f"], ["f"])
+    conversation = Conversation("m", AUDIO, speech=OPEN_MICROPHONE, tool_policy=policy)
+    play = connected(Playbook(conversation).skip(Started()))
+    play.skip(*SPOKEN_TURN, AudioCommitted("u1"), transcript("When?"), ReplyStarted("r1"))
+    play.skip(words(FIRST), sound(1000), OutputDone("r1", 1, ToolCall("f", "c1", "{}", "i1")))
+    play.skip(speaker_lost(600))
+    done = play.handle(ENDED)
+    assert saved(done) == [(FIRST, len("It is "))]
+    assert truncations(done) == [Truncate("a1", 0, 600)]
+    play.skip(ToolFinished("c1", "ok"), ReplyStarted("r2"), words(SECOND, "a2", "r2"))
+    done = play.handle(ReplyEnded("r2", Status.COMPLETED))
+    assert shown(done) == [ReplyHeard("It is ", "late. ")]
+    assert saved(done) == [(SECOND, None)]
+
+
+@pytest.mark.parametrize("cut", [None, PlaybackCut("other", 0, 1000)])
+def test_the_speaker_is_lost_while_it_plays_no_reply(cut: PlaybackCut | None) -> None:
+    play = replying(PlaybackAdvanced("a1", 0, 600))
+    assert play.handle(SpeakerLost(GONE, cut)) == [
+        Show(error_notice(GONE)),
+        Show(ReplyPlaying("")),
+    ]
+    done = play.handle(ENDED)
+    assert (shown(done), saved(done)) == ([], [(FIRST + SECOND, None)])
 
 
 # ------------------------------------------------------------------------------ while it is played

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import ModuleType, SimpleNamespace
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtchat.app.live_audio import LiveAudio
+from rtchat.app import live_audio
+from rtchat.app.live_audio import NO_ANSWER, LiveAudio
 from rtchat.config.settings import Settings
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
@@ -23,6 +25,7 @@ from rtchat.core.events import Timer
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import Options
 from tests.fake_portaudio import Stream, device_info, install, settle
+from tests.program import PATIENCE
 
 BLOCK = bytes(1920)
 
@@ -39,6 +42,9 @@ class SoundServer:
         self.default = "built-in"
         self.watchers: list[Callable[[Any], None]] = []
         self.is_watched = threading.Event()
+        self.answers = threading.Event()
+        """Not set while the server hangs."""
+        self.answers.set()
 
     def devices(self) -> list[SimpleNamespace]:
         names = ["built-in", *(["headset"] if self.has_headset else [])]
@@ -69,6 +75,7 @@ class PulseClient:
 
     def connect(self) -> None:
         """Takes no timeout: the package waits for the end of one even if the server answers."""
+        self._server.answers.wait()
 
     def server_info(self) -> SimpleNamespace:
         name = self._server.default
@@ -104,14 +111,28 @@ class Talk:
         self.server = server
         self.live = live
         self.machine = Conversation("m", Options(modality="audio"), speech=speech)
+        self.inbox: deque[ev.LocalEvent] = deque()
         self.timers: set[Timer] = set()
         self.status: fx.MicrophoneStatus | None = None
         self.is_used = False
         self.notices: list[str] = []
+        self.noticed = asyncio.Event()
+        """Set when there is a notice."""
+        self.cuts: list[ev.PlaybackCut] = []
         self.tries_again = False
         """Whether the user presses Ctrl-T as soon as there is a notice."""
 
     def post(self, event: ev.LocalEvent) -> None:
+        """Handle an event, or if another one is being handled, handle it next."""
+        self.inbox.append(event)
+        if len(self.inbox) == 1:
+            while self.inbox:
+                self.handle(self.inbox[0])
+                self.inbox.popleft()
+
+    def handle(self, event: ev.LocalEvent) -> None:
+        if isinstance(event, ev.SpeakerLost) and event.cut is not None:
+            self.cuts.append(event.cut)
         for effect in self.machine.handle(event):
             match effect:
                 case fx.UseMicrophone(is_used):
@@ -125,11 +146,18 @@ class Talk:
                     self.status = status
                 case fx.Show(fx.Notice(_, text)):
                     self.notices.append(text)
+                    self.noticed.set()
                     if self.tries_again:
                         self.tries_again = False
                         asyncio.get_running_loop().call_soon(self.post, ev.MicrophoneToggled())
                 case _:
                     pass
+
+    async def says(self, text: str) -> None:
+        """Wait for a notice."""
+        while text not in self.notices:
+            self.noticed.clear()
+            await asyncio.wait_for(self.noticed.wait(), PATIENCE)
 
     def wait(self) -> None:
         """Ten seconds pass, if the conversation waits for them."""
@@ -191,8 +219,11 @@ ACTIONS: list[Callable[[Talk], object] | None] = [
 
 
 @asynccontextmanager
-async def talking(chosen: str | None, *, push_to_talk: bool) -> AsyncIterator[Talk]:
-    """A conversation that has started, with fake libraries."""
+async def talking(
+    chosen: str | None, *, push_to_talk: bool, hangs: bool = False
+) -> AsyncIterator[Talk]:
+    """A conversation that has started, with fake libraries. If the sound server `hangs`, it has not
+    answered yet."""
     server = SoundServer()
     pulsectl = ModuleType("pulsectl")
     pulsectl.__dict__.update(
@@ -210,7 +241,10 @@ async def talking(chosen: str | None, *, push_to_talk: bool) -> AsyncIterator[Ta
         listening = asyncio.create_task(live.listen(talk.post))
         try:
             talk.post(ev.Started())
-            await asyncio.to_thread(server.is_watched.wait)
+            if hangs:
+                server.answers.clear()
+            else:
+                await asyncio.to_thread(server.is_watched.wait)
             yield talk
             assert not listening.done()
         finally:
@@ -267,3 +301,112 @@ def test_a_microphone_that_is_lost_while_it_opens_can_be_tried_again_at_once() -
             assert microphone.runs
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("stream_ends", [True, False])
+@pytest.mark.parametrize("begins_without_speaker", [True, False])
+def test_the_rest_of_an_item_is_not_played_by_the_speaker_that_follows(
+    stream_ends: bool, begins_without_speaker: bool
+) -> None:
+    async def main() -> None:
+        async with talking("headset", push_to_talk=True) as talk:
+            await settle()
+            talk.live.play("a", 0, bytes([1, 0]) * 4800)
+            await settle()
+            (speaker,) = streams("output")
+            speaker.play_block()
+            if stream_ends:
+                end("output")
+                await settle()
+            connect_or_remove_headset(talk)
+            await settle()
+            assert [cut.item_id for cut in talk.cuts] == ["a"]
+            assert streams("output") == []
+            if begins_without_speaker:
+                talk.live.play("b", 0, bytes([1, 0]) * 4800)
+            connect_or_remove_headset(talk)
+            await settle()
+            talk.live.play("b" if begins_without_speaker else "a", 0, bytes([1, 0]) * 4800)
+            talk.live.play("c", 0, bytes([2, 0]) * 4800)
+            await settle()
+            (speaker,) = streams("output")
+            assert set(speaker.play_block()) == {0, 2}
+
+    asyncio.run(main())
+
+
+def test_a_sound_system_that_hangs_is_reported_and_used_again_when_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with talking(None, push_to_talk=False) as talk:
+            await settle()
+            talk.server.answers.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(live_audio, "ANSWER_TIMEOUT", 0.0)
+                end("input")
+                end("output")
+                await talk.says(NO_ANSWER.message)
+            assert is_without_microphone(talk)
+            talk.notices.clear()
+            talk.post(ev.MicrophoneToggled())
+            assert talk.notices == [NO_ANSWER.message], "the key does not wait for another timeout"
+            assert is_without_microphone(talk)
+            talk.server.answers.set()
+            await settle()
+            capture()
+            await settle()
+            assert talk.status is not None
+            assert talk.status.is_on
+            assert talk.notices == [NO_ANSWER.message]
+            assert len(streams("output")) == 1
+
+    asyncio.run(main())
+
+
+def test_a_sound_system_that_hangs_while_the_microphone_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with talking(None, push_to_talk=True) as talk:
+            await settle()
+            talk.server.answers.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(live_audio, "ANSWER_TIMEOUT", 0.0)
+                talk.post(ev.MicrophoneToggled())
+                await talk.says(NO_ANSWER.message)
+            assert is_without_microphone(talk)
+            talk.server.answers.set()
+            await settle()
+            assert talk.status == fx.MicrophoneStatus(is_on=False, push_to_talk=True)
+            assert streams("input") == []
+            talk.post(ev.MicrophoneToggled())
+            await settle()
+            (microphone,) = streams("input")
+            assert microphone.runs
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_reply_that_begins_before_the_speaker_is_open_is_played_from_its_beginning(
+    is_stopped: bool,
+) -> None:
+    async def main() -> None:
+        async with talking(None, push_to_talk=True, hangs=True) as talk:
+            talk.live.play("a", 0, bytes([1, 0]) * 240)
+            talk.live.end("a")
+            if is_stopped:
+                assert talk.live.stop() is None
+            talk.server.answers.set()
+            await settle()
+            (speaker,) = streams("output")
+            assert speaker.runs != is_stopped
+            assert speaker.play_block().count(1) == (0 if is_stopped else 240)
+
+    asyncio.run(main())
+
+
+def is_without_microphone(talk: Talk) -> bool:
+    status = talk.status
+    return status is not None and not (status.is_available or status.is_opening or status.is_on)

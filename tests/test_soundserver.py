@@ -37,9 +37,10 @@ def say(**what):
 async def main(wav):
     loop = asyncio.get_running_loop()
     lost = lambda problem: say(lost=problem.message)
+    lost_speaker = lambda event: lost(event.problem)
     nothing = lambda audio: None
     with (
-        Speaker(find("pulse", "output"), on_lost=lost, loop=loop) as speaker,
+        Speaker(find("pulse", "output"), on_lost=lost_speaker, loop=loop) as speaker,
         Microphone(find(None, "input"), nothing, on_lost=lost, loop=loop),
     ):
         audio = read(Path(wav))

@@ -84,6 +84,7 @@ from rtchat.core.events import (
 from rtchat.core.mode import Mode
 from rtchat.core.models import Rate
 from rtchat.core.pricing import Budget
+from rtchat.core.question import NO_WORDS
 from rtchat.core.question_queue import LAST_TRANSCRIPT_WAIT, LAST_TURN_WAIT
 from rtchat.core.speech_input import BEFORE_MS, MAX_HELD_MS, TAIL_MS, SpeechOptions
 from rtchat.core.tool_calls import STOPPED, ToolPolicy
@@ -1225,6 +1226,45 @@ def test_a_turn_without_words_ends_soon_if_the_server_does_not_reply(words: str)
     assert over(after(play, TimerFired(Timer.OVERDUE))) == [(Status.CANCELLED, "no_words")]
     begin_turn(play)  # the session continues
     assert not over(after(play, TimerFired(Timer.OVERDUE)))
+
+
+def recorded(effects: list[Effect]) -> list[tuple[str, str]]:
+    """The states and reasons of the questions that are saved."""
+    entries = [effect.entry for effect in effects if isinstance(effect, Record)]
+    return [(entry.state, entry.reason) for entry in entries if entry.index == 0]
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [transcript("", "u1"), TimerFired(Timer.OVERDUE)],
+        [transcript("", "u1"), SpeechStarted("u2", 2000), AudioCommitted("u2")],
+        [SpeechStarted("u2", 2000), AudioCommitted("u2"), transcript("", "u1")],
+        [transcript("", "u1"), CancelPressed()],
+    ],
+    ids=["no reply", "more speech", "late transcript", "key"],
+)
+def test_the_history_says_that_a_turn_has_no_words(ends: list[Event]) -> None:
+    play = talking(OPEN_MICROPHONE)
+    begin_turn(play)
+    done = [effect for event in ends for effect in play.handle(event)]
+    assert ("cancelled", NO_WORDS) in recorded(done)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [transcript("Hm", "u1"), CancelPressed()],
+        [TranscriptionFailed("u1", "noise"), CancelPressed()],
+        [transcript("", "u1"), ReplyStarted("r1"), text_delta("Pardon?", "r1"), CancelPressed()],
+    ],
+    ids=["words", "no transcript", "reply"],
+)
+def test_a_turn_with_words_or_a_reply_is_cancelled(ends: list[Event]) -> None:
+    play = talking(OPEN_MICROPHONE)
+    begin_turn(play)
+    done = [effect for event in ends for effect in play.handle(event)]
+    assert recorded(done)[-1] == ("cancelled", "")
 
 
 def test_a_reply_to_a_turn_without_words_is_shown() -> None:

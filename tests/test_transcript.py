@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rtchat.core.question import NO_WORDS
 from rtchat.core.values import (
     Approval,
     ApprovalAnswer,
@@ -13,7 +14,7 @@ from rtchat.core.values import (
     State,
     StoredConversation,
 )
-from rtchat.history.transcript import plain, transcript_entries
+from rtchat.history.transcript import SPOKEN, plain, transcript_entries
 
 
 def test_spoken_items_and_approvals_are_shown_as_text() -> None:
@@ -71,3 +72,10 @@ def test_what_was_not_heard_of_a_reply_is_apart() -> None:
     (entry,) = transcript_entries(stored)
     assert (entry.text, entry.unheard) == ("It is late.", "Go to bed.")
     assert plain(stored) == "It is late.\n[not heard] Go to bed.\n"
+
+
+def test_a_turn_without_words_is_not_called_cancelled() -> None:
+    said = Message("user", (Part("audio"),))
+    entries = (Entry(1, 0, said, State.CANCELLED, reason=NO_WORDS),)
+    (entry,) = transcript_entries(StoredConversation(1, "", 0.0, 0.0, "m", 1, entries))
+    assert (entry.text, entry.note) == (SPOKEN, NO_WORDS)

@@ -23,8 +23,8 @@ from websockets.asyncio.server import ServerConnection
 
 from rtchat.app.recording import Recorder
 from rtchat.audio.wav import WavWriter
-from rtchat.core.effects import AppendAudio, Play
-from rtchat.core.events import Delta
+from rtchat.core.effects import AppendAudio, Play, Truncate
+from rtchat.core.events import Delta, PlaybackCut
 from rtchat.core.reply_audio import ReplyAudio
 from rtchat.core.speech_input import MAX_TURN_MS, PIECE_MS, AudioClip, SpeechInput, SpeechOptions
 from rtchat.core.values import BYTES_A_MS, Channel
@@ -561,9 +561,10 @@ def test_speech_times_of_one_session_do_not_apply_to_the_next() -> None:
     replies = ReplyAudio(speaks=True)
     audio = Delta(Channel.AUDIO, b64encode(ms(20)).decode(), "r1", "a1")
     assert replies.play(audio) == Play("a1", 0, ms(20))
-    assert replies.was_played("a1")
+    cut = PlaybackCut("a1", 0, 10)
+    assert replies.truncate(cut) == [Truncate("a1", 0, 10)]
     replies.close()
-    assert not replies.was_played("a1")
+    assert replies.truncate(cut) == []
     assert replies.play(audio) == Play("a1", 0, ms(20))
 
 

@@ -203,7 +203,7 @@ def _speaker(
 
     return Speaker(
         find(settings.output_device, "output"),
-        on_lost=lambda problem: view.show(error_notice(problem)),
+        on_lost=lambda lost: view.show(error_notice(lost.problem)),
         loop=loop,
         canceller=canceller,
     )

@@ -19,7 +19,7 @@ from rtchat.audio.playback import Playback
 from rtchat.audio.portaudio import AudioStream, Kind
 from rtchat.audio.pulse import opening
 from rtchat.core.errors import ExitCode, Problem, UsageError
-from rtchat.core.events import PlaybackCut
+from rtchat.core.events import PlaybackCut, SpeakerLost
 from rtchat.core.values import AudioFormat
 from rtchat.system.loop import post_to
 
@@ -126,7 +126,7 @@ class Speaker:
         self,
         device: Device,
         *,
-        on_lost: Callable[[Problem], None],
+        on_lost: Callable[[SpeakerLost], None],
         loop: asyncio.AbstractEventLoop,
         canceller: EchoCanceller | None = None,
     ) -> None:
@@ -140,6 +140,8 @@ class Speaker:
         self._silent_frames = 0
         self._late_underruns = 0
         self._item: tuple[str, int] | None = None
+        self._asked_at = 0.0
+        """When the device asked for audio last, by its clock."""
         self._stream = _open(device, "output", loop, self._fill, self._on_stream_lost)
         self._rate = self._stream.rate
         self._resample = _resampler(self._stream, RATE, self._rate)
@@ -151,6 +153,7 @@ class Speaker:
             return
         if status and status.output_underflow and not is_silent(self._last):
             self._late_underruns += 1
+        self._asked_at = time.currentTime
         begins = time.outputBufferDacTime or time.currentTime + self._stream.latency
         self._last = self._playback.feed(frames, begins + frames / self._rate)
         out[:] = self._last
@@ -225,8 +228,8 @@ class Speaker:
 
     def _on_stream_lost(self) -> None:
         self._last = b""
-        self._playback.stop()
-        self._on_lost(lost_speaker(self.device))
+        cut = self._playback.stop(self._asked_at)  # what its buffer held is lost as well
+        self._on_lost(SpeakerLost(lost_speaker(self.device), cut))
 
     def close(self) -> None:
         """Stop playback and drop the queue. May block for a short time."""

@@ -81,13 +81,13 @@ def keep(kind: Kind, id: str) -> None:
                 move(stream.index, wanted)
 
 
-def watch(changed: Callable[[], None]) -> None:
+def watch(changed: Callable[[], None]) -> bool:
     """Call a function, in a thread, whenever a device is added or removed, another one becomes the
-    default, or the sound server ends or starts, until the program ends. Does nothing if there is no
-    sound server."""
+    default, or the sound server ends or starts, until the program ends. Returns False, and does
+    nothing, if there is no sound server."""
     with _connected() as pulse:
         if pulse is None:
-            return
+            return False
 
     def run() -> None:
         while True:
@@ -101,6 +101,7 @@ def watch(changed: Callable[[], None]) -> None:
             threading.Event().wait(_RETRY_SECONDS)
 
     threading.Thread(target=run, name="rtchat-pulse", daemon=True).start()
+    return True
 
 
 def _listen(pulse: Any, changed: Callable[[], None]) -> None:

@@ -228,6 +228,8 @@ class Conversation:
             case ev.PlaybackEnded():
                 self._shared.audio.end()
                 return []
+            case ev.SpeakerLost(problem, cut):
+                return self._spoken.lose_speaker(problem, cut)
             case ev.SpeechStarted(_, start_ms):
                 return self._spoken.started(start_ms)
             case ev.SpeechStopped(_, end_ms):

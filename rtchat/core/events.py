@@ -507,6 +507,15 @@ class PlaybackEnded:
 
 
 @value
+class SpeakerLost:
+    """The speaker was lost, for example unplugged. `cut` is how far it had played the audio of an
+    item, if it was playing one: the rest is not played. The conversation continues in text."""
+
+    problem: Problem
+    cut: PlaybackCut | None = None
+
+
+@value
 class Attached:
     """A file was attached to the next question; `part` is the content to send."""
 
@@ -833,6 +842,7 @@ LocalEvent: TypeAlias = (
     | PlaybackCut
     | PlaybackAdvanced
     | PlaybackEnded
+    | SpeakerLost
     | Attached
     | AttachmentsAsked
     | DetachAsked

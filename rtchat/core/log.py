@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rtchat.core.effects import Record, ReplyOver
-from rtchat.core.question import Question, replay_item
+from rtchat.core.question import NO_WORDS, Question, replay_item
 from rtchat.core.replay import is_summary, replayed_item
 from rtchat.core.reply import BETWEEN_PARTS
 from rtchat.core.thinking import split
@@ -228,6 +228,8 @@ class ConversationLog:
         """Save a question, with its audio only if audio is stored."""
         entry = self._placed(question, entry)
         details = question.transcript_details or TranscriptDetails()
+        if entry.state is State.CANCELLED and question.is_wordless:
+            entry = replace(entry, reason=NO_WORDS)
         question.entry = entry = replace(entry, usage=details.usage)
         item = question.item
         if not self._stores_audio:

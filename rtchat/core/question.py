@@ -23,6 +23,9 @@ MAX_ITEM_AUDIO = 7_680_000
 """Base64 characters of audio per item: two minutes, in whole samples. OpenAI's server accepts up to
 15 MiB."""
 
+NO_WORDS = "no words recognised"
+"""Shown instead of an empty transcript, and saved as the reason why a turn has no reply."""
+
 
 class Question:
     """A question: waiting, then asked, then answered.
@@ -89,6 +92,11 @@ class Question:
     def is_spoken(self) -> bool:
         """Whether it contains audio."""
         return any(part.kind == "audio" for part in self.item.parts)
+
+    @property
+    def is_wordless(self) -> bool:
+        """Whether nothing was said or attached, and the server did not reply."""
+        return self.transcript_is_empty and not (self.has_reply or self.text or self.attached)
 
     def forget_session(self) -> None:
         """The session is closed; another one does not have the question."""

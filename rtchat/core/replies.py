@@ -320,6 +320,8 @@ class Replies:
         self.response_ids.ignore(turn.reply.id)
         self._ended_early = "" if turn.announced else turn.reply.id
         out = self.ownership.reject() if self.ownership.is_holding else []
+        out += map(self._connection.send, self._audio.truncations)
+        self._audio.truncations.clear()
         if self.phase is ReplyPhase.ENDING:
             return out
         if self.is_due:

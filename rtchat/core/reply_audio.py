@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections import deque
 
 from rtchat.core.audio_frames import adts_frame, mp3_frame
-from rtchat.core.effects import Play, ReplyHeard, StopPlaying
+from rtchat.core.effects import Play, ReplyHeard, Show, StopPlaying, Truncate
 from rtchat.core.events import ChannelDone, Delta, PlaybackAdvanced, PlaybackCut
 from rtchat.core.reply import BETWEEN_PARTS, Reply
 from rtchat.core.values import BYTES_A_MS, AudioFormat
@@ -39,6 +39,10 @@ class ReplyAudio:
         """The last replies with audio."""
         self.cut_replies: list[Reply] = []
         """The reply whose playback was interrupted last, and those that were to be played next."""
+        self.is_heard_due = False
+        """Whether it is to be shown at the end of the turn how much of them was heard."""
+        self.truncations: list[Truncate] = []
+        """What to send when the current reply is over: its playback ended before."""
         self._heard = ""
         """What was heard so far of the part that is playing."""
         self._position: PlaybackAdvanced | None = None
@@ -53,9 +57,10 @@ class ReplyAudio:
         self._parts.clear()
         return [StopPlaying()]
 
-    def was_played(self, item_id: str) -> bool:
-        """Whether an item of this session has audio."""
-        return item_id in self._played
+    def truncate(self, cut: PlaybackCut) -> list[Truncate]:
+        """Tell the server how much was heard of an item, if it is of this session."""
+        is_known = cut.item_id in self._played
+        return [Truncate(cut.item_id, cut.content_index, cut.played_ms)] if is_known else []
 
     def note_reply(self, reply: Reply, play: Play) -> None:
         """Note that `play` is audio of this reply."""
@@ -106,6 +111,12 @@ class ReplyAudio:
         heard, unheard = (BETWEEN_PARTS.join(filter(None, part)) for part in (texts, rests))
         return ReplyHeard(heard, unheard)
 
+    def show_heard(self) -> list[Show]:
+        """Show how much of `cut_replies` was heard, unless all of it was."""
+        self.is_heard_due = False
+        heard = self.heard
+        return [Show(heard)] if heard.unheard.strip() else []
+
     @property
     def parts(self) -> int:
         """How many parts are being played."""
@@ -120,6 +131,7 @@ class ReplyAudio:
     def close(self) -> list[Play]:
         """The session is closed."""
         self._played.clear()
+        self.truncations = []
         return self.finish()
 
     def play(self, event: Delta | ChannelDone) -> Play | None:

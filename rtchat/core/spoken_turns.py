@@ -19,7 +19,7 @@ from rtchat.core.shared import SharedState
 from rtchat.core.signals import Output, report
 from rtchat.core.speech_input import MIN_TURN_MS, TAIL_MS
 from rtchat.core.turn import Turn
-from rtchat.core.turns import Turns, show_heard
+from rtchat.core.turns import Turns
 from rtchat.core.values import BYTES_A_MS, TranscriptDetails
 
 
@@ -257,15 +257,27 @@ class SpokenTurns:
 
     def playback_cut(self, cut: ev.PlaybackCut) -> list[Output]:
         """Playback of a reply was interrupted."""
-        out: list[Output] = []
-        if self._audio.was_played(cut.item_id):
-            truncate = fx.Truncate(cut.item_id, cut.content_index, cut.played_ms)
-            out.append(self._connection.send(truncate))
-        out += self._note_heard(cut)
+        truncations = map(self._connection.send, self._audio.truncate(cut))
+        out = [*truncations, *self._note_heard(cut)]
         if not self._audio.was_cut_by_speech:
             return out
         self._speech.echo.cut(cut.played_ms)
         return [*out, *self.end_echo()]
+
+    def lose_speaker(self, problem: Problem, cut: ev.PlaybackCut | None) -> list[Output]:
+        """The speaker was lost, perhaps while it played a reply: what follows was not heard. If
+        the reply is not complete, its text continues, and it is truncated when it is over."""
+        out: list[Output] = [report(problem)]
+        self._audio.end()
+        if cut is None:
+            return out
+        out += self._note_heard(cut)
+        truncations = self._audio.truncate(cut)
+        turn = self._turns.current
+        if turn is not None and turn.reply in self._audio.cut_replies[:1]:
+            self._audio.truncations = truncations
+            return out
+        return [*out, *map(self._connection.send, truncations)]
 
     def _note_heard(self, cut: ev.PlaybackCut) -> list[Output]:
         """Save and show how much of the interrupted reply was heard; if it is not over, when it
@@ -273,8 +285,10 @@ class SpokenTurns:
         self._audio.cut(cut)
         saved = self._turns.save_heard()
         turn = self._turns.current
-        is_over = turn is None or turn.reply not in self._audio.cut_replies
-        return [*saved, *show_heard(self._audio)] if is_over else saved
+        if turn is not None and turn.reply in self._audio.cut_replies:
+            self._audio.is_heard_due = True
+            return saved
+        return [*saved, *self._audio.show_heard()]
 
     def end_echo(self) -> list[Output]:
         """Mute a microphone that picks up the speaker: the server would reply to itself."""

@@ -15,7 +15,6 @@ from rtchat.core.question import Question, add
 from rtchat.core.replay import is_question
 from rtchat.core.replies import Replies, ReplyPhase
 from rtchat.core.reply import BETWEEN_PARTS
-from rtchat.core.reply_audio import ReplyAudio
 from rtchat.core.shared import SharedState
 from rtchat.core.signals import BudgetSpent, Output, SummaryDone, TurnDone
 from rtchat.core.thinking import split
@@ -167,8 +166,8 @@ class Turns:
             context=self._context.use(turn.last_usage),
         )
         out += self.close(turn.question, over, turn.reply.save(), b"".join(turn.audio))
-        if turn.reply in self._audio.cut_replies:
-            out += show_heard(self._audio)
+        if self._audio.is_heard_due:
+            out += self._audio.show_heard()
         if turn.question.is_summary:
             out.append(SummaryDone(over))
         return [*out, TurnDone(problem, asks_next)]
@@ -323,11 +322,6 @@ class Turns:
             session=self._connection.session,
         )
         return self.close(turn.question, over)
-
-
-def show_heard(audio: ReplyAudio) -> list[Output]:
-    """Show how much of the last interrupted reply was heard, unless all of it was."""
-    return [fx.Show(audio.heard)] if audio.heard.unheard.strip() else []
 
 
 def show_transcript(question: Question) -> list[Output]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Literal, TypeAlias, assert_never
 
+from rtchat.core.question import NO_WORDS
 from rtchat.core.replay import is_summary
 from rtchat.core.text import PROMPT
 from rtchat.core.thinking import answer_of
@@ -91,6 +92,8 @@ def transcript_entries(conversation: StoredConversation) -> Iterator[TranscriptE
 
 
 def _note(entry: Entry) -> str:
+    if entry.reason == NO_WORDS:
+        return NO_WORDS  # nobody has cancelled it
     note = _NOTES[entry.state]
     return f"{note}: {' '.join(entry.reason.split())}" if note and entry.reason else note
 

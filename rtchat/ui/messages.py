@@ -21,6 +21,7 @@ from rtchat.core.effects import (
     Waiting,
 )
 from rtchat.core.events import RateLimit
+from rtchat.core.question import NO_WORDS
 from rtchat.core.text import on_a_line, shortened
 from rtchat.core.values import (
     Dialect,
@@ -36,8 +37,6 @@ from rtchat.core.values import (
 from rtchat.ui.approval import as_code
 
 HOW_TO_LEAVE = "press Ctrl-D or enter /exit to exit"
-NO_WORDS = "no words recognised"
-"""Shown instead of an empty transcript."""
 HEARD = "heard up to here: "
 NOT_HEARD = "not heard: "
 """Precede the words of a reply whose playback was interrupted."""

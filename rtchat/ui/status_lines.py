@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from rtchat.core.effects import ReplyHeard
+from rtchat.core.question import NO_WORDS
 from rtchat.core.text import PROMPT, visible
 from rtchat.markdown import theme
 from rtchat.ui import messages
@@ -21,7 +22,7 @@ def question(text: str) -> Text:
 
 def spoken_question(text: str, *, is_answered: bool) -> Text:
     """A spoken question; if it is answered already, the reply is above."""
-    line = question(text.strip() or f"({messages.NO_WORDS})")
+    line = question(text.strip() or f"({NO_WORDS})")
     return line.append(" (spoken, answered above)" if is_answered else " (spoken)", theme.DIM)
 
 
