@@ -74,8 +74,8 @@ class PieceStore:
     def _key(self) -> str:
         """Identifies the recording, by its path and content, and everything that changes the
         text."""
-        if not self._recording.is_file():
-            raise OSError("not a regular file, which would lose what is read")
+        if not self._recording.is_file():  # what is read from a pipe would be missing
+            raise OSError("not a regular file")
         about = self._recording.stat()
         with self._recording.open("rb") as file:
             head = file.read(_SAMPLE)

@@ -291,7 +291,7 @@ def call_not_allowed(name: str) -> Show:
 
 def continuing(seconds: float) -> Show:
     """An earlier run transcribed the first `seconds` of the recording."""
-    text = f"continuing: {clock(seconds)} were transcribed before"
+    text = f"continuing: an earlier run transcribed {clock(seconds)}"
     return notice("info", text, "use --no-resume to start from the beginning")
 
 
