@@ -23,9 +23,9 @@ from rtchat.server.llama import (
     ModelConfig,
     load_model,
     plain_config,
-    read_chunk,
     recent_turns,
 )
+from rtchat.server.llama_chunks import read_chunk
 from rtchat.server.sockets import run_server
 from tests.loopback import ready, reply, text_of, user
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-from rtchat import wire
+from rtchat.app.doctor_session import DoctorSession
 from rtchat.app.environment import Environment
 from rtchat.app.frontend import status_writer_of
 from rtchat.app.wiring import model_of, prepare, server_of
@@ -26,22 +24,17 @@ from rtchat.client.probe import CLOSE_TIMEOUT, Probe
 from rtchat.client.proxies import proxy_of
 from rtchat.config.settings import Settings
 from rtchat.core import server_errors
-from rtchat.core.effects import AddItem, Command, Configure, CreateResponse
-from rtchat.core.errors import ExitCode, Problem, RtchatError, to_exception, writing_stdout
+from rtchat.core.effects import AddItem, Configure, CreateResponse
+from rtchat.core.errors import ExitCode, RtchatError, to_exception, writing_stdout
 from rtchat.core.events import (
-    Delta,
     ReplyEnded,
-    ServerEvent,
-    ServerProblem,
     SessionCreated,
     SessionUpdated,
-    Unknown,
 )
 from rtchat.core.json_output import VERSION
 from rtchat.core.ports import Link
-from rtchat.core.redaction import Redactor
 from rtchat.core.text import shortened, visible, write_json
-from rtchat.core.values import Channel, Dialect, Message, Options, Part, Status, value
+from rtchat.core.values import Dialect, Message, Options, Part, Status, value
 
 STAGES = (
     *("settings", "proxy", "dns", "tcp", "tls"),
@@ -51,12 +44,9 @@ QUESTION = "Say the one word: ready."
 MAX_TOKENS = 50
 """The limit for the reply; a reasoning model may use all of it before any text."""
 MAX_DETAIL = 300
-_HINT = "check --url, or increase --timeout and --connect-timeout"
 
 Described = Mapping[str, tuple[str, str]]
 """Settings by name: the value, without secrets, and where it comes from."""
-
-_E = TypeVar("_E", bound=ServerEvent)
 
 
 @value
@@ -144,7 +134,7 @@ class _DoctorRun:
             with self._stage("handshake") as note:
                 link = await stack.enter_async_context(connect(model_of(settings)))
                 note.detail = "HTTP 101, on a new connection"
-            await self._check_session(_DoctorSession(link, redactor, settings), settings)
+            await self._check_session(DoctorSession(link, redactor, settings), settings)
             with self._stage("close") as note:
                 note.detail = await _close(link)
 
@@ -252,7 +242,7 @@ class _DoctorRun:
         origin = next((name for name in names if environ.get(name) == proxy), "the system")
         return f"{shown_url(proxy)} ({origin})"
 
-    async def _check_session(self, session: _DoctorSession, settings: Settings) -> None:
+    async def _check_session(self, session: DoctorSession, settings: Settings) -> None:
         """The stages of a session."""
         with self._stage("session created") as note:
             created = await session.wait(
@@ -319,84 +309,3 @@ async def _close(link: Link) -> str:
             while await link.receive() is not None:
                 pass
     return f"code {link.explain().problem.code}"
-
-
-# ------------------------------------------------------------------------------------------ session
-
-
-class _DoctorSession:
-    """Sends commands and waits for events on an open connection, one at a time."""
-
-    def __init__(self, link: Link, redactor: Redactor, settings: Settings) -> None:
-        self.dialect = settings.forced_dialect or Dialect.GA
-        self.first_token: float | None = None
-        self._link = link
-        self._key_hint = settings.key_hint
-        self._redactor = wire.EventRedactor(redactor)
-        self._sent: set[str] = set()
-        self._events: deque[ServerEvent] = deque()
-        self._last_error: ServerProblem | None = None
-
-    async def send(self, command: Command) -> None:
-        """Send a command."""
-        event_id = f"rtchat_doctor_{len(self._sent)}"
-        self._sent.add(event_id)
-        await self._link.send(wire.encode(command, event_id, self.dialect))
-
-    async def wait(
-        self,
-        kind: type[_E],
-        timeout: float,
-        failure: str,
-        explain: Callable[[ServerProblem], Problem],
-    ) -> _E:
-        """The next event of a kind. `failure` describes what the server did if the event does not
-        arrive within `timeout` seconds; `explain` turns an error event into a problem.
-
-        Raises:
-            RtchatError: the event did not arrive.
-        """
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    event = await self._next()
-                    if isinstance(event, kind):
-                        return event
-                    self._handle(event, explain)
-        except TimeoutError:
-            error = f" (its last error: {self._last_error.message})" if self._last_error else ""
-            message = f"timed out: the server {failure} within {timeout:g} s{error}"
-            raise to_exception(Problem(ExitCode.LINK, message, _HINT)) from None
-
-    def _handle(self, event: ServerEvent, explain: Callable[[ServerProblem], Problem]) -> None:
-        match event:
-            case ServerProblem():
-                self._last_error = event
-                if event.event_id in self._sent or server_errors.is_fatal(event):
-                    raise to_exception(explain(event).about_key(self._key_hint))
-            case Delta(channel=Channel.TEXT | Channel.TRANSCRIPT) if self.first_token is None:
-                self.first_token = time.monotonic()
-            case _:
-                pass
-
-    async def _next(self) -> ServerEvent:
-        while not self._events:
-            await asyncio.sleep(0)  # else frames that have already arrived delay the timeout
-            frame = await self._link.receive()
-            if frame is None:
-                raise to_exception(self._connection_problem())
-            data = wire.read_frame(frame)
-            if isinstance(data, Unknown):
-                self._events.append(data)
-                continue
-            for redacted, _ in self._redactor.redact(str(frame), data):
-                self._events += wire.decode(redacted)
-        return self._events.popleft()
-
-    def _connection_problem(self) -> Problem:
-        """Why the connection ended, with the server's last error."""
-        lost = self._link.explain().problem
-        if self._last_error is None:
-            return lost
-        message = f"{lost.message} (the server's last error: {self._last_error.message})"
-        return Problem(lost.exit, message, lost.hint, lost.code)

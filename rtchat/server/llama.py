@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import chain
@@ -20,12 +20,11 @@ from threading import Event
 from typing import Literal, Protocol, TypeAlias
 
 from rtchat.core.errors import UsageError
-from rtchat.core.text import sentence
-from rtchat.core.values import Item, JsonObject, Message, Status, Usage, value
+from rtchat.core.values import Item, JsonObject, Message, Status, value
 from rtchat.server.engine import Answer, CloseConnection, Finish, ModelInput
+from rtchat.server.llama_chunks import CONTEXT_EXCEEDED, failed, read_chunk, read_usage
 from rtchat.system.installation import extra_hint
 from rtchat.system.loop import post_to
-from rtchat.wire.fields import Fields
 
 LABEL = "SmolLM2-135M, a tiny model for trying out the interface (do not rely on its answers)"
 
@@ -166,18 +165,18 @@ class LlamaEngine:
         try:
             emit(self._generate(prompt, emit, stop))
         except Exception as error:  # fails this response, not the worker thread
-            emit(_failed("server_error", f"The model failed: {error}"))
+            emit(failed("server_error", f"The model failed: {error}"))
 
     def _generate(self, prompt: ModelInput, emit: _Emit, stop: Event) -> Finish:
         if (kind := _not_text(prompt)) is not None:
-            return _failed(f"{kind}_not_supported", f"{self.model} does not support {kind} input.")
+            return failed(f"{kind}_not_supported", f"{self.model} does not support {kind} input.")
         opening = _opening(self._config, prompt.instructions)
         turns = _turns(prompt.items)
         budget = self._config.budget
         while True:
             included = recent_turns(turns, budget)
             text, finish = self._chat([*opening, *chain(*included)], prompt, emit, stop)
-            if finish.code != _CONTEXT_EXCEEDED or len(included) <= 1:
+            if finish.code != CONTEXT_EXCEEDED or len(included) <= 1:
                 break
             budget //= 2
         if included and text:
@@ -191,8 +190,8 @@ class LlamaEngine:
         self, chat: _Chat, prompt: ModelInput, emit: _Emit, stop: Event
     ) -> tuple[str, Finish]:
         if self._is_too_long(chat):
-            return "", _failed(
-                _CONTEXT_EXCEEDED,
+            return "", failed(
+                CONTEXT_EXCEEDED,
                 f"This model's maximum context length is {self._config.context} tokens.",
             )
         finish = Finish(Status.CANCELLED, "client_cancelled")
@@ -209,7 +208,7 @@ class LlamaEngine:
             if max_spoken is None or len(pieces) < max_spoken // 2:
                 return stop.is_set()
             if is_enough := _SENTENCE_END.search("".join(pieces[-4:])) is not None:
-                finish = Finish(usage=_usage(Fields(chunk, []).fields("timings")))
+                finish = Finish(usage=read_usage(chunk))
             return is_enough or stop.is_set()
 
         limit, default = prompt.max_output_tokens, max_spoken or self._config.max_tokens
@@ -223,49 +222,6 @@ class LlamaEngine:
         if not stop.is_set():
             self._model.handle_chat_completions(request, on_chunk)
         return "".join(pieces), finish
-
-
-_CONTEXT_EXCEEDED = "context_length_exceeded"
-
-
-def read_chunk(chunk: Mapping[str, object]) -> tuple[str, Finish | None]:
-    """The text in a chunk of the runtime, and the `Finish` if it is the last one."""
-    fields = Fields(chunk, [])
-    if "error" in chunk:
-        return "", _read_error(fields.fields("error"))
-    for choice in fields.list("choices"):
-        text = choice.fields("delta").text("content")
-        match choice.text("finish_reason"):
-            case "":
-                return text, None
-            case "length":
-                usage = _usage(fields.fields("timings"))
-                return text, Finish(Status.INCOMPLETE, "max_output_tokens", usage=usage)
-            case _:
-                return text, Finish(usage=_usage(fields.fields("timings")))
-    return "", None
-
-
-def _read_error(error: Fields) -> Finish:
-    if error.text("type") != "exceed_context_size_error":
-        return _failed("server_error", f"The model failed: {error.text('message')}")
-    prompt_tokens, context = error.integer("n_prompt_tokens"), error.integer("n_ctx")
-    message = (
-        f"This model's maximum context length is {context} tokens; the prompt has {prompt_tokens}."
-    )
-    return _failed(_CONTEXT_EXCEEDED, message)
-
-
-def _failed(code: str, message: str) -> Finish:
-    return Finish(Status.FAILED, code=code, message=sentence(message))
-
-
-def _usage(timings: Fields) -> Usage | None:
-    if not timings.data:
-        return None
-    cached, output = timings.integer("cache_n"), timings.integer("predicted_n")
-    input_tokens = cached + timings.integer("prompt_n")
-    return Usage(input_tokens, cached, output, input_tokens + output)
 
 
 # ----------------------------------------------------------------------------------------- prompts
