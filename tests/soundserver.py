@@ -202,29 +202,25 @@ class SoundServer:
         return subprocess.run(command, env=self.environ, capture_output=True).returncode == 0
 
     def captured(self) -> list[str]:
-        """The sources that programs capture from, except the recordings of this class."""
+        """The sources that programs capture from, except the recordings of this class. Without
+        streams that come, go or move at this moment."""
         sources = {line.split()[0]: line.split()[1] for line in self._short("sources")}
         clients = {line.split()[0]: line for line in self._short("clients")}
         streams = [line.split("\t") for line in self._short("source-outputs")]
-        ours = [source for _, source, client, *_ in streams if "pacat" not in clients[client]]
-        return [sources[source] for source in ours]
+        return [
+            sources[source]
+            for _, source, client, *_ in streams
+            if source in sources and client in clients and "pacat" not in clients[client]
+        ]
 
     def _short(self, what: str) -> list[str]:
         return self.pactl("list", "short", what).splitlines()
 
     def captures(self, *sources: str) -> None:
         """Wait until programs capture from these sources."""
-        command = ["pactl", "subscribe"]
-        with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE) as events:
-            watchdog = threading.Timer(PATIENCE, events.kill)
-            watchdog.start()
-            try:
-                assert events.stdout is not None
-                while (now := self.captured()) != list(sources):
-                    assert events.stdout.readline(), f"captured: {now}"
-            finally:
-                watchdog.cancel()
-                events.kill()
+        until = monotonic() + PATIENCE
+        while (now := self.captured()) != list(sources):
+            assert monotonic() < until, f"captured: {now}"
 
     @contextmanager
     def room(self, db: float, delay_ms: int) -> Iterator[None]:
