@@ -279,13 +279,13 @@ def test_a_silent_server() -> None:
     async def run() -> None:
         async with scripted((begun(), said("So f")), timeout=0.2) as (rt, server):
             clock = StoppedClock()
-            pieces: list[str] = []
-            asking = asyncio.ensure_future(collect(rt, "Hi", pieces))
-            while not pieces:
-                await asyncio.sleep(0)
+            pieces = rt.text("Hi")
+            assert await anext(pieces) == "So f"
+            waiting = asyncio.ensure_future(anext(pieces))
+            await asyncio.sleep(0)
             clock.now += 0.3
             with pytest.raises(rtchat.ReplyError, match=r"no response for 0\.2 s") as caught:
-                await asking
+                await waiting
             assert (caught.value.reason, caught.value.text) == ("timed_out", "So f")
             assert await whole(rt, "Again.") == "Fine."
             assert server.types == ["conversation.item.create", "response.create"] * 2
