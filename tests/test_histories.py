@@ -849,7 +849,7 @@ WEIGHTS = {
     "echo": 5,
 }
 """How frequent an action is (1 by default), so that most sequences make progress."""
-CHUNKS, HISTORIES = 16, 4_000
+CHUNKS, HISTORIES = 12, 4_000
 
 
 def run_history(seed: int) -> None:

@@ -192,7 +192,7 @@ def text_left(rows: list[str]) -> int:
 
 @pytest.mark.parametrize(("has_entry", "trims"), list(product([True, False], repeat=2)))
 @pytest.mark.parametrize("reflows", [True, None])
-@seeds(2, 40)
+@seeds(2, 24)
 def test_a_terminal_that_wraps_rows_again(
     seed: int, has_entry: bool, reflows: bool | None, trims: bool
 ) -> None:
@@ -202,7 +202,7 @@ def test_a_terminal_that_wraps_rows_again(
 
 @pytest.mark.parametrize("reflows", [False, None])
 @pytest.mark.parametrize("has_entry", [False, True])
-@seeds(2, 40)
+@seeds(2, 24)
 def test_a_terminal_that_cuts_rows(seed: int, has_entry: bool, reflows: bool | None) -> None:
     check(*history(seed, Screen, reflows=reflows, has_entry=has_entry, narrow=True))
 
@@ -238,7 +238,7 @@ def test_no_text_remains_if_the_screen_has_scrolled(
 
 @pytest.mark.parametrize("has_entry", [False, True])
 @pytest.mark.parametrize("trims", [False, True])
-@seeds(2, 40)
+@seeds(2, 24)
 def test_text_that_is_printed_before_a_change_is_noticed(
     seed: int, has_entry: bool, trims: bool
 ) -> None:

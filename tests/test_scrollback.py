@@ -26,7 +26,7 @@ from tests.chunks import in_chunks
 from tests.documents import DOCUMENTS, LONG, RANDOM, cut
 from tests.screen import Screen
 
-CHUNKS, CASES, LONG_CASES = 24, 70, 5
+CHUNKS, CASES, LONG_CASES = 16, 70, 5
 SEED = int(os.environ.get("RTCHAT_TEST_SEED", "20261122"))
 """The cases are the same in every run, so that a failure comes from a change. Other seeds give
 other cases."""
