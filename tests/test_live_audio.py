@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from rtchat.app import live_audio
 from rtchat.app.live_audio import NO_ANSWER, LiveAudio
+from rtchat.audio.pulse import watch
 from rtchat.config.settings import Settings
 from rtchat.core import effects as fx
 from rtchat.core import events as ev
@@ -39,6 +40,8 @@ class SoundServer:
 
     def __init__(self) -> None:
         self.has_headset = True
+        self.connects_headset_late = False
+        """Whether a headset is connected at the last moment before there are events."""
         self.default = "built-in"
         self.watchers: list[Callable[[Any], None]] = []
         self.is_watched = threading.Event()
@@ -59,6 +62,14 @@ class SoundServer:
 
     def client(self, *_: object, **__: object) -> PulseClient:
         return PulseClient(self)
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Replace the package pulsectl."""
+        package = ModuleType("pulsectl")
+        package.__dict__.update(
+            Pulse=self.client, PulseError=PulseError, PulseDisconnected=PulseError
+        )
+        patch.setitem(sys.modules, "pulsectl", package)
 
 
 class PulseClient:
@@ -92,7 +103,7 @@ class PulseClient:
     sink_input_list = source_output_list
 
     def event_mask_set(self, *_: str) -> None:
-        return
+        self._server.has_headset |= self._server.connects_headset_late
 
     def event_callback_set(self, handle: Callable[[Any], None]) -> None:
         self._server.watchers.append(handle)
@@ -225,13 +236,9 @@ async def talking(
     """A conversation that has started, with fake libraries. If the sound server `hangs`, it has not
     answered yet."""
     server = SoundServer()
-    pulsectl = ModuleType("pulsectl")
-    pulsectl.__dict__.update(
-        Pulse=server.client, PulseError=PulseError, PulseDisconnected=PulseError
-    )
     with pytest.MonkeyPatch.context() as patch:
         install(patch)[:] = [device_info("pulse", 1, 1) | {"index": 0}]
-        patch.setitem(sys.modules, "pulsectl", pulsectl)
+        server.install(patch)
         patch.setattr(sys.modules["sounddevice"], "default", SimpleNamespace(device=(0, 0)))
         patch.setattr(sys.modules["sounddevice"], "_terminate", lambda: None, raising=False)
         patch.setattr(sys.modules["sounddevice"], "_initialize", lambda: None, raising=False)
@@ -410,3 +417,15 @@ def test_a_reply_that_begins_before_the_speaker_is_open_is_played_from_its_begin
 def is_without_microphone(talk: Talk) -> bool:
     status = talk.status
     return status is not None and not (status.is_available or status.is_opening or status.is_on)
+
+
+def test_devices_that_change_before_there_are_events_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = SoundServer()
+    server.has_headset, server.connects_headset_late = False, True
+    server.install(monkeypatch)
+    seen: list[int] = []
+    watch(lambda: seen.append(len(server.devices())))
+    assert server.is_watched.wait(PATIENCE)
+    assert seen[-1] == 2

@@ -94,7 +94,6 @@ def watch(changed: Callable[[], None]) -> bool:
             with _connected() as pulse:
                 is_there = pulse is not None
                 if is_there:
-                    changed()
                     _listen(pulse, changed)
             if is_there:
                 changed()
@@ -105,15 +104,16 @@ def watch(changed: Callable[[], None]) -> bool:
 
 
 def _listen(pulse: Any, changed: Callable[[], None]) -> None:
-    """Wait for events until the server ends."""
+    """Report that devices may have changed before, and then each event until the server ends."""
 
     def handle(event: Any) -> None:
         # A device also "changes" with its volume.
         if event.facility == "server" or event.t in ("new", "remove"):
             changed()
 
-    pulse.event_mask_set("source", "sink", "server")
     pulse.event_callback_set(handle)
+    pulse.event_mask_set("source", "sink", "server")
+    changed()
     pulse.event_listen(raise_on_disconnect=False)
 
 
