@@ -401,7 +401,8 @@ def _done(status: str, **error: str) -> dict[str, Any]:
 def test_a_session_that_fails(
     program: Program, talk: Talk, code: int, failed: str, detail: str
 ) -> None:
-    timeouts = ("--connect-timeout", "2", "--timeout", "2")
+    is_waiting = "timed out" in detail  # the others may take long on a busy machine
+    timeouts = ("--connect-timeout", "2", "--timeout", "2") if is_waiting else ()
     with background(lambda: sockets(talk)) as url:
         ran = examined(program, url, *timeouts, "--json")
     assert ran.code == code
