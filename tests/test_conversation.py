@@ -20,6 +20,7 @@ from rtchat.core.effects import (
     CreateResponse,
     Disconnect,
     Effect,
+    NotConnected,
     Notice,
     QuestionAsked,
     Ready,
@@ -655,6 +656,7 @@ def test_a_known_error_before_the_close_is_the_reason() -> None:
                     "insufficient_quota",
                 )
             ),
+            Show(NotConnected()),
         ]
     )
 
@@ -792,6 +794,7 @@ def test_retry_delays_double_up_to_8_s_and_end() -> None:
             *QUIET,
             Disconnect(),
             Show(ReplyOver(Status.FAILED, "", "m", problem=GONE)),
+            Show(NotConnected()),
         ]
     )
     play >> UserSaid("again") << connecting()
@@ -823,7 +826,7 @@ def test_the_server_may_set_the_retry_delay(lost: ConnectionLost, seconds: float
     [ConnectionLost(GONE, Retry.ALWAYS, retry_after=31.0), ConnectionLost(GONE, Retry.NEVER)],
 )
 def test_a_later_loss_without_a_retry_does_not_end_the_program(lost: ConnectionLost) -> None:
-    ready() >> lost << [*QUIET, Disconnect(), Show(error_notice(GONE))]
+    ready() >> lost << [*QUIET, Disconnect(), Show(error_notice(GONE)), Show(NotConnected())]
 
 
 @pytest.mark.parametrize("retry", [Retry.NEVER, Retry.IF_IT_WORKED])

@@ -10,6 +10,7 @@ import pytest
 from rtchat.core.effects import (
     Connecting,
     MicrophoneStatus,
+    NotConnected,
     Ready,
     ReplyPlaying,
     SpeechHeard,
@@ -179,6 +180,7 @@ def test_turning_the_microphone_off_clears_the_levels() -> None:
         ),
         ([LISTENING, READY, Waiting("rate limit", 2.0, is_connected=True)], "● listening"),
         ([LISTENING, READY, Connecting("m")], "● recording until connected"),
+        ([LISTENING, READY, NotConnected()], "● recording until connected"),
         ([LISTENING, Connecting("m"), TextArrived("Hi")], "● listening"),
         ([LISTENING, READY, SpeechHeard(is_speaking=True)], "● hearing you"),
         ([LISTENING, READY, SpeechHeard(is_speaking=True), SpeechHeard(False)], "● listening"),

@@ -25,6 +25,7 @@ from rtchat.core.effects import (
     Delete,
     Effect,
     MicrophoneStatus,
+    NotConnected,
     Notice,
     Play,
     QuestionAsked,
@@ -717,6 +718,7 @@ def test_without_a_connection_the_microphone_is_off_until_the_key_is_pressed() -
     assert updates == [
         MicrophoneStatus(is_on=False, push_to_talk=False),
         error_notice(GONE),
+        NotConnected(),
     ]
     assert after(play, AudioCaptured(ms(20))) == []
     assert Connect("m") in after(play, MicrophoneToggled())

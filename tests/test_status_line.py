@@ -64,7 +64,8 @@ def test_it_begins_empty() -> None:
         ([fx.Connecting(_MODEL), _READY], "connected"),
         ([_READY, fx.Waiting("the connection was lost", 2.0)], "waiting"),
         ([_READY, fx.Waiting("rate limit", 2.0), fx.TextArrived("a")], "connected"),
-        ([_READY, fx.Connecting(_MODEL), _over(0, None, Status.FAILED)], "not connected"),
+        ([_READY, fx.Connecting(_MODEL), fx.NotConnected()], "not connected"),
+        ([fx.NotConnected(), fx.Connecting(_MODEL)], "connecting"),
         ([_READY, fx.Connecting(_MODEL), _over(0, None, Status.CANCELLED)], "connecting"),
     ],
 )

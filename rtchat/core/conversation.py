@@ -392,6 +392,7 @@ class Conversation:
         yield fx.Disconnect()
         yield from self._spoken.fail()
         yield from self._queue.fail(problem, is_shown=is_shown)
+        yield fx.Show(fx.NotConnected())
 
     def _turn_ended(self, problem: Problem | None, *, asks_next: bool) -> Iterable[Output]:
         yield from self._queue.turn_ended(problem)

@@ -157,6 +157,11 @@ class Connecting:
 
 
 @value
+class NotConnected:
+    """There is no connection, and none is being made until the user asks or speaks."""
+
+
+@value
 class ContextUse:
     """How full the model's context is. The next reply reads these tokens."""
 
@@ -455,6 +460,7 @@ def error_notice(problem: Problem, level: Level = "error") -> Notice:
 
 Update: TypeAlias = (
     Connecting
+    | NotConnected
     | Ready
     | Waiting
     | QuestionAsked

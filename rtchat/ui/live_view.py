@@ -167,7 +167,7 @@ class LiveView:
                 self._show_end(stored)
             case fx.Copy() | fx.Draft() | fx.Queued() | fx.WholeConversation():
                 pass  # `Terminal` handles them
-            case fx.SpeechHeard() | fx.ReplyPlaying():
+            case fx.NotConnected() | fx.SpeechHeard() | fx.ReplyPlaying():
                 pass  # `Terminal` handles them
             case (
                 fx.InputStopped()

@@ -12,6 +12,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from rtchat.core.effects import (
     Connecting,
     MicrophoneStatus,
+    NotConnected,
     Ready,
     ReplyPlaying,
     SpeechHeard,
@@ -69,7 +70,7 @@ class Meter:
                 self._speech = update
             case ReplyPlaying(words):
                 self._playing = words
-            case Connecting():
+            case Connecting() | NotConnected():
                 self._is_connected = False
             case Waiting(is_connected=is_connected):
                 self._is_connected = is_connected

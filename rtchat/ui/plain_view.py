@@ -84,7 +84,7 @@ class StatusWriter(View):
                 self._line(messages.totals(update))
             case fx.Resumed(stored):
                 self.resumed(stored)
-            case fx.WholeConversation():
+            case fx.WholeConversation() | fx.NotConnected():
                 pass  # the terminal shows it
             case fx.Report(text):
                 self._line(text)

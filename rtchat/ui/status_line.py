@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -11,13 +11,21 @@ from prompt_toolkit.utils import get_cwidth
 from rtchat.core import effects as fx
 from rtchat.core import notices
 from rtchat.core.text import on_a_line
-from rtchat.core.values import Status, model_names
+from rtchat.core.values import model_names
 from rtchat.ui.cells import cut
 from rtchat.ui.entry_style import ACCENT, DIM, WARNING
 from rtchat.ui.messages import dollars
 
 _SEPARATOR = " · "
-_CONNECTING, _WAITING, _CONNECTED = "connecting", "waiting", "connected"
+_CONNECTED = "connected"
+_CONNECTIONS: Mapping[type[fx.Update], str] = {
+    fx.Connecting: "connecting",
+    fx.Waiting: "waiting",
+    fx.Ready: _CONNECTED,
+    fx.TextArrived: _CONNECTED,
+    fx.NotConnected: "not connected",
+}
+"""What the updates say about the connection."""
 _NEARLY_FULL = 0.8
 """The part of the context window from which on it is shown as a warning."""
 
@@ -55,18 +63,13 @@ class StatusLine:
 
     def show(self, update: fx.Update) -> None:
         """Take note of an update."""
+        self._connection = _CONNECTIONS.get(type(update), self._connection)
         match update:
             case fx.Connecting(model=model):
                 self._set_model(model)
-                self._connection = _CONNECTING
             case fx.Ready():
                 self._context = update.context or self._context
                 self._set_model(update.model, update.session.model)
-                self._connection = _CONNECTED
-            case fx.Waiting():
-                self._connection = _WAITING
-            case fx.TextArrived():
-                self._connection = _CONNECTED
             case fx.QuestionAsked(model=model):
                 self._set_model(model, self._answering if model == self._requested else "")
             case fx.ReplyOver():
@@ -96,8 +99,6 @@ class StatusLine:
 
     def _finish(self, over: fx.ReplyOver) -> None:
         self._set_model(over.model, over.session.model)
-        if over.status is Status.FAILED and self._connection in (_CONNECTING, _WAITING):
-            self._connection = "not connected"
         self._context = over.context or self._context
         transcript = None if over.transcript is None else over.transcript.cost
         for cost in (over.cost, transcript):
