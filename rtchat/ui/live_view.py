@@ -5,7 +5,6 @@ Only the panel is ever repainted.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,23 +21,13 @@ from rtchat.core.values import ThemeName
 from rtchat.markdown import theme
 from rtchat.ui import messages, status_lines
 from rtchat.ui.console import ThemedConsole, print_text
+from rtchat.ui.frame_height import FrameHeight
 from rtchat.ui.reply_frame import ReplyFrame, Stream
 
 if TYPE_CHECKING:
     from rtchat.core.values import StoredConversation
     from rtchat.ui.folding_stream import ReplyFormat
     from rtchat.ui.panel import LivePanel
-
-
-_RESIZE_SECONDS = 0.3
-"""Seconds from the last change of the terminal's size until the frame is shown again: at each
-change, rows of a frame could reach the scrollback, where they cannot be erased. tmux reports a
-change up to 0.25 s late."""
-_MIN_FRAME_ROWS = 6
-"""The rows that a frame may always take: on a small screen, and after a change of the size, as the
-next change may follow."""
-_MAX_SMALL_FRAME_ROWS = 12
-"""The rows that a frame may take on a screen that is large enough for it."""
 
 
 def preload() -> None:
@@ -81,10 +70,7 @@ class LiveView:
         self._banner = banner
         self._plain = plain
         self._now = now
-        self._size = self._out.size
-        self._resized_at = -math.inf
-        self._was_resized = False
-        """Whether the size of the terminal has changed during the reply."""
+        self._height = FrameHeight(self._out, now)
         self._outer_panel = panel
         self._is_advised = False
         """Whether the last line says how to exit."""
@@ -207,7 +193,7 @@ class LiveView:
         self._stream, self._has_printed, self._shown = None, False, 0
         self._code_blocks = 0 if self._banner else None
         self._frame.reset()
-        self._was_resized = False
+        self._height.reset()
 
     # ------------------------------------------------------------------------------- the reply
 
@@ -308,22 +294,11 @@ class LiveView:
 
     def _draw(self, room: int) -> RenderableType:
         """The frame, or nothing while the size of the terminal changes."""
-        if self._size != self._out.size:
-            self._size, self._resized_at, self._was_resized = self._out.size, self._now(), True
-        if self._now() < self._resized_at + _RESIZE_SECONDS:
+        rows = self._height.rows(room)
+        if rows is None:
             self._frame.forget()
             return Group()
-        return self._frame.draw(self._stream, self._out.width, min(room, self._height(room)))
-
-    def _height(self, room: int) -> int:
-        """How many rows the frame may take. If the terminal wraps them at half of the width, they
-        and an entry that was not wrapped before still fit on the screen."""
-        if self._was_resized:
-            return _MIN_FRAME_ROWS
-        height = self._out.height
-        entry = height - room
-        wrapped = (height - 2 * entry + 4) // 2  # two borders and an empty row are not wrapped
-        return max(min(wrapped, max(height // 3, _MAX_SMALL_FRAME_ROWS)), _MIN_FRAME_ROWS)
+        return self._frame.draw(self._stream, self._out.width, rows)
 
     def _print(self, lines: list[Text]) -> None:
         """Print lines of the reply. In a conversation, an empty line precedes the first."""
