@@ -27,7 +27,7 @@ from tests.audio_samples import (
 )
 from tests.program import Program, piped
 from tests.script_server import scripted_server
-from tests.sounds import frequency
+from tests.sounds import SECOND, frequency, without_silence
 from tests.test_audio import needs_audio
 
 pytestmark = [needs_ffmpeg, needs_audio]
@@ -70,6 +70,45 @@ def test_each_kind_of_file(tmp_path: Path, name: str) -> None:
     if name != "amr":
         assert frequency(audio[RATE // 2 : -RATE // 2]) == pytest.approx(440, rel=0.02)
     _check_cut(tmp_path, cut(data), sample, audio)
+
+
+_PICTURE = (
+    "-f",
+    "lavfi",
+    "-i",
+    "testsrc=size=64x64:duration=2:rate=5",
+    "-map",
+    "0:a",
+    "-map",
+    "1:v",
+)
+_LATE = ("-af", "asetpts=PTS+1/TB")
+_PAUSE = ("-af", "asetpts=PTS+gt(T\\,0.7)/TB")
+
+
+@pytest.mark.parametrize(
+    ("muxer", "options", "silence"),
+    [
+        ("mp4", (*_PICTURE, "-c:a", "aac", *_LATE), 1.0),
+        ("mov", (*_PICTURE, "-c:a", "pcm_s16le", *_LATE), 1.0),
+        ("mp4", ("-c:a", "aac", *_PAUSE), 1.0),
+        ("matroska", ("-c:a", "aac", "-output_ts_offset", "5000"), 0.0),
+    ],
+)
+def test_the_times_of_a_file_are_kept(
+    tmp_path: Path, muxer: str, options: tuple[str, ...], silence: float
+) -> None:
+    """Sound that begins later than the picture, or that has a gap; but a recording that was cut out
+    of a longer one has no silence before it."""
+    audio, problems = read_bytes(tmp_path, encode(muxer, *options))
+    assert problems == []
+    assert seconds_of(audio) == pytest.approx(SECONDS + silence, abs=0.1)
+    assert len(without_silence(audio)) / SECOND == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_joined_files_are_read_to_their_end(tmp_path: Path) -> None:
+    audio, problems = read_bytes(tmp_path, 2 * sample_file("webm opus"))
+    assert (problems, seconds_of(audio)) == ([], pytest.approx(2 * SECONDS, abs=0.1))
 
 
 def _check_cut(tmp_path: Path, data: bytes, sample: Sample, whole: bytes) -> None:

@@ -38,6 +38,10 @@ _MAX_KEPT = 100
 _TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
 """By how many seconds the audio of an undamaged file may be shorter than the file says, by the
 demuxer. For other formats, ffmpeg only estimates the length."""
+_FILTERS = {"mov": ("-af", "aresample=async=1:first_pts=0")}
+"""By the demuxer. In MPEG-4 files, silence fills gaps, and the time before a sound that begins
+later than the picture, so that the times of the text are those of the file. In other formats, times
+may go back, as in joined files: the filter would drop that audio."""
 
 _NO_INDEX = ("moov atom not found", "Missing packet table")
 """The beginnings of messages about an MPEG-4 or CAF file without the index of its audio."""
@@ -62,7 +66,8 @@ def decode(
         *(find() or _PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
         # /dev/fd/0 is the open file: its name cannot be mistaken for an option or a protocol.
         *("-protocol_whitelist", "file", "-f", known.demuxer, "-i", "file:/dev/fd/0"),
-        *("-map", "0:a:0", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
+        *("-map", "0:a:0", *_FILTERS.get(known.demuxer, ())),
+        *("-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
     ]
     size = 0
     with ExitStack() as stack:
@@ -164,7 +169,7 @@ class _Log:
     """
 
     _LINE = re.compile(r"(?:\[(?P<part>[^\]]*?)(?: @ \w+)?\] )?\[(?P<level>\w+)\] (?P<text>.*)")
-    _DURATION = re.compile(r" *Duration: (\d+):(\d\d):(\d\d\.\d+)")
+    _DURATION = re.compile(r" *Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (\d+\.\d+))?")
     _STREAM = re.compile(r" *Stream #0:\d+.*?: (\w+): (\w+)")
 
     def __init__(self, stream: IO[bytes], known: FileFormat) -> None:
@@ -204,8 +209,9 @@ class _Log:
         if text.startswith("Input #0"):
             self._is_readable = True
         elif duration := self._DURATION.match(text):
-            hours, minutes, seconds = duration.groups()
-            self._duration = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+            hours, minutes, seconds, start = duration.groups()
+            end = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+            self._duration = end - float(start or 0)
         elif (stream := self._STREAM.match(text)) and len(self._streams) < _MAX_KEPT:
             self._streams.append((stream[1], stream[2]))
 
