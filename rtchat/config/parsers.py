@@ -71,7 +71,8 @@ def read_text(path: Path, what: str) -> str:
     except OSError as error:
         raise unreadable(what, error) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{what} is not UTF-8 text", hint="repair or remove the file") from error
+        hint = "save it as UTF-8, or use another file"
+        raise UsageError(f"{what} is not UTF-8 text", hint=hint) from error
     if len(content) > MAX_FILE_SIZE:
         raise UsageError(f"{what} is too large", hint="use a smaller file")
     return content
