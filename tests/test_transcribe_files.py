@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from rtchat.app.transcript_files import write_transcript
+from rtchat.app.transcript_files import jobs_of, write_transcript
 from rtchat.core.errors import OutputError, UsageError
 from rtchat.ui.transcript_formats import NO_SPEECH
 from tests.faulty import HELLO, READY, Close, Step, error, frame, sockets
@@ -72,6 +72,15 @@ def test_each_file_of_a_folder_has_a_transcript(recordings: Recordings) -> None:
     assert list(written) == ["a.srt", "b.srt"]
     assert all(text.startswith("1\n00:00:00,000 --> ") for text in written.values())
     assert os.stat(recordings.folder / "out/deep/a.srt").st_mode & 0o077 == 0
+
+
+def test_the_sound_of_each_kind_of_file_of_a_folder_is_transcribed(tmp_path: Path) -> None:
+    kinds = ["3gp", "AVI", "M4B", "m4a", "mkv", "mp3", "mpg", "opus", "ts", "wav", "weba", "wmv"]
+    names = sorted(f"a.{kind}" for kind in kinds)
+    for name in (*names, "a", "a.jpg", "a.pdf", "a.srt", "a.txt", "a.wav.part", "wav"):
+        (tmp_path / name).touch()
+    jobs = jobs_of([str(tmp_path)], None, "txt", overwrites=False)
+    assert [Path(job.source).name for job in jobs] == names
 
 
 def test_a_file_that_fails_does_not_stop_the_others(recordings: Recordings) -> None:

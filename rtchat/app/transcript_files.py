@@ -17,34 +17,16 @@ from rtchat.system.files import replace_file, shown_name, unreadable
 STDIN = "-"
 _ENDINGS = frozenset(
     [
-        ".3g2",
-        ".3gp",
-        ".aac",
-        ".aif",
-        ".aiff",
-        ".amr",
-        ".awb",
-        ".caf",
-        ".flac",
-        ".m4a",
-        ".m4v",
-        ".mka",
-        ".mkv",
-        ".mov",
-        ".mp2",
-        ".mp3",
-        ".mp4",
-        ".mts",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".spx",
-        ".wav",
-        ".webm",
-        ".wma",
+        *(".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf"),
+        *(".au", ".avi", ".awb", ".caf", ".dsf", ".dts", ".eac3", ".f4v", ".flac", ".flv"),
+        *(".m2ts", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4"),
+        *(".mpc", ".mpeg", ".mpg", ".mpga", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qcp"),
+        *(".ra", ".rf64", ".rm", ".snd", ".spx", ".ts", ".tta", ".voc", ".vob", ".w64"),
+        *(".wav", ".weba", ".webm", ".wma", ".wmv", ".wv"),
     ]
 )
-"""The files of a folder that are transcribed."""
+"""The endings of the files of a folder that are transcribed: those of the formats in
+`audio/file_format.py`."""
 
 
 @value
@@ -131,7 +113,7 @@ def _files_of(name: str) -> list[str]:
     found = [path for path in found if os.path.isfile(path)]
     if not found:
         message = f"there are no audio files in {shown_name(name)}"
-        raise UsageError(message, hint="name the files, or another folder")
+        raise UsageError(message, hint="name the files; sub-folders are not searched")
     return found
 
 
