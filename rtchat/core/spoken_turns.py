@@ -144,10 +144,11 @@ class SpokenTurns:
     def show_changes(self) -> list[Output]:
         """Show what is heard of the user's speech, and of the reply, if it has changed."""
         out: list[Output] = []
-        heard = fx.SpeechHeard(self._speech.is_heard, self._captions.words)
-        if heard != self._heard and self._speech.options.has_microphone:
-            self._heard = heard
-            out.append(fx.Show(heard))
+        if self._speech.options.has_microphone:
+            heard = fx.SpeechHeard(self._speech.is_heard, self._captions.words)
+            if heard != self._heard:
+                self._heard = heard
+                out.append(fx.Show(heard))
         if self._audio.playing != self._playing:
             self._playing = self._audio.playing
             out.append(fx.Show(fx.ReplyPlaying(self._playing)))
