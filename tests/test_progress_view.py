@@ -125,16 +125,19 @@ def draw_and_erase(err: TextIO) -> None:
     view.close()
 
 
-def test_the_line_fits_into_a_narrow_terminal() -> None:
+@pytest.mark.parametrize(
+    ("columns", "line"), [(8, "0:00 o…"), (0, "0:00 of 1:00")], ids=["narrow", "unknown"]
+)
+def test_the_line_fits_into_the_terminal(columns: int, line: str) -> None:
     reading, terminal = pty.openpty()
     try:
-        termios.tcsetwinsize(terminal, (10, 8))
+        termios.tcsetwinsize(terminal, (10, columns))
         with open(terminal, "w", encoding="utf-8") as err:
             draw_and_erase(err)
             drawn = b""
             while drawn.count(b"\x1b[K") < 2:
                 drawn += os.read(reading, 100)
-        assert drawn.decode() == "\r\x1b[K0:00 o…\r\x1b[K"
+        assert drawn.decode() == f"\r\x1b[K{line}\r\x1b[K"
     finally:
         os.close(reading)
 

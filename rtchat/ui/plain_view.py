@@ -148,9 +148,9 @@ class StatusWriter(View):
 
 
 def columns_of(stream: TextIO | None) -> int:
-    """The columns of the terminal to which a stream is written; 80 if it is not one."""
+    """The columns of the terminal to which a stream is written; 80 if that is not known."""
     try:
-        return os.get_terminal_size(-1 if stream is None else stream.fileno()).columns
+        return os.get_terminal_size(-1 if stream is None else stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
 
