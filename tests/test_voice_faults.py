@@ -245,7 +245,7 @@ SILENT = (
     "rtchat: timed out: no response for 2 s",
     hint("--url", "--timeout", "--connect-timeout"),
 )
-REFUSED = ("rtchat: the server refused session.audio: Unknown parameter.", hint("--dialect"))
+REFUSED = "rtchat: the server refused session.audio: Unknown parameter."
 NO_SETTINGS = error(
     "unknown_parameter", "Unknown parameter.", param="session.audio", event_id="EVENT"
 )
@@ -393,7 +393,10 @@ ROWS: Mapping[str, tuple[On, Mapping[str, Seen]]] = {
     ),
     "settings refused": (
         {UPDATE: [(NO_SETTINGS,)]},
-        {"once": Seen(2, "", REFUSED, " failed"), "turns": Seen(2, "", REFUSED)},
+        {
+            "once": Seen(2, "", (REFUSED, hint("--dialect")), " failed"),
+            "turns": Seen(2, "", (REFUSED, hint("--language --prompt --vad --set --dialect"))),
+        },
     ),
     "a server without a voice": (
         {CREATE: [(heard("When?"), begun(), words("Noon."), done())]},
