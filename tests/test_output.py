@@ -157,6 +157,19 @@ def test_a_failure_that_was_not_reported_is_raised_on_close() -> None:
             output.close()
 
 
+def test_a_failure_after_the_end_of_the_loop_is_raised_on_close() -> None:
+    async def listen(output: Output) -> None:
+        output.on_failure(lambda error: pytest.fail(f"{error}"))
+
+    with pipe() as (reading, writing):
+        output = Output(writing, None)
+        asyncio.run(listen(output))
+        os.close(reading)
+        output.stdout.write("x")
+        with pytest.raises(BrokenPipeError):
+            output.close()
+
+
 def test_a_failure_of_stderr_is_ignored() -> None:
     with pipe() as (reading, writing), pipe() as (other_reading, other_writing):
         os.close(other_reading)

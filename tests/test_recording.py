@@ -15,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from rtchat.app.recording import Recorder, finish_recording
 from rtchat.audio.encoded_file import writer_of
 from rtchat.audio.files import read
 from rtchat.audio.pcm import RATE
-from rtchat.audio.wav import WavWriter, prepare_folder
-from rtchat.core.errors import OutputError, UsageError
+from rtchat.audio.wav import WavStream, WavWriter, prepare_folder
+from rtchat.core.errors import ExitCode, OutputError, UsageError
+from rtchat.ui.plain_view import StatusWriter
 from tests.program import Program
 from tests.sounds import frequency, tone, write_wav
 from tests.test_audio import needs_audio
@@ -58,6 +60,7 @@ def test_a_recording_is_valid_after_each_write(tmp_path: Path) -> None:
 _WRITES = """
 import sys
 from pathlib import Path
+from rtchat.app.recording import Recorder, finish_recording
 from rtchat.audio.encoded_file import writer_of
 writer = writer_of(Path(sys.argv[1]))
 for number in range(1_000_000):
@@ -238,6 +241,19 @@ def test_a_full_disk_is_an_output_error_of_an_encoder_too(tmp_path: Path, ending
         writer.close()  # the error was reported
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_stdout_that_cannot_be_written_ends_the_recording(gone: int) -> None:
+    with open(gone, "wb", buffering=0, closefd=False) as out:
+        stream = WavStream(out)
+        recorder = Recorder(lambda: stream)
+        for item in ("a", "b"):
+            recorder.play(item, 0, TONE)
+        recorder.close()
+    status = StatusWriter(None)
+    assert finish_recording(recorder, ExitCode.PIPE, status) is ExitCode.PIPE, "it was reported"
+    with pytest.raises(BrokenPipeError):
+        finish_recording(recorder, ExitCode.OK, status)
 
 
 def test_a_recording_stays_valid_when_the_disk_is_full(tmp_path: Path) -> None:

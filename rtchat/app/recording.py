@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rtchat.app.environment import Environment
 from rtchat.core.effects import Update, error_notice
-from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError
+from rtchat.core.errors import ExitCode, OutputError, Problem, UsageError, writing_stdout
 from rtchat.core.events import PlaybackCut
 from rtchat.core.ports import Player
 from rtchat.system.files import shown_name
@@ -42,6 +42,8 @@ class Recorder:
         self.is_empty = True
         self.failure: OutputError | None = None
         self.is_failure_reported = False
+        self.stdout_failure: OSError | None = None
+        """Why stdout, if the audio goes there, cannot be written. A running session reports it."""
         self._is_closed = False
         self._item: str | None = None
         self._file: AudioWriter | WavStream | None = None
@@ -94,7 +96,7 @@ class Recorder:
     # The following methods run in the thread.
 
     def _write(self, item_id: str, audio: bytes) -> None:
-        if self.failure is not None:
+        if self.failure is not None or self.stdout_failure is not None:
             return
         try:
             if self._file is None or item_id != self._item:
@@ -104,6 +106,8 @@ class Recorder:
             self._file.write(audio)
         except OutputError as error:
             self._failed(error)
+        except OSError as error:
+            self.stdout_failure = error
         else:
             self.is_empty = False
 
@@ -221,8 +225,15 @@ def no_audio(source: str, path: Path) -> Problem:
 
 
 def finish_recording(recorder: Recorder, code: ExitCode, status: StatusWriter) -> ExitCode:
-    """Close the recording. Return its exit code if only the recording failed."""
+    """Close the recording. Return its exit code if only the recording failed.
+
+    Raises:
+        BrokenPipeError, OutputError: the audio goes to stdout, which failed after the session.
+    """
     recorder.close()
+    if recorder.stdout_failure is not None and code is ExitCode.OK:
+        with writing_stdout():
+            raise recorder.stdout_failure
     if recorder.failure is None:
         return code
     if not recorder.is_failure_reported:

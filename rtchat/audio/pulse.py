@@ -81,7 +81,7 @@ def keep(kind: Kind, id: str) -> None:
                 move(stream.index, wanted)
 
 
-def watch(changed: Callable[[], None]) -> bool:
+def watch(changed: Callable[[], object]) -> bool:
     """Call a function, in a thread, whenever a device is added or removed, another one becomes the
     default, or the sound server ends or starts, until the program ends. Returns False, and does
     nothing, if there is no sound server."""
@@ -103,7 +103,7 @@ def watch(changed: Callable[[], None]) -> bool:
     return True
 
 
-def _listen(pulse: Any, changed: Callable[[], None]) -> None:
+def _listen(pulse: Any, changed: Callable[[], object]) -> None:
     """Report that devices may have changed before, and then each event until the server ends."""
 
     def handle(event: Any) -> None:

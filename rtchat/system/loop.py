@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
@@ -12,7 +11,10 @@ Ts = TypeVarTuple("Ts")
 
 def post_to(
     loop: asyncio.AbstractEventLoop, call: Callable[[*Ts], object], *arguments: *Ts
-) -> None:
-    """Schedule a call on the thread of the loop. Does nothing if the loop is closed."""
-    with suppress(RuntimeError):
+) -> bool:
+    """Schedule a call on the thread of the loop, and return True; if the loop is closed, False."""
+    try:
         loop.call_soon_threadsafe(call, *arguments)
+    except RuntimeError:
+        return False
+    return True

@@ -46,8 +46,8 @@ class Output:
         self._failures: dict[int, OSError] = {}
         self._unreported: OSError | None = None
         self._is_discarding = False
-        self._on_failure: Callable[[OSError], None] | None = None
-        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._on_failure: Callable[[OSError], bool] | None = None
+        self._waiting: list[tuple[int, Callable[[], object]]] = []
         self.stdout: TextIO = _text(self, stdout)
         self.stderr: TextIO | None = None if stderr is None else _text(self, stderr)
 
@@ -64,7 +64,7 @@ class Output:
         """Wait until everything is written or discarded. After `timeout` seconds, discard the rest.
 
         Raises:
-            BrokenPipeError: the reader of stdout is gone, and `on_failure` was not called.
+            BrokenPipeError: the reader of stdout is gone, which no loop was told.
             OutputError: the same for any other failure of stdout.
         """
         with self._changed:
@@ -151,10 +151,9 @@ class Output:
             if error is not None:
                 self._failures[descriptor] = error
             if error is not None and descriptor == self._stdout:
-                if self._on_failure is None:
+                report = self._on_failure
+                if report is None or not (report(error) or self._is_discarding):
                     self._unreported = error
-                else:
-                    self._on_failure(error)
             ready = [call for limit, call in self._waiting if self._unwritten <= limit]
             self._waiting = [each for each in self._waiting if self._unwritten > each[0]]
             for call in ready:
@@ -162,11 +161,11 @@ class Output:
             self._changed.notify_all()
 
 
-def _on_loop(call: Callable[..., object]) -> Callable[..., None]:
+def _on_loop(call: Callable[..., object]) -> Callable[..., bool]:
     loop = asyncio.get_running_loop()
 
-    def soon(*arguments: object) -> None:
-        post_to(loop, call, *arguments)
+    def soon(*arguments: object) -> bool:
+        return post_to(loop, call, *arguments)
 
     return soon
 
