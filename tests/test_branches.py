@@ -10,6 +10,7 @@ from rtchat.core import effects as fx
 from rtchat.core import events as ev
 from rtchat.core import notices
 from rtchat.core.errors import ExitCode, Problem
+from rtchat.core.log import ConversationLog
 from rtchat.core.speech_input import SpeechOptions
 from rtchat.core.values import (
     Channel,
@@ -553,3 +554,11 @@ def test_a_session_has_the_items_that_a_new_one_receives(chunk: int) -> None:
             run_changes(seed)
         except AssertionError as error:
             raise AssertionError(f"changes {seed}: {error}") from error
+
+
+def test_the_next_question_follows_one_that_waited_for_a_spoken_one() -> None:
+    log = ConversationLog()
+    typed, spoken = log.enter("typed"), log.enter("spoken")
+    for question in (spoken, typed):
+        assert list(log.asked(question, "m", None))
+    assert [question.parent for question in (spoken, typed, log.enter("next"))] == [0, 2, 1]

@@ -87,6 +87,8 @@ class ConversationLog:
         """A question is the next turn of the branch, if it is not yet in it."""
         if question.turn not in self._branch:
             question.parent = self._parent()
+            if question.raw is None and self._tip == question.parent:
+                self._tip = question.turn  # it had to wait for a spoken one with a higher number
             self._branch[question.turn] = question, len(self.items)
 
     def _parent(self) -> int:
