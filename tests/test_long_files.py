@@ -275,8 +275,7 @@ def test_pieces_are_kept_if_their_text_is_not_read(recording: Path, tmp_path: Pa
         program.start("transcribe", str(recording), stdout=writing) as process,
     ):
         assert process.stderr is not None
-        while b"first token" not in process.stderr.readline():
-            pass
+        assert any(b"first token" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
