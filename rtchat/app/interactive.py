@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import fcntl
+import gc
 import os
 import sys
 import termios
@@ -154,6 +155,7 @@ class Interactive:
             from rtchat.ui.live_view import preload
 
             await asyncio.to_thread(preload)
+        gc.freeze()  # collections while replies stream need not look at what is loaded
 
     @property
     def _renders(self) -> bool:
