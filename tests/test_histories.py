@@ -102,6 +102,7 @@ from rtchat.core.events import (
     ServerProblem,
     SessionCreated,
     SessionUpdated,
+    SpeakerLost,
     SpeechStarted,
     SpeechStopped,
     Started,
@@ -618,6 +619,13 @@ class World:
             self.playing = ""
             self.post(PlaybackEnded())
 
+    def lose_speaker(self) -> None:
+        """The speaker is lost, perhaps while it plays."""
+        cut = PlaybackCut(self.playing, 0, self.rng.choice((0, 400, 2000)))
+        lost = Problem(ExitCode.OUTPUT, "it is gone")
+        self.post(SpeakerLost(lost, cut if self.playing else None))
+        self.playing = ""
+
     def echo_reply(self) -> None:
         """The server takes an echo of its own reply for a turn."""
         self.open_connection()
@@ -808,6 +816,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
     "write": World.send_transcript,
     "echo": World.echo_reply,
     "play": World.play_on,
+    "speaker": World.lose_speaker,
     "greet": World.greet,
     "die": World.die,
     "microphone": World.toggle_microphone,
@@ -819,7 +828,7 @@ ACTIONS: dict[str, Callable[[World], object]] = {
 CHAT_ONLY = {"raw reply", "raw", "model", "new", "resume", "retry", "system"} | {
     *("undo", "edit", "fork", "clear", "compact", "summary"),
 }
-SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "play", "microphone", "device"}
+SPOKEN_ONLY = {"aloud", "hush", "write", "echo", "play", "speaker", "microphone", "device"}
 
 
 WEIGHTS = {
