@@ -33,6 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script, it is in nobody's package
 
+from rtchat.audio.portaudio import BLOCK_SECONDS
 from rtchat.core.values import BYTES_A_MS
 from rtchat.server import model_files
 from rtchat.server.factory import open_engine
@@ -59,7 +60,8 @@ SENTENCES = (
 NOISE_DB = 10
 """How much louder the speech is than the noise."""
 STATE_SECONDS = 8
-CHUNK_MS = 20
+CHUNK_MS = round(BLOCK_SECONDS["input"] * 1000)
+"""The length of audio that a microphone delivers at a time."""
 PAUSE_MS = 800
 SHOWN = 90
 """Characters of an answer."""
