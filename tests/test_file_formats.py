@@ -91,6 +91,10 @@ _PAUSE = ("-af", "asetpts=PTS+gt(T\\,0.7)/TB")
     [
         ("mp4", (*_PICTURE, "-c:a", "aac", *_LATE), 1.0),
         ("mov", (*_PICTURE, "-c:a", "pcm_s16le", *_LATE), 1.0),
+        ("matroska", (*_PICTURE, "-c:a", "aac", *_LATE), 1.0),
+        ("webm", (*_PICTURE, "-c:v", "libvpx", "-c:a", "libopus", *_LATE), 1.0),
+        ("flv", (*_PICTURE, "-c:a", "aac", *_LATE), 1.0),
+        ("asf", (*_PICTURE, "-c:a", "wmav2", *_LATE), 1.0),
         ("mp4", ("-c:a", "aac", *_PAUSE), 1.0),
         ("matroska", ("-c:a", "aac", "-output_ts_offset", "5000"), 0.0),
     ],
@@ -107,9 +111,11 @@ def test_the_times_of_a_file_are_kept(
 
 
 def test_joined_files_are_read_to_their_end(tmp_path: Path) -> None:
-    audio, problems = read_bytes(tmp_path, 2 * sample_file("webm opus"))
-    assert problems == []
-    assert seconds_of(audio) == pytest.approx(2 * SECONDS, abs=0.1)
+    late = encode("matroska", *_PICTURE, "-c:a", "aac", *_LATE)
+    for data, silence in ((sample_file("webm opus"), 0.0), (late, 1.0)):
+        audio, problems = read_bytes(tmp_path, 2 * data)
+        assert problems == []
+        assert seconds_of(audio) == pytest.approx(2 * SECONDS + silence, abs=0.1)
 
 
 def _check_cut(tmp_path: Path, data: bytes, sample: Sample, whole: bytes) -> None:

@@ -38,10 +38,14 @@ _MAX_KEPT = 100
 _TOLERANCES = {"mov": 0.5, "matroska": 0.5, "flv": 0.5, "flac": 0.05}
 """By how many seconds the audio of an undamaged file may be shorter than the file says, by the
 demuxer. For other formats, ffmpeg only estimates the length."""
-_FILTERS = {"mov": ("-af", "aresample=async=1:first_pts=0")}
-"""By the demuxer. In MPEG-4 files, silence fills gaps, and the time before a sound that begins
-later than the picture, so that the times of the text are those of the file. In other formats, times
-may go back, as in joined files: the filter would drop that audio."""
+_LATE = "aresample=first_pts=0:min_comp=0.01:min_hard_comp=1000000"
+_FILTERS = {
+    "mov": "aresample=async=1:first_pts=0",
+    **dict.fromkeys(("matroska", "flv", "asf"), _LATE),
+}
+"""By the demuxer. Silence fills the time before a sound that begins later than the picture, so that
+the times of the text are those of the file; in MPEG-4 files, it fills gaps, too. In the others, the
+times may go back, as in joined files, and filling gaps would drop that audio."""
 
 _NO_INDEX = ("moov atom not found", "Missing packet table")
 """The beginnings of messages about an MPEG-4 or CAF file without the index of its audio."""
@@ -66,7 +70,7 @@ def decode(
         *(find() or _PROGRAM, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info"),
         # /dev/fd/0 is the open file: its name cannot be mistaken for an option or a protocol.
         *("-protocol_whitelist", "file", "-f", known.demuxer, "-i", "file:/dev/fd/0"),
-        *("-map", "0:a:0", *_FILTERS.get(known.demuxer, ())),
+        *("-map", "0:a:0", "-af", _FILTERS.get(known.demuxer, "anull")),
         *("-ac", "1", "-ar", str(RATE), "-f", "s16le", "pipe:1"),
     ]
     size = 0
