@@ -41,6 +41,8 @@ from pipecat.workers.runner import WorkerRunner
 
 KEY = os.environ["OPENAI_API_KEY"]
 URL, SPEECH = sys.argv[1], Path(sys.argv[2]).read_bytes()
+SPOKEN = 6
+"""How many of the first pieces of 100 ms are speech."""
 
 
 def say(**seen: object) -> None:
@@ -140,6 +142,15 @@ def hearing(turn_detection: events.TurnDetection | bool) -> events.AudioConfigur
     return events.AudioConfiguration(input=listens)
 
 
+async def speak(worker: PipelineWorker, before: Seen) -> None:
+    """Ask a spoken question. As when a person speaks, it ends after it has interrupted what is
+    said: an interruption during the answer to it would discard a part of that answer."""
+    frames = speech()
+    await worker.queue_frames(frames[:SPOKEN])
+    await before.until(InterruptionFrame)
+    await worker.queue_frames(frames[SPOKEN:])
+
+
 async def text() -> None:
     """A question, and one that a tool answers."""
     async with talking("hello", output_modalities=["text"]) as (_, _, seen):
@@ -166,14 +177,14 @@ async def spoken() -> None:
     audio = hearing(events.TurnDetection())
     async with talking("hello", audio=audio) as (worker, before, seen):
         await seen.answer()
-        await worker.queue_frames(speech())
+        await speak(worker, before)
         frames = await seen.until(LLMFullResponseEndFrame)
         say(heard=(await before.until(TranscriptionFrame))[-1].text)
         say(audio=sum(len(frame.audio) for frame in frames if isinstance(frame, TTSAudioRawFrame)))
         say(text="".join(frame.text for frame in frames if isinstance(frame, LLMTextFrame)))
-        await worker.queue_frames(speech())
+        await speak(worker, before)
         await seen.says("it does not end")
-        await worker.queue_frames(speech())
+        await speak(worker, before)
         await seen.until(LLMFullResponseEndFrame)
         say(interrupted=True)
         say(text=await seen.answer())
